@@ -1,0 +1,48 @@
+# Everything a contributor runs. It needs Python 3.11 or newer, git and make; each target makes .venv if it has to.
+
+# The first Python that runs and is new enough; or: make PYTHON=/path/to/python
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint sync bench docs clean
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+
+demo: .venv/.installed ## a conversation is killed half-way, and goes on where it was
+	$(BIN)/chatmemory demo
+
+test: .venv/.installed ## the whole suite, on real servers; make test ARGS="-k order" runs a part
+	$(BIN)/pytest -n logical --maxprocesses 4 $(ARGS)
+
+lint: .venv/.installed ## ruff, mypy --strict, and whether the generated half is current
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python scripts/unasync.py --check
+
+sync: .venv/.installed ## write chatmemory/_sync and tests/_sync from the async half
+	$(BIN)/python scripts/unasync.py
+
+bench: .venv/.installed ## a turn beside hand-written SQL
+	$(BIN)/python benchmarks/turn.py
+
+docs: .venv/.installed ## write the pages of docs/ that are made from the code
+	$(BIN)/python scripts/reference.py
+
+clean: ## remove .venv, caches and build results
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# constraints.txt holds the versions this was last tested with: `pip list --format=freeze` of a fresh .venv,
+# without pip, setuptools and chatmemory itself.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(BIN)/pip --version >/dev/null 2>&1 || '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo 'chatmemory needs Python 3.11 or newer, and finds none.' \
+			'Install one, or say where it is: make PYTHON=/path/to/python' >&2; exit 1; }
+	$(BIN)/pip --version >/dev/null 2>&1 || '$(PYTHON)' -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,all]'
+	@touch $@

@@ -1,0 +1,110 @@
+"""Conversational memory for LLM apps: durable, tenant-isolated, at the same cost per turn however long it gets."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chatmemory._async.client import AsyncChatMemory
+    from chatmemory._async.session import AsyncSession
+    from chatmemory._async.sessions import AsyncSessions
+    from chatmemory._async.tenant import AsyncTenant
+    from chatmemory._sync.client import ChatMemory
+    from chatmemory._sync.session import Session
+    from chatmemory._sync.sessions import Sessions
+    from chatmemory._sync.tenant import Tenant
+    from chatmemory.errors import (
+        ChatMemoryError,
+        ConfigurationError,
+        ContentTooLargeError,
+        EmbeddedServerError,
+        InvalidInputError,
+        MessageConflictError,
+        MissingExtraError,
+        SchemaPermissionError,
+        SchemaVersionError,
+        SessionEndedError,
+        SessionError,
+        SessionExistsError,
+        SessionLimitError,
+        SessionNotFoundError,
+        StorageError,
+        StorageUnavailableError,
+    )
+    from chatmemory.models import CleanUp, Erasure, Event, Message, NewMessage, Page, SessionInfo
+    from chatmemory.settings import Settings
+
+_HOMES = {
+    "chatmemory._async.client": ["AsyncChatMemory"],
+    "chatmemory._async.session": ["AsyncSession"],
+    "chatmemory._async.sessions": ["AsyncSessions"],
+    "chatmemory._async.tenant": ["AsyncTenant"],
+    "chatmemory._sync.client": ["ChatMemory"],
+    "chatmemory._sync.session": ["Session"],
+    "chatmemory._sync.sessions": ["Sessions"],
+    "chatmemory._sync.tenant": ["Tenant"],
+    "chatmemory.errors": [
+        "ChatMemoryError",
+        "ConfigurationError",
+        "ContentTooLargeError",
+        "EmbeddedServerError",
+        "InvalidInputError",
+        "MessageConflictError",
+        "MissingExtraError",
+        "SchemaPermissionError",
+        "SchemaVersionError",
+        "SessionEndedError",
+        "SessionError",
+        "SessionExistsError",
+        "SessionLimitError",
+        "SessionNotFoundError",
+        "StorageError",
+        "StorageUnavailableError",
+    ],
+    "chatmemory.models": ["CleanUp", "Erasure", "Event", "Message", "NewMessage", "Page", "SessionInfo"],
+    "chatmemory.settings": ["Settings"],
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AsyncChatMemory",
+    "AsyncSession",
+    "AsyncSessions",
+    "AsyncTenant",
+    "ChatMemory",
+    "ChatMemoryError",
+    "CleanUp",
+    "ConfigurationError",
+    "ContentTooLargeError",
+    "EmbeddedServerError",
+    "Erasure",
+    "Event",
+    "InvalidInputError",
+    "Message",
+    "MessageConflictError",
+    "MissingExtraError",
+    "NewMessage",
+    "Page",
+    "SchemaPermissionError",
+    "SchemaVersionError",
+    "Session",
+    "SessionEndedError",
+    "SessionError",
+    "SessionExistsError",
+    "SessionInfo",
+    "SessionLimitError",
+    "SessionNotFoundError",
+    "Sessions",
+    "Settings",
+    "StorageError",
+    "StorageUnavailableError",
+    "Tenant",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing chatmemory costs nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'chatmemory' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

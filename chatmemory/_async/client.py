@@ -1,0 +1,122 @@
+"""The way in: open, close, and the tenants between."""
+
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from pydantic import ValidationError
+
+from chatmemory import queries
+from chatmemory._async.database import AsyncDatabase
+from chatmemory._async.tenant import AsyncTenant
+from chatmemory._concurrency import AsyncBackground
+from chatmemory._public import public
+from chatmemory.errors import ConfigurationError, StorageError
+from chatmemory.models import CleanUp
+from chatmemory.settings import Settings
+from chatmemory.validation import check_id
+
+CLEAN_UP_BATCH = 1000
+
+
+@public
+class AsyncChatMemory:
+    """Conversational memory on one Postgres.
+
+    Use it as a context manager, or close it yourself. Nothing is connected before the first use.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._database = AsyncDatabase(settings)
+        self._background = AsyncBackground()
+        self._clean_up_due = datetime.now(UTC)
+
+    @classmethod
+    def open(cls, postgres: str | None = None, *, redis: str | None = None, settings: Settings | None = None) -> Self:
+        """Open a memory; no I/O happens before the first use.
+
+        Args:
+            postgres: postgresql://user:password@host/database. None: CHATMEMORY_POSTGRES_URL, and without
+                that an embedded server in the user's data directory.
+            redis: Accepted for the context window, which is still to come; nothing uses it yet.
+            settings: All settings; None: from CHATMEMORY_ variables and .env.
+
+        Raises:
+            ConfigurationError: A setting cannot be used.
+        """
+        return cls(_settings(postgres, settings))
+
+    def tenant(self, tenant_id: object) -> AsyncTenant:
+        """The part of the memory that belongs to one organisation; no I/O.
+
+        Raises:
+            InvalidInputError: The id is empty, too long, or not a string, int or UUID.
+        """
+        return AsyncTenant(check_id(tenant_id, "tenant_id"), self._database, self.settings, self._maybe_clean_up)
+
+    async def clean_up(self) -> CleanUp:
+        """Expire idle sessions and archive finished ones now, in all tenants.
+
+        Idle means session_timeout_hours without a message or resume. Archived are, if enable_session_archiving is
+        set, sessions that ended as long ago and have nothing left to learn from. Safe to run anywhere, any time.
+        """
+        expired = archived = 0
+        settings = self.settings
+        params = (
+            settings.session_timeout,
+            settings.enable_session_archiving,
+            settings.min_messages_for_summary,
+            CLEAN_UP_BATCH,
+        )
+        while True:
+            [(more_expired, more_archived)] = await self._database.call(queries.CLEAN_UP, params, again=params)
+            expired += more_expired
+            archived += more_archived
+            if max(more_expired, more_archived) < CLEAN_UP_BATCH:
+                return CleanUp(expired=expired, archived=archived)
+
+    def _maybe_clean_up(self) -> None:
+        """Clean up beside the caller's work, at most once every cleanup_interval_hours."""
+        now = datetime.now(UTC)
+        if self.settings.cleanup_inactive_sessions and now >= self._clean_up_due:
+            self._clean_up_due = now + timedelta(hours=self.settings.cleanup_interval_hours)
+            self._background.start(self._clean_up_quietly)
+
+    async def _clean_up_quietly(self) -> None:
+        try:
+            await self.clean_up()
+        except (StorageError, ConfigurationError):
+            self._clean_up_due = datetime.now(UTC) + timedelta(minutes=1)
+
+    async def close(self) -> None:
+        """Give back all connections; the embedded server stops when its last user has gone."""
+        await self._background.close()
+        await self._database.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        where = "the configured Postgres" if self.settings.postgres_url else "the embedded Postgres"
+        return f"<{type(self).__name__} on {where}>"
+
+
+def _settings(postgres: str | None, settings: Settings | None) -> Settings:
+    try:
+        if settings is None:
+            settings = Settings()
+        if postgres is None:
+            return settings
+        return Settings.model_validate({**settings.model_dump(), "postgres_url": postgres})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"CHATMEMORY_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(f"The settings cannot be used: {problems}.") from None

@@ -1,0 +1,293 @@
+"""Postgres: the pool, one tenant's transactions, and psycopg's errors in our words."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from chatmemory import queries
+from chatmemory._async.migrations import ensure_schema
+from chatmemory._concurrency import AsyncLock, async_in_thread
+from chatmemory.embedded import EmbeddedPostgres
+from chatmemory.errors import (
+    ChatMemoryError,
+    ConfigurationError,
+    MessageConflictError,
+    SessionEndedError,
+    SessionExistsError,
+    SessionLimitError,
+    SessionNotFoundError,
+    StorageError,
+    StorageUnavailableError,
+)
+from chatmemory.settings import Settings
+
+Row = tuple[Any, ...]
+Params = Sequence[Any] | dict[str, Any]
+Pool = AsyncConnectionPool[AsyncConnection[Row]]
+
+DRIVER_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
+
+_WENT_AWAY = ("08", "57P", "53300")  # connection exceptions, shutdown and crash, too many connections
+
+
+class AsyncDatabase:
+    """Connects at first use and heals by itself; every statement runs as one tenant, or as the worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = AsyncLock()
+        self._pool: Pool | None = None
+        self._embedded: EmbeddedPostgres | None = None
+        self._closed = False
+
+    async def call(self, query: LiteralString, params: Params, *, subject: str = "", again: Params) -> list[Row]:
+        """Run one statement in a transaction of its own: one round trip, and more if Postgres goes away.
+
+        Args:
+            query: A function of the schema, which sets the tenant itself.
+            params: Its arguments.
+            subject: The session id that errors name.
+            again: The arguments of a retry; it must be safe even where Postgres committed before it went away.
+        """
+        try:
+            return await self._call(query, params, subject)
+        except StorageUnavailableError:
+            if self._pool is None:  # it never was there
+                raise
+        async for attempt in self._retrying():
+            with attempt:
+                await self.heal()
+                rows = await self._call(query, again, subject)
+        return rows
+
+    async def _call(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
+        pool = self._pool or await self.connect()
+        try:
+            connection = await pool.getconn()
+            try:
+                cursor = await connection.execute(query, params, prepare=self._prepare)
+                return await cursor.fetchall()
+            finally:
+                await pool.putconn(connection)
+        except DRIVER_ERRORS as error:
+            raise translated(error, subject) from _cause(error)
+
+    async def call_once(self, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
+        """Run one statement that is not safe to repeat, on a connection that was seen to live."""
+        async with self._live_connection(subject) as connection:
+            return await (await connection.execute(query, params)).fetchall()
+
+    @property
+    def _prepare(self) -> bool | None:
+        return True if self._settings.prepared_statements else None
+
+    def _retrying(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception_type(StorageUnavailableError),
+            stop=stop_after_delay(self._settings.postgres_timeout_seconds),
+            wait=wait_random_exponential(multiplier=0.05, max=1),
+            reraise=True,
+        )
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: str, subject: str = "") -> AsyncIterator[AsyncConnection[Row]]:
+        """A transaction that sees one tenant's rows, under the role that cannot bypass that."""
+        async with self._live_connection(subject) as connection, connection.transaction():
+            await connection.execute(queries.ENTER_TENANT, (tenant_id,))
+            yield connection
+
+    @asynccontextmanager
+    async def _live_connection(self, subject: str) -> AsyncIterator[AsyncConnection[Row]]:
+        """A connection that has just answered, so that a restart of Postgres before this call is not felt."""
+        pool = self._pool or await self.connect()
+        try:
+            connection = await pool.getconn()
+            try:
+                connection = await self._replaced_if_dead(pool, connection)
+                yield connection
+            finally:
+                await pool.putconn(connection)
+        except DRIVER_ERRORS as error:
+            raise translated(error, subject) from _cause(error)
+
+    async def _replaced_if_dead(self, pool: Pool, connection: AsyncConnection[Row]) -> AsyncConnection[Row]:
+        try:
+            await pool.check_connection(connection)
+        except psycopg.OperationalError:
+            await pool.putconn(connection)
+            await self.heal()
+            return await pool.getconn()
+        return connection
+
+    async def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
+        """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""
+        async for attempt in self._retrying():
+            with attempt:
+                async with self.transaction(tenant_id, subject) as connection:
+                    rows = await (await connection.execute(query, params)).fetchall()
+        return rows
+
+    async def heal(self) -> None:
+        """Replace connections that a restarted Postgres has left behind."""
+        if self._pool is not None:
+            await self._pool.check()
+
+    async def connect(self) -> Pool:
+        """Start the embedded server if there is no other, bring the schema up to date, open the pool."""
+        async with self._lock:
+            if self._closed:
+                raise ConfigurationError("This ChatMemory is closed; open a new one.")
+            if self._pool is None:
+                url = await self._url()
+                async with await self.connect_once(url) as connection:
+                    await ensure_schema(connection, migrate=self._settings.auto_migrate)
+                self._pool = await self._open_pool(url)
+            return self._pool
+
+    async def _url(self) -> str:
+        configured = self._settings.postgres_url
+        if configured is not None:
+            return configured.get_secret_value()
+        self._embedded = self._embedded or EmbeddedPostgres(self._settings.data_dir)
+        return await async_in_thread(self._embedded.start)
+
+    async def connect_once(self, url: str | None = None) -> AsyncConnection[Row]:
+        """One connection outside the pool."""
+        url = url or await self._url()
+        try:
+            return await AsyncConnection.connect(url, **self._connect_args())
+        except psycopg.OperationalError as error:
+            raise StorageUnavailableError(
+                f"Postgres at {describe(url)} cannot be reached: {without_secret(str(error), url)}. "
+                "Check that it runs and that the address, user and password are right."
+            ) from None
+        except psycopg.ProgrammingError:
+            raise ConfigurationError(
+                "The Postgres URL cannot be read (it is not shown: it may hold a password). "
+                "Use postgresql://user:password@host:5432/database, with special characters percent-encoded."
+            ) from None
+
+    def _connect_args(self) -> dict[str, Any]:
+        return {
+            "autocommit": True,
+            "prepare_threshold": 5 if self._settings.prepared_statements else None,
+            "connect_timeout": max(2, round(self._settings.postgres_timeout_seconds)),
+        }
+
+    async def _open_pool(self, url: str) -> Pool:
+        pool: Pool = AsyncConnectionPool(
+            url,
+            kwargs=self._connect_args(),
+            min_size=min(self._settings.postgres_pool_min_size, self._settings.postgres_pool_max_size),
+            max_size=self._settings.postgres_pool_max_size,
+            timeout=self._settings.postgres_timeout_seconds,
+            name="chatmemory",
+            open=False,
+        )
+        await pool.open()
+        return pool
+
+    async def close(self) -> None:
+        """Give back all connections, and the embedded server."""
+        async with self._lock:
+            self._closed = True
+            if self._pool is not None:
+                await self._pool.close()
+            self._pool = None
+            if self._embedded is not None:
+                await async_in_thread(self._embedded.stop)
+            self._embedded = None
+
+
+def translated(error: Exception, subject: str) -> ChatMemoryError:
+    """The error of ours that says what a driver's error means for the session `subject`."""
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    detail = error.diag.message_detail if isinstance(error, psycopg.Error) else None
+    if isinstance(error, psycopg.Error) and sqlstate.startswith("CM"):
+        return _FROM_SCHEMA[sqlstate](subject, detail or "")
+    if isinstance(error, PoolTimeout | TooManyRequests):
+        return StorageUnavailableError(
+            "No connection to Postgres became free in time: it is down, or busy beyond postgres_pool_max_size."
+        )
+    if isinstance(error, PoolClosed):
+        return ConfigurationError("This ChatMemory is closed; open a new one.")
+    if sqlstate.startswith(_WENT_AWAY) or (isinstance(error, psycopg.OperationalError) and not sqlstate):
+        return StorageUnavailableError(
+            f"The connection to Postgres was lost while working on {subject or 'this call'}. "
+            "Nothing is half-written; try again (with a message_id, appending again is safe)."
+        )
+    return StorageError(
+        f"Postgres refused to work on {subject or 'this call'}: {type(error).__name__} (SQLSTATE {sqlstate})."
+    )
+
+
+def _cause(error: Exception) -> Exception | None:
+    """What may be shown as the cause: nothing that can hold a message's content."""
+    return error if isinstance(error, psycopg.OperationalError | PoolTimeout) else None
+
+
+def not_found(session_id: str) -> SessionNotFoundError:
+    """What is said of missing, deleted and foreign sessions alike."""
+    return SessionNotFoundError(
+        f"There is no session {session_id!r} here; use resume_or_create() to begin one, or list() to find it."
+    )
+
+
+def _conflict(session_id: str, message_id: str) -> MessageConflictError:
+    return MessageConflictError(
+        f"Session {session_id!r} has a message {message_id!r} with other content; "
+        "use a new message_id for a new message."
+    )
+
+
+def _ended(session_id: str, status: str) -> SessionEndedError:
+    return SessionEndedError(
+        f"Session {session_id!r} is {status} and takes no more messages; go on with resume_or_create() or fork()."
+    )
+
+
+def _exists(session_id: str, _: str) -> SessionExistsError:
+    return SessionExistsError(
+        f"A session {session_id!r} exists already; use resume_or_create(), or leave session_id out."
+    )
+
+
+def _limited(_: str, limit: str) -> SessionLimitError:
+    return SessionLimitError(
+        f"The user has {limit} active sessions of this kind, as many as max_sessions_per_user allows; "
+        'end some, or set session_limit_policy="end_oldest".'
+    )
+
+
+# What the schema's functions raise: the error's session, and its detail.
+_FROM_SCHEMA: dict[str, Callable[[str, str], ChatMemoryError]] = {
+    "CM404": lambda session_id, _: not_found(session_id),
+    "CM409": _conflict,
+    "CM410": _ended,
+    "CM423": _exists,
+    "CM429": _limited,
+}
+
+
+def describe(url: str) -> str:
+    """Where a URL points to, without its secrets."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "the configured address"
+    host, port = parts.get("host") or "localhost", parts.get("port")
+    where = f"{host}:{port}" if port else str(host)
+    return f"{where} (database {parts.get('dbname') or 'default'}, user {parts.get('user') or 'default'})"
+
+
+def without_secret(text: str, url: str) -> str:
+    """A driver's text without the password, on one line."""
+    password = conninfo_to_dict(url).get("password")
+    text = " ".join(text.split())
+    return text.replace(str(password), "***") if password else text

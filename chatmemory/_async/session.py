@@ -1,0 +1,366 @@
+"""One session: its messages and its lifecycle."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Literal
+
+from chatmemory import exports, queries
+from chatmemory._async.database import AsyncDatabase, not_found
+from chatmemory._public import public
+from chatmemory.drafts import messages_from, payload, title_from, to_json, unique
+from chatmemory.errors import InvalidInputError
+from chatmemory.models import (
+    Appended,
+    Content,
+    Erasure,
+    Event,
+    Json,
+    JsonObject,
+    Message,
+    NewMessage,
+    SessionInfo,
+    event_from_row,
+    message_from_row,
+    session_from_row,
+)
+from chatmemory.settings import Settings
+from chatmemory.validation import (
+    check_count,
+    check_id,
+    check_json,
+    check_messages,
+    check_object,
+    check_title,
+    new_id,
+)
+
+
+@public
+class AsyncSession:
+    """A handle on one session: cheap, and safe to share.
+
+    Attributes:
+        id: The session's id.
+        tenant_id: Whose organisation's it is.
+    """
+
+    def __init__(self, info: SessionInfo, database: AsyncDatabase, settings: Settings) -> None:
+        self.id = info.id
+        self.tenant_id = info.tenant_id
+        self._info = info
+        self._appended: Appended | None = None
+        self._database = database
+        self._settings = settings
+
+    @property
+    def info(self) -> SessionInfo:
+        """What this handle last learnt of the session; refresh() asks again."""
+        if self._appended is not None:
+            self._info = _counted(self._info, self._appended)
+            self._appended = None
+        return self._info
+
+    async def refresh(self) -> SessionInfo:
+        """Read the session again.
+
+        Raises:
+            SessionNotFoundError: It was deleted or erased.
+        """
+        params = {"id": self.id, "user_id": None}
+        rows = await self._database.fetch(self.tenant_id, queries.GET_SESSION, params, subject=self.id)
+        return self._learn(rows)
+
+    async def append(
+        self,
+        role: str,
+        content: Content,
+        *,
+        message_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        created_at: datetime | None = None,
+    ) -> Message:
+        """Store a message; once this returns, it survives a crash of anything.
+
+        Args:
+            role: system, user (or human), assistant (or ai), tool.
+            content: A string, or a list of JSON blocks, of at most max_message_bytes.
+            message_id: Unique in the session: the same id and content again adds nothing and returns the stored
+                message. None: one is made.
+            metadata: A JSON object to keep with it.
+            created_at: When it was said, with a time zone, when importing the past. None: now.
+
+        Raises:
+            InvalidInputError: It cannot be stored as it is; nothing was written.
+            MessageConflictError: The id is taken by other content.
+            SessionEndedError: The session has ended.
+            SessionNotFoundError: The session was deleted or erased.
+            StorageUnavailableError: Postgres went away, and stayed away for postgres_timeout_seconds.
+        """
+        new = NewMessage(role, content, message_id, metadata, created_at)
+        drafts = check_messages((new,), self._settings.max_message_bytes)
+        return (await self._append(drafts))[0]
+
+    async def append_many(self, messages: Iterable[NewMessage | Mapping[str, Any]]) -> list[Message]:
+        """Store messages in this order, all or none, in one transaction.
+
+        Args:
+            messages: NewMessage, or dicts with its fields as keys.
+
+        Raises:
+            ChatMemoryError: As append().
+        """
+        drafts = check_messages(messages, self._settings.max_message_bytes)
+        return await self._append(drafts) if drafts else []
+
+    async def _append(self, drafts: list[Any]) -> list[Message]:
+        once = unique(drafts) if len(drafts) > 1 else drafts
+        title = None if self._info.title else title_from(once)
+        params = (self.tenant_id, self.id, payload(once), title)
+        own_ids = any(draft.has_own_id for draft in once)
+        [row] = await self._database.call(queries.APPEND, (*params, own_ids), subject=self.id, again=(*params, True))
+        self._appended = Appended(*row)
+        stored = messages_from(once, self._appended)
+        return [stored[draft.id] for draft in drafts]
+
+    async def history(self, limit: int = 20, *, before_seq: int | None = None) -> list[Message]:
+        """The newest messages, oldest first.
+
+        Args:
+            limit: How many at most, 0 or more.
+            before_seq: Only messages before this seq, to page back.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        before = None if before_seq is None else check_count(before_seq, "before_seq")
+        params = (self.tenant_id, self.id, check_count(limit, "limit"), before)
+        rows = await self._database.call(queries.READ_MESSAGES, params, subject=self.id, again=params)
+        rows.reverse()
+        return [message_from_row(row) for row in rows]
+
+    async def messages(self, batch_size: int = 500) -> AsyncIterator[Message]:
+        """All messages, oldest first, in bounded memory.
+
+        Args:
+            batch_size: How many are read at a time, 1 or more.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased, perhaps half-way.
+        """
+        check_count(batch_size, "batch_size", least=1)
+        seq = 0
+        while True:
+            params = (self.tenant_id, self.id, seq, batch_size)
+            rows = await self._database.call(queries.MESSAGES_AFTER, params, subject=self.id, again=params)
+            for row in rows:
+                yield message_from_row(row)
+            if len(rows) < batch_size:
+                return
+            seq = rows[-1][0]
+
+    async def update(
+        self,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> SessionInfo:
+        """Change the title, and merge metadata and details key by key; what is None stays as it is.
+
+        Raises:
+            InvalidInputError: A value cannot be stored; nothing was written.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        check_title(title)
+        new = {"metadata": check_object(metadata, "metadata"), "details": check_object(details, "details")}
+        async with self._database.transaction(self.tenant_id, self.id) as connection:
+            rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
+            old = self._learn(rows)
+            params = {"id": self.id, "title": old.title if title is None else title}
+            for name, merged in (("metadata", old.metadata), ("details", old.details)):
+                params[name] = to_json(check_json({**merged, **new[name]}, name))
+            rows = await (await connection.execute(queries.UPDATE_SESSION, params)).fetchall()
+            for event in _changes(old, title, new):
+                await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, *event))
+        return self._learn(rows)
+
+    async def end(self, *, success: bool = True, results: Json = None) -> SessionInfo:
+        """End the session as completed, or failed; ending it again changes nothing.
+
+        Args:
+            success: Whether it did what it was for.
+            results: What came of it, as JSON.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        stored = None if results is None else to_json(check_json(results, "results"))
+        status = "completed" if success else "failed"
+        params = (self.tenant_id, self.id, status, stored, None, self._settings.min_messages_for_summary)
+        return self._learn(await self._database.call(queries.END_SESSION, params, subject=self.id, again=params))
+
+    async def fork(self, *, at_seq: int | None = None, user_id: object = None) -> "AsyncSession":
+        """Begin a new session with this one's messages.
+
+        Args:
+            at_seq: Up to and with this seq; None: all of them.
+            user_id: Whose the new one is; None: the same user's.
+
+        Returns:
+            The new session; its info.parent_id is this one's id.
+
+        Raises:
+            InvalidInputError: at_seq lies beyond the newest message.
+            SessionLimitError: As for sessions.create().
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        user = None if user_id is None else check_id(user_id, "user_id")
+        new = new_id()
+        async with self._database.transaction(self.tenant_id, self.id) as connection:
+            rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
+            info = self._learn(rows)
+            up_to = _fork_point(info, at_seq)
+            await connection.execute(queries.CREATE_SESSION, self._fork_params(info, new, user))
+            copy = {"from": self.id, "to": new, "at_seq": up_to}
+            await connection.execute(queries.COPY_MESSAGES, copy)
+            row = await (await connection.execute(queries.COUNT_COPIED, copy)).fetchone()
+            told = to_json({"into": new, "at_seq": up_to})
+            await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "forked", told))
+        assert row is not None
+        return type(self)(session_from_row(row), self._database, self._settings)
+
+    def _fork_params(self, info: SessionInfo, new: str, user: str | None) -> tuple[Any, ...]:
+        settings = self._settings
+        return (
+            self.tenant_id,
+            new,
+            user or info.user_id,
+            info.kind,
+            info.title,
+            to_json(info.metadata),
+            to_json(info.details),
+            settings.max_sessions_per_user,
+            settings.session_limit_policy == "end_oldest",
+            settings.min_messages_for_summary,
+        )
+
+    async def delete(self) -> None:
+        """Hide the session everywhere; restore() brings it back, erase() removes it for good.
+
+        Raises:
+            SessionNotFoundError: It is deleted already, or erased.
+        """
+        async with self._database.transaction(self.tenant_id, self.id) as connection:
+            row = await (await connection.execute(queries.DELETE_SESSION, (self.id,))).fetchone()
+            if row is None:
+                raise not_found(self.id)
+            await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "deleted", None))
+
+    async def restore(self) -> SessionInfo:
+        """Show a deleted session again.
+
+        Raises:
+            SessionNotFoundError: It is not deleted, or it was erased.
+        """
+        async with self._database.transaction(self.tenant_id, self.id) as connection:
+            rows = await (await connection.execute(queries.RESTORE_SESSION, (self.id,))).fetchall()
+            info = self._learn(rows)
+            await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "restored", None))
+        return info
+
+    async def erase(self) -> Erasure:
+        """Remove the session and all that belongs to it, for good; deleted ones too.
+
+        Forks of it are sessions of their own, and stay.
+
+        Returns:
+            How much is gone.
+
+        Raises:
+            SessionNotFoundError: There is nothing left to erase.
+        """
+        async with self._database.transaction(self.tenant_id, self.id) as connection:
+            counts = [
+                (await connection.execute(query, (self.id,))).rowcount
+                for query in (queries.ERASE_MESSAGES, queries.ERASE_EVENTS, queries.ERASE_SESSION)
+            ]
+        messages, events, sessions = counts
+        if not sessions:
+            raise not_found(self.id)
+        return Erasure(sessions=sessions, messages=messages, events=events)
+
+    async def events(self, limit: int = 1000) -> list[Event]:
+        """The timeline, oldest first: created, resumed, renamed, ended and the like.
+
+        Args:
+            limit: The newest this many, 1 or more.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        params = {"id": self.id, "limit": check_count(limit, "limit", least=1)}
+        rows = await self._database.fetch(self.tenant_id, queries.EVENTS, params, subject=self.id)
+        if not rows:  # every session has at least been created
+            raise not_found(self.id)
+        return [event_from_row(row) for row in rows]
+
+    async def export(self, format: Literal["json", "markdown"] = "json") -> str:
+        """The whole session as text: JSON that `chatmemory import` reads, or Markdown for people.
+
+        Raises:
+            InvalidInputError: The format is neither.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        if format not in ("json", "markdown"):
+            raise InvalidInputError(f'format is {format!r}; use "json" or "markdown".')
+        info = await self.refresh()
+        messages = [message async for message in self.messages()]
+        return exports.to_json(info, messages) if format == "json" else exports.to_markdown(info, messages)
+
+    @property
+    def _key(self) -> JsonObject:
+        return {"id": self.id, "user_id": None}
+
+    def _learn(self, rows: list[tuple[Any, ...]]) -> SessionInfo:
+        if not rows:
+            raise not_found(self.id)
+        self._appended = None
+        self._info = session_from_row(rows[0])
+        return self._info
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.info!r}>"
+
+
+def _counted(info: SessionInfo, appended: Appended) -> SessionInfo:
+    """The info with what an append has changed."""
+    return replace(
+        info,
+        title=appended.title,
+        last_seq=appended.last_seq,
+        message_count=appended.message_count,
+        token_count=appended.token_count,
+        updated_at=appended.at,
+        last_active_at=appended.at,
+        last_message_at=appended.at,
+    )
+
+
+def _fork_point(info: SessionInfo, at_seq: int | None) -> int:
+    if at_seq is None:
+        return info.last_seq
+    if check_count(at_seq, "at_seq") > info.last_seq:
+        raise InvalidInputError(f"at_seq is {at_seq}, but session {info.id!r} ends at {info.last_seq}.")
+    return at_seq
+
+
+def _changes(old: SessionInfo, title: str | None, new: dict[str, JsonObject]) -> list[tuple[str, str]]:
+    """The events that tell of an update."""
+    events = []
+    if title is not None and title != old.title:
+        events.append(("renamed", to_json({"old": old.title, "new": title})))
+    changed = {name: sorted(values) for name, values in new.items() if values}
+    if changed:
+        events.append(("updated", to_json(changed)))
+    return events

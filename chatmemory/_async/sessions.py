@@ -1,0 +1,246 @@
+"""A tenant's sessions: begin, find, list, end."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias, get_args
+
+from chatmemory import queries
+from chatmemory._async.database import AsyncDatabase, not_found
+from chatmemory._async.session import AsyncSession
+from chatmemory._public import public
+from chatmemory.drafts import to_json
+from chatmemory.errors import ChatMemoryError, InvalidInputError, SessionNotFoundError
+from chatmemory.models import Page, SessionInfo, Status, session_from_row
+from chatmemory.settings import Settings
+from chatmemory.validation import (
+    check_count,
+    check_id,
+    check_kind,
+    check_object,
+    check_time,
+    check_title,
+    new_id,
+)
+
+Infos: TypeAlias = list[SessionInfo]  # inside the class, `list` is the method
+
+
+@public
+class AsyncSessions:
+    """The sessions of one tenant."""
+
+    def __init__(self, tenant_id: str, database: AsyncDatabase, settings: Settings, on_use: Callable[[], None]) -> None:
+        self._tenant_id = tenant_id
+        self._database = database
+        self._settings = settings
+        self._on_use = on_use
+
+    async def create(
+        self,
+        *,
+        user_id: object,
+        session_id: object = None,
+        kind: str = "chat",
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> AsyncSession:
+        """Create a session.
+
+        Args:
+            user_id: Whose it is.
+            session_id: Its id; None: a UUIDv7 is made.
+            kind: What it is: chat, general, training …
+            title: None: taken from the first user message that says enough.
+            metadata: What the app wants to keep with it, as a JSON object.
+            details: What belongs to this kind, as a JSON object.
+
+        Raises:
+            SessionExistsError: The tenant has a session with this id.
+            SessionLimitError: The user has max_sessions_per_user active ones of this kind, and
+                session_limit_policy is "refuse"; with "end_oldest" the one that was idle longest is ended.
+        """
+        id = new_id() if session_id is None else check_id(session_id, "session_id")
+        params = (
+            self._tenant_id,
+            id,
+            check_id(user_id, "user_id"),
+            check_kind(kind),
+            check_title(title),
+            _json_or_none(metadata, "metadata"),
+            _json_or_none(details, "details"),
+            *self._limits(),
+        )
+        rows = await self._database.call_once(queries.CREATE_SESSION, params, subject=id)
+        self._on_use()
+        return self._handle(session_from_row(rows[0]))
+
+    async def resume_or_create(
+        self,
+        session_id: object = None,
+        *,
+        user_id: object,
+        kind: str = "chat",
+        on_missing: Literal["new", "adopt"] = "new",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> AsyncSession:
+        """Resume the active session of this user, or create one.
+
+        Anything that cannot be resumed (None, unknown, ended, idle for longer than session_timeout_hours, deleted,
+        of another kind, someone else's) gives a new session with a new id.
+
+        Args:
+            session_id: The session to resume.
+            user_id: Whose it is.
+            kind: What it is, or is to be.
+            on_missing: "adopt" creates an unknown id under that very id. When that session has ended later, the one
+                that continues it is found again under the old id; an id of another user raises.
+            metadata: For a new session, as a JSON object.
+
+        Raises:
+            SessionNotFoundError: With "adopt", the id exists and is not this user's.
+            SessionLimitError: As for create().
+        """
+        if on_missing not in ("new", "adopt"):
+            raise InvalidInputError(f'on_missing is {on_missing!r}; use "new" or "adopt".')
+        id = None if session_id is None else check_id(session_id, "session_id")
+        params = (
+            self._tenant_id,
+            id,
+            new_id(),
+            check_id(user_id, "user_id"),
+            check_kind(kind),
+            on_missing == "adopt" and id is not None,
+            _json_or_none(metadata, "metadata"),
+            self._settings.session_timeout,
+            *self._limits(),
+        )
+        rows = await self._database.call(queries.RESUME_OR_CREATE, params, subject=id or "", again=params)
+        self._on_use()
+        return self._handle(session_from_row(rows[0]))
+
+    async def get(self, session_id: object, *, user_id: object = None) -> AsyncSession:
+        """Find a session, ended ones too, without resuming it.
+
+        Args:
+            session_id: Its id.
+            user_id: If given, it must be this user's.
+
+        Raises:
+            SessionNotFoundError: It is missing, deleted, or someone else's.
+        """
+        id = check_id(session_id, "session_id")
+        user = None if user_id is None else check_id(user_id, "user_id")
+        params = {"id": id, "user_id": user}
+        rows = await self._database.fetch(self._tenant_id, queries.GET_SESSION, params, subject=id)
+        if not rows:
+            raise not_found(id)
+        return self._handle(session_from_row(rows[0]))
+
+    async def list(
+        self,
+        *,
+        user_id: object = None,
+        kind: str | None = None,
+        status: Status | None = None,
+        active_only: bool = False,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Page[SessionInfo]:
+        """One page of sessions, last active first; deleted ones are left out.
+
+        Args:
+            user_id: Only this user's.
+            kind: Only of this kind.
+            status: Only in this status.
+            active_only: The same as status="active".
+            created_after: Only created at this time or later.
+            created_before: Only created before this time.
+            limit: How many a page holds, 0 or more.
+            offset: How many to pass over.
+        """
+        if status is not None and status not in get_args(Status):
+            raise InvalidInputError(f"status is {status!r}; use one of {', '.join(get_args(Status))}.")
+        if active_only and status not in (None, "active"):
+            raise InvalidInputError(f"active_only contradicts status={status!r}; give one of them.")
+        params = {
+            "user_id": None if user_id is None else check_id(user_id, "user_id"),
+            "kind": None if kind is None else check_kind(kind),
+            "status": "active" if active_only else status,
+            "created_after": check_time(created_after, "created_after"),
+            "created_before": check_time(created_before, "created_before"),
+            "limit": check_count(limit, "limit"),
+            "offset": check_count(offset, "offset"),
+        }
+        async with self._database.transaction(self._tenant_id) as connection:
+            rows = await (await connection.execute(queries.LIST_SESSIONS, params)).fetchall()
+            [(total,)] = await (await connection.execute(queries.COUNT_SESSIONS, params)).fetchall()
+        return Page(tuple(map(session_from_row, rows)), total, limit, offset)
+
+    async def end_many(self, session_ids: Iterable[object]) -> dict[str, SessionInfo | ChatMemoryError]:
+        """End sessions as completed, each on its own: one failure stops none of the others.
+
+        Returns:
+            For each id, the session as it is now, or the error.
+        """
+        ended: dict[str, SessionInfo | ChatMemoryError] = {}
+        for session_id in session_ids:
+            try:
+                ended[str(session_id)] = await self._end(check_id(session_id, "session_id"), "completed", None)
+            except ChatMemoryError as error:
+                ended[str(session_id)] = error
+        return ended
+
+    async def end_inactive(self, idle_for: timedelta) -> Infos:
+        """Expire this tenant's sessions that were idle for longer than `idle_for`; return them, oldest first."""
+        if not isinstance(idle_for, timedelta) or idle_for < timedelta(0):
+            raise InvalidInputError(f"idle_for is {idle_for!r}; use a timedelta that is not negative.")
+        rows = await self._database.fetch(self._tenant_id, queries.IDLE_SESSIONS, (idle_for,))
+        ended = []
+        for (id,) in rows:
+            try:
+                ended.append(await self._end(id, "expired", "idle"))
+            except SessionNotFoundError:  # deleted since
+                continue
+        return ended
+
+    async def restore(self, session_id: object) -> AsyncSession:
+        """Bring back a deleted session.
+
+        Raises:
+            SessionNotFoundError: There is no deleted session with this id.
+        """
+        id = check_id(session_id, "session_id")
+        async with self._database.transaction(self._tenant_id, id) as connection:
+            row = await (await connection.execute(queries.RESTORE_SESSION, (id,))).fetchone()
+            if row is None:
+                raise not_found(id)
+            await connection.execute(queries.ADD_EVENT, (self._tenant_id, id, "restored", None))
+        return self._handle(session_from_row(row))
+
+    async def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
+        params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary)
+        rows = await self._database.call(queries.END_SESSION, params, subject=session_id, again=params)
+        if not rows:
+            raise not_found(session_id)
+        return session_from_row(rows[0])
+
+    def _limits(self) -> tuple[int, bool, int]:
+        settings = self._settings
+        return (
+            settings.max_sessions_per_user,
+            settings.session_limit_policy == "end_oldest",
+            settings.min_messages_for_summary,
+        )
+
+    def _handle(self, info: SessionInfo) -> AsyncSession:
+        return AsyncSession(info, self._database, self._settings)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._tenant_id!r}>"
+
+
+def _json_or_none(value: Mapping[str, Any] | None, what: str) -> str | None:
+    return to_json(check_object(value, what)) if value else None

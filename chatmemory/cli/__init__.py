@@ -1,0 +1,52 @@
+"""The command `chatmemory`: one file for each group of commands, and how all of them fail."""
+
+import sys
+
+import typer
+
+from chatmemory.cli.admin import doctor, migrate
+from chatmemory.cli.chat import chat
+from chatmemory.cli.demo import demo
+from chatmemory.cli.importing import import_
+from chatmemory.cli.sessions import export, sessions, show
+from chatmemory.errors import ChatMemoryError
+
+app = typer.Typer(
+    name="chatmemory",
+    help="Conversational memory for LLM apps: durable, tenant-isolated sessions on Postgres.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, chat, sessions, show, export, import_, migrate, doctor):
+    app.command(name=command.__name__.rstrip("_"))(command)
+
+
+def main() -> None:
+    """Run the command line; every expected error is one message on stderr and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        _forgiving(stream)
+    try:
+        app(prog_name="chatmemory")
+    except BrokenPipeError:
+        raise SystemExit(1) from None
+    except ChatMemoryError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+
+
+def _forgiving(stream: object) -> None:
+    """Show a character the terminal's encoding lacks as an escape, instead of failing."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
+def _fail(message: str) -> None:
+    from chatmemory.cli.screen import complain
+
+    sys.stdout.flush()
+    complain(message)
+    raise SystemExit(1) from None

@@ -1,0 +1,80 @@
+"""`migrate` and `doctor`: the schema, and whether all is well."""
+
+from typing import Annotated
+
+import typer
+
+from chatmemory.cli.options import JsonOption, PostgresOption, settings_for
+
+DEFAULT_LOGIN = "postgres"
+
+
+def migrate(
+    print_: Annotated[
+        bool, typer.Option("--print", help="Print the SQL for an administrator instead; connects to nothing.")
+    ] = False,
+    login: Annotated[
+        str | None,
+        typer.Option(
+            show_default="the user in the URL, else postgres",
+            help="With --print: the database user the application connects as.",
+        ),
+    ] = None,
+    postgres: PostgresOption = None,
+) -> None:
+    """Bring the database's schema up to date."""
+    if print_:
+        from chatmemory.cli.screen import write
+        from chatmemory.schema import script
+
+        write(script(login or _login_of(postgres)))
+        return
+    applied = _apply(postgres)
+    print("\n".join(applied) if applied else "up to date")
+
+
+def _login_of(postgres: str | None) -> str:
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    from chatmemory.errors import ConfigurationError
+
+    url = settings_for(postgres).postgres_url
+    if url is None:
+        return DEFAULT_LOGIN
+    try:
+        return str(conninfo_to_dict(url.get_secret_value()).get("user") or DEFAULT_LOGIN)
+    except ProgrammingError:
+        raise ConfigurationError("The Postgres URL cannot be read; give the database user by --login.") from None
+
+
+def _apply(postgres: str | None) -> list[str]:
+    from chatmemory._sync.database import Database
+    from chatmemory._sync.migrations import apply
+
+    database = Database(settings_for(postgres))
+    try:
+        with database.connect_once() as connection:
+            return apply(connection)
+    finally:
+        database.close()
+
+
+def doctor(postgres: PostgresOption = None, as_json: JsonOption = False) -> None:
+    """Check what is connected, whether tenants are really kept apart, and what falls back.
+
+    Exits with 1 if something is wrong. Nothing is changed: a probe that is written to see whether another tenant
+    can read it is rolled back.
+    """
+    from chatmemory.cli.examination import examine
+    from chatmemory.cli.screen import to_json
+
+    report = examine(settings_for(postgres))
+    if as_json:
+        print(to_json(report.as_json()))
+    else:
+        from chatmemory.cli.examination import show
+
+        show(report)
+    if not report.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,189 @@
+"""`chat`: a conversation in the terminal that is remembered line by line."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from chatmemory.cli.options import (
+    DEFAULT_TENANT,
+    PostgresOption,
+    TenantOption,
+    UserOption,
+    command,
+    memory_on,
+    user_or_me,
+)
+
+if TYPE_CHECKING:
+    from chatmemory import Message, Session, Sessions
+
+DEFAULT_MODEL = "gpt-4o-mini"
+SHOWN_ON_RESUME = 6
+
+
+class Responder(Protocol):
+    """Whoever answers."""
+
+    introduction: str
+
+    def reply(self, history: "list[Message]") -> Iterator[str]:
+        """Pieces of the answer to the last message."""
+
+
+def chat(
+    session_id: Annotated[
+        str | None, typer.Option("--session", metavar="ID", show_default="a new one", help="Resume this session.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", envvar="OPENAI_MODEL", help="Which model of the server answers.")
+    ] = DEFAULT_MODEL,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--base-url",
+            envvar="OPENAI_BASE_URL",
+            show_default="OpenAI if OPENAI_API_KEY is set, else nobody: an offline responder",
+            help="An OpenAI-compatible server.",
+        ),
+    ] = None,
+    context: Annotated[int, typer.Option(min=1, help="How many of the newest messages the model is shown.")] = 20,
+    user: UserOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    postgres: PostgresOption = None,
+) -> None:
+    """Talk in the terminal; every line is stored as it is said. Ctrl-D or /quit ends the talk.
+
+    The server's key is taken from OPENAI_API_KEY.
+    """
+    responder = responder_for(base_url, model)
+    with memory_on(postgres) as memory:
+        conversation = Conversation(memory.tenant(tenant).sessions, user_or_me(user), responder, context)
+        conversation.begin(session_id)
+        try:
+            for line in _lines():
+                conversation.take(line)
+        finally:
+            conversation.say_goodbye(tenant, postgres)
+    if conversation.failures and not sys.stdin.isatty():
+        raise typer.Exit(1)
+
+
+def responder_for(base_url: str | None, model: str) -> Responder:
+    """A model behind a server if there is one, else the offline responder."""
+    from chatmemory.cli.responders import Offline, OpenAIServer
+
+    key = os.environ.get("OPENAI_API_KEY", "")
+    return OpenAIServer(base_url, key, model) if base_url or key else Offline()
+
+
+def _lines() -> Iterator[str]:
+    """What the user says, until the end of the input."""
+    if sys.stdin.isatty():
+        yield from _typed()
+        return
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # bytes that are no text
+    for line in sys.stdin:
+        if line.strip():
+            yield line.rstrip("\r\n")
+
+
+def _typed() -> Iterator[str]:
+    import contextlib
+
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  # gives input() its line editing
+    with contextlib.suppress(EOFError):
+        while (line := input("you> ")).strip() != "/quit":
+            if line.strip():
+                yield line
+
+
+class Conversation:
+    """One talk: each line and each reply is stored before anything else happens."""
+
+    def __init__(self, sessions: "Sessions", user: str, responder: Responder, context: int) -> None:
+        self._sessions = sessions
+        self._user = user
+        self._responder = responder
+        self._context = context
+        self._session: Session | None = None
+        self.failures = 0
+
+    def begin(self, session_id: str | None) -> None:
+        """Resume a session; a new one is only made when there is something to store."""
+        from chatmemory.cli.screen import note
+
+        note(self._responder.introduction)
+        if session_id is None:
+            self._sessions.list(limit=0)  # an error now is better than after the first line
+        else:
+            self._resume(session_id)
+
+    def _resume(self, session_id: str) -> None:
+        from chatmemory.cli.screen import note
+
+        asked = self._sessions.get(session_id, user_id=self._user)
+        self._session = self._sessions.resume_or_create(session_id, user_id=self._user, kind=asked.info.kind)
+        if self._session.id != asked.id:
+            status = asked.refresh().status
+            note(f"Session {asked.id} is {status} and takes no more messages: this is a new one.")
+        else:
+            self._show_recent(self._session)
+
+    def _show_recent(self, session: "Session") -> None:
+        from chatmemory.cli.screen import note, stderr
+        from chatmemory.cli.sessions import show_message
+
+        note(f"Resuming {session.info.title or 'this session'}: {session.info.message_count} messages so far.")
+        for message in session.history(SHOWN_ON_RESUME):
+            show_message(stderr(), message)
+
+    def take(self, line: str) -> None:
+        """Store what the user says, answer it, store the answer; trouble ends neither the talk nor the memory."""
+        from chatmemory.cli.responders import ReplyError
+        from chatmemory.cli.screen import complain
+        from chatmemory.errors import InvalidInputError
+
+        try:
+            self._answer(line)
+        except InvalidInputError as error:
+            self.failures += 1
+            complain(f"Not stored: {error}")
+        except ReplyError as error:
+            self.failures += 1
+            complain(f"{error} Your message is stored; say something to go on.")
+
+    def _answer(self, line: str) -> None:
+        if self._session is None:
+            self._session = self._sessions.create(user_id=self._user)
+        self._session.append("user", line)
+        history = self._session.history(self._context)
+        self._session.append("assistant", _spoken(self._responder.reply(history)))
+
+    def say_goodbye(self, tenant: str, postgres: str | None) -> None:
+        """Say how to go on another time."""
+        from chatmemory.cli.screen import note
+
+        if self._session is not None:
+            words = ["chat", "--session", self._session.id]
+            if self._user != user_or_me(os.environ.get("CHATMEMORY_USER")):
+                words += ["--user", self._user]
+            note(f"\nResume with: {command(*words, tenant=tenant, postgres=postgres)}")
+
+
+def _spoken(pieces: Iterator[str]) -> str:
+    """The whole reply, shown piece by piece as it comes."""
+    from chatmemory.cli.screen import plain
+
+    said = []
+    try:
+        for piece in pieces:
+            said.append(piece)
+            print(plain(piece), end="", flush=True)
+    finally:
+        if said:
+            print(flush=True)
+    return "".join(said)

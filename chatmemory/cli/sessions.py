@@ -1,0 +1,239 @@
+"""`sessions`, `show`, `export`: looking at what is remembered."""
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chatmemory.cli.options import (
+    DEFAULT_TENANT,
+    JsonOption,
+    PostgresOption,
+    SessionArgument,
+    TenantOption,
+    memory_on,
+    session_of,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from chatmemory import Event, Message, Page, SessionInfo
+
+NARROW = 120
+STATUS_STYLES = {"active": "green", "failed": "red", "expired": "dim", "cancelled": "yellow"}
+ROLE_STYLES = {"user": "bold cyan", "assistant": "bold green", "system": "bold yellow", "tool": "bold magenta"}
+
+
+class Format(StrEnum):
+    """What a session is exported as."""
+
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def sessions(
+    user: Annotated[
+        str | None, typer.Option("--user", show_default="all users", help="Only the sessions of this user.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Only sessions of this kind.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Only active, completed, failed, cancelled or expired ones.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many to show.")] = 20,
+    offset: Annotated[int, typer.Option(help="How many to pass over.")] = 0,
+    tenant: TenantOption = DEFAULT_TENANT,
+    postgres: PostgresOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List sessions, last active first."""
+    with memory_on(postgres) as memory:
+        page = memory.tenant(tenant).sessions.list(
+            user_id=user,
+            kind=kind,
+            status=status,  # type: ignore[arg-type]  # the library says which there are
+            limit=limit,
+            offset=offset,
+        )
+    if as_json:
+        _print_json({"total": page.total, "limit": limit, "offset": offset, "sessions": list(map(asdict, page))})
+    else:
+        _show_page(page, tenant)
+
+
+def _print_json(value: Any) -> None:
+    from chatmemory.cli.screen import to_json
+
+    print(to_json(value))
+
+
+def _show_page(page: "Page[SessionInfo]", tenant: str) -> None:
+    from chatmemory.cli.screen import many, stdout, text
+
+    console = stdout()
+    if not page.total:
+        console.print(text(f"No sessions in tenant {tenant!r}."))
+        return
+    console.print(_table(page, narrow=console.width < NARROW))
+    shown = f"{page.offset + 1}-{page.offset + len(page)}" if len(page) else "none"
+    more = f", shown: {shown}" if len(page) < page.total else ""
+    console.print(text(f"{many(page.total, 'session')}{more}", "dim"))
+
+
+def _table(page: "Page[SessionInfo]", *, narrow: bool) -> "Table":
+    """One line for each session, or two where the terminal is narrow: no id is ever cut."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("id", overflow="fold", no_wrap=not narrow)
+    if not narrow:
+        table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=50)
+    for name in ("user", "kind", "status"):
+        table.add_column(name, overflow="fold")
+    table.add_column("messages", justify="right")
+    table.add_column("last active", no_wrap=True)
+    for info in page:
+        table.add_row(*_row(info, narrow=narrow))
+    return table
+
+
+def _row(info: "SessionInfo", *, narrow: bool) -> list[Any]:
+    from chatmemory.cli.screen import ago, text
+
+    id = text(info.id, "cyan")
+    title = text(_one_line(info.title) or "untitled", "" if info.title else "dim")
+    return [
+        *([title + text("\n") + id] if narrow else [id, title]),
+        text(info.user_id),
+        text(info.kind),
+        text(info.status, STATUS_STYLES.get(info.status, "")),
+        f"{info.message_count:,}",
+        text(ago(info.last_active_at)),
+    ]
+
+
+def _one_line(title: str | None) -> str:
+    return " ".join((title or "").split())
+
+
+def show(
+    session_id: SessionArgument,
+    limit: Annotated[int, typer.Option(help="How many of the newest messages to show.")] = 50,
+    tenant: TenantOption = DEFAULT_TENANT,
+    postgres: PostgresOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a session: what is known of it, its timeline, its newest messages."""
+    with memory_on(postgres) as memory:
+        session = session_of(memory, tenant, session_id)
+        events = session.events()
+        messages = session.history(limit)
+    if as_json:
+        _print_json(
+            {
+                "session": asdict(session.info),
+                "events": list(map(asdict, events)),
+                "messages": list(map(asdict, messages)),
+            }
+        )
+    else:
+        _show_session(session.info, events, messages)
+
+
+def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Message]") -> None:
+    from rich.table import Table
+
+    from chatmemory.cli.screen import stdout, text
+
+    console = stdout()
+    console.print(text(_one_line(info.title) or "untitled", "bold"))
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(info).items():
+        facts.add_row(text(name, "dim"), text(value))
+    console.print(facts)
+    console.rule("timeline", style="dim", align="left")
+    for event in events:
+        show_event(console, event)
+    console.rule("messages", style="dim", align="left")
+    left_out = info.message_count - len(messages)
+    if left_out > 0:
+        console.print(text(f"… {left_out:,} older, see --limit", "dim"))
+    for message in messages:
+        show_message(console, message)
+
+
+def _facts(info: "SessionInfo") -> dict[str, str]:
+    from chatmemory.cli.screen import clock
+
+    facts = {
+        "id": info.id,
+        "user": info.user_id,
+        "kind": info.kind,
+        "status": info.status,
+        "messages": f"{info.message_count:,}",
+        "created": clock(info.created_at),
+        "last active": clock(info.last_active_at),
+        "ended": clock(info.ended_at),
+        "parent": info.parent_id or "",
+    }
+    for name in ("metadata", "details", "results"):
+        value = getattr(info, name)
+        facts[name] = _compact(value) if value else ""
+    return {name: value for name, value in facts.items() if value}
+
+
+def _compact(value: object) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)
+
+
+def show_event(console: "Console", event: "Event") -> None:
+    """One line of the timeline."""
+    from chatmemory.cli.screen import clock, text
+
+    data = _compact(event.data) if event.data else ""
+    console.print(text(clock(event.at), "dim"), text(event.type), text(data, "dim"), soft_wrap=True)
+
+
+def show_message(console: "Console", message: "Message") -> None:
+    """One message, whole; what is not text as JSON."""
+    from chatmemory.cli.screen import clock, text
+
+    head = text(f"{message.seq} ", "dim") + text(message.role, ROLE_STYLES[message.role])
+    console.print(head + text(f" {clock(message.created_at)}", "dim"))
+    console.print(text(message.content if isinstance(message.content, str) else _blocks(message)), soft_wrap=True)
+
+
+def _blocks(message: "Message") -> str:
+    assert isinstance(message.content, list)
+    return "\n".join(
+        block["text"] if block.get("type") == "text" and isinstance(block.get("text"), str) else _compact(block)
+        for block in message.content
+    )
+
+
+def export(
+    session_id: SessionArgument,
+    format: Annotated[Format, typer.Option(help="JSON, which `chatmemory import` reads, or a page to read.")] = Format.JSON,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", show_default="stdout", help="Where to write.")
+    ] = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    postgres: PostgresOption = None,
+) -> None:
+    """Export a whole session."""
+    from chatmemory.cli.screen import many, note, write
+
+    with memory_on(postgres) as memory:
+        session = session_of(memory, tenant, session_id)
+        page = session.export(format.value)
+    page = page if page.endswith("\n") else page + "\n"
+    if output is None:
+        write(page)
+    else:
+        output.write_text(page, encoding="utf-8")
+        note(f"{many(session.info.message_count, 'message')} written to {output}")

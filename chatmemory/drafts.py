@@ -1,0 +1,81 @@
+"""Messages on their way in: accepted, not yet stored."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from chatmemory.models import Appended, Content, JsonObject, Message, Role, shorten
+
+
+class Draft(NamedTuple):
+    """A message that was accepted: what the database gets, and what the caller gets back."""
+
+    id: str
+    role: Role
+    content: Content
+    text: str
+    metadata: JsonObject
+    created_at: datetime | None
+    has_own_id: bool
+
+
+def to_json(value: Any) -> str:
+    """The JSON text that is stored."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def unique(drafts: Iterable[Draft]) -> list[Draft]:
+    """The drafts without those that repeat an id."""
+    first: dict[str, Draft] = {}
+    for draft in drafts:
+        first.setdefault(draft.id, draft)
+    return list(first.values())
+
+
+def payload(drafts: Iterable[Draft]) -> str:
+    """What the append function of the schema takes."""
+    return to_json([_row(draft) for draft in drafts])
+
+
+def _row(draft: Draft) -> JsonObject:
+    row: JsonObject = {"id": draft.id, "role": draft.role, "content": draft.text}
+    if draft.content is not draft.text:
+        row["content_json"] = draft.content
+    if draft.metadata:
+        row["metadata"] = draft.metadata
+    if draft.created_at is not None:
+        row["created_at"] = draft.created_at.isoformat()
+    return row
+
+
+def messages_from(drafts: Sequence[Draft], appended: Appended) -> dict[str, Message]:
+    """The stored messages by id: those that stood there before, and the new ones counted on from first_seq."""
+    stored = {index: (seq, at, tokens) for index, seq, at, tokens in appended.stored or ()}
+    messages = {}
+    seq = appended.first_seq
+    for index, draft in enumerate(drafts):
+        if index in stored:
+            old_seq, at, tokens = stored[index]
+            message = _message(draft, old_seq, datetime.fromisoformat(at), tokens)
+        else:
+            message = _message(draft, seq, draft.created_at or appended.at, None)
+            seq += 1
+        messages[draft.id] = message
+    return messages
+
+
+def _message(draft: Draft, seq: int, at: datetime, tokens: int | None) -> Message:
+    return Message(seq, draft.id, draft.role, draft.content, at, draft.metadata, tokens)
+
+
+def title_from(drafts: Iterable[Draft]) -> str | None:
+    """The title a session takes from its first user message that says enough.
+
+    That is one of 20 characters or more, or one with a question mark.
+    """
+    for draft in drafts:
+        text = " ".join(draft.text.split())
+        if draft.role == "user" and (len(text) >= 20 or "?" in text):
+            return shorten(text, 50)
+    return None

@@ -1,0 +1,106 @@
+"""Every error chatmemory raises, in one tree.
+
+ChatMemoryError
+├── ConfigurationError            settings or an address that cannot work
+│   └── MissingExtraError         an optional part is not installed (also ImportError)
+├── InvalidInputError             refused before anything was written (also ValueError)
+│   └── ContentTooLargeError
+├── SessionError
+│   ├── SessionNotFoundError      missing, deleted, or someone else's: they look the same (also LookupError)
+│   ├── SessionExistsError
+│   ├── SessionEndedError
+│   └── SessionLimitError
+├── MessageConflictError          the same message id with other content
+└── StorageError
+    ├── StorageUnavailableError   Postgres cannot be reached, or went away
+    ├── EmbeddedServerError       the private Postgres could not be started
+    ├── SchemaVersionError        the database is newer than this library
+    └── SchemaPermissionError     the database user may not create what is missing
+
+No message of these errors holds a password, an API key, or the content of a message.
+"""
+
+from chatmemory._public import public
+
+
+@public
+class ChatMemoryError(Exception):
+    """Something in chatmemory went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").partition("\n")[0])
+
+
+@public
+class ConfigurationError(ChatMemoryError):
+    """A setting or an address cannot work as given."""
+
+
+@public
+class MissingExtraError(ConfigurationError, ImportError):
+    """An optional part of chatmemory is not installed."""
+
+
+@public
+class InvalidInputError(ChatMemoryError, ValueError):
+    """The input was refused; nothing was written."""
+
+
+@public
+class ContentTooLargeError(InvalidInputError):
+    """The message is larger than max_message_bytes; nothing was written."""
+
+
+@public
+class SessionError(ChatMemoryError):
+    """The session does not allow this."""
+
+
+@public
+class SessionNotFoundError(SessionError, LookupError):
+    """There is no such session here."""
+
+
+@public
+class SessionExistsError(SessionError):
+    """A session with this id exists already."""
+
+
+@public
+class SessionEndedError(SessionError):
+    """The session has ended and takes no more messages."""
+
+
+@public
+class SessionLimitError(SessionError):
+    """The user has as many active sessions as max_sessions_per_user allows."""
+
+
+@public
+class MessageConflictError(ChatMemoryError):
+    """A message with this id is stored with other content."""
+
+
+@public
+class StorageError(ChatMemoryError):
+    """The storage could not do it."""
+
+
+@public
+class StorageUnavailableError(StorageError):
+    """Postgres cannot be reached."""
+
+
+@public
+class EmbeddedServerError(StorageError):
+    """The embedded Postgres could not be started."""
+
+
+@public
+class SchemaVersionError(StorageError):
+    """The database's schema is newer than this library."""
+
+
+@public
+class SchemaPermissionError(StorageError):
+    """The database user may not create the schema."""

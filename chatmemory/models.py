@@ -1,0 +1,242 @@
+"""The records chatmemory hands out: immutable, typed, built from database rows here and nowhere else."""
+
+# No `from __future__ import annotations`: public() moves these classes to another module name,
+# where typing.get_type_hints could not resolve annotations that are strings.
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
+
+from chatmemory._public import public
+
+Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
+JsonObject: TypeAlias = dict[str, Any]
+Content: TypeAlias = str | list[JsonObject]
+"""A message's content: plain text, or a list of JSON blocks (text parts, images, tool calls)."""
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+Status: TypeAlias = Literal["active", "completed", "failed", "cancelled", "expired"]
+
+T = TypeVar("T")
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut `text` to at most `width` characters, at a word where there is one, with … for what is gone."""
+    if len(text) <= width:
+        return text
+    cut = text[: width - 1]
+    words = cut.rpartition(" ")[0] if text[width - 1] != " " else cut
+    return (words or cut).rstrip() + "…"
+
+
+def text_of(content: Content) -> str:
+    """The readable text of a message's content; its blocks without text are left out."""
+    if isinstance(content, str):
+        return content
+    texts = (block.get("text") for block in content)
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a session.
+
+    Attributes:
+        seq: Its place in the session: 1, 2, 3 … without gaps.
+        id: Unique in its session.
+        role: Who speaks.
+        content: A string, or a list of JSON blocks.
+        metadata: What the app attached.
+        tokens: Its cost in the prompt, in tokens; None where it was not counted.
+        created_at: When it was said, with a time zone.
+    """
+
+    seq: int
+    id: str
+    role: Role
+    content: Content
+    created_at: datetime
+    metadata: JsonObject = field(default_factory=dict)
+    tokens: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The readable text of the content."""
+        return text_of(self.content)
+
+    def __repr__(self) -> str:
+        return f"<Message {self.seq} {self.role}: {shorten(' '.join(self.text.split()), 60)!r}>"
+
+
+def message_from_row(row: Sequence[Any]) -> Message:
+    """Build a message from the columns every query names in this order."""
+    seq, id, role, content, content_json, metadata, tokens, created_at = row
+    return Message(seq, id, role, content if content_json is None else content_json, created_at, metadata or {}, tokens)
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to append.
+
+    Attributes:
+        role: `system`, `user` (`human`), `assistant` (`ai`) or `tool`.
+        content: A string, or a list of JSON blocks.
+        message_id: Unique in its session; appending it again adds nothing. None: one is made.
+        metadata: A JSON object to keep with it.
+        created_at: When it was said, with a time zone; None: now. For importing the past.
+    """
+
+    role: str
+    content: Content
+    message_id: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    created_at: datetime | None = None
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo:
+    """What is known of a session, at the time it was read.
+
+    Attributes:
+        status: The lifecycle: active, then completed, failed, cancelled or expired.
+        last_active_at: The newest of creation, resume and message.
+        last_seq: The `seq` of the newest message; 0 in an empty session.
+        parent_id: The session this one was forked from, or continues.
+    """
+
+    tenant_id: str
+    id: str
+    user_id: str
+    kind: str
+    status: Status
+    title: str | None
+    metadata: JsonObject
+    details: JsonObject
+    results: Json
+    created_at: datetime
+    updated_at: datetime
+    last_active_at: datetime
+    last_message_at: datetime | None
+    ended_at: datetime | None
+    archived_at: datetime | None
+    message_count: int
+    token_count: int
+    last_seq: int
+    parent_id: str | None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it takes messages."""
+        return self.status == "active"
+
+    def __repr__(self) -> str:
+        title = f" {shorten(self.title, 40)!r}" if self.title else ""
+        return (
+            f"<SessionInfo {self.id}{title} {self.kind} of {self.user_id}: "
+            f"{self.status}, {self.message_count} message{'' if self.message_count == 1 else 's'}>"
+        )
+
+
+SESSION_COLUMNS = tuple(column.name for column in fields(SessionInfo))
+
+
+def session_from_row(row: Sequence[Any]) -> SessionInfo:
+    """Build a session's info from SESSION_COLUMNS in their order."""
+    values = dict(zip(SESSION_COLUMNS, row, strict=True))
+    values["metadata"] = values["metadata"] or {}
+    values["details"] = values["details"] or {}
+    return SessionInfo(**values)
+
+
+class Appended(NamedTuple):
+    """What one append did to its session."""
+
+    first_seq: int  # of the first message that is new
+    at: datetime  # when the new ones were stored
+    last_seq: int
+    message_count: int
+    token_count: int
+    title: str | None
+    stored: list[tuple[int, int, str, int | None]] | None  # which stood there before: index, seq, created_at, tokens
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T], Sequence[T]):
+    """One page of a list.
+
+    Attributes:
+        items: What is on this page.
+        total: How many there are on all pages.
+        limit: How many a page holds at most.
+        offset: How many were passed over before this page.
+    """
+
+    items: tuple[T, ...]
+    total: int
+    limit: int
+    offset: int
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        return self.items[index]
+
+    def __repr__(self) -> str:
+        lines = "".join(f"\n  {item!r}" for item in self.items)
+        return f"<Page {self.offset}-{self.offset + len(self.items)} of {self.total}>{lines}"
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a session's timeline.
+
+    Attributes:
+        at: When it happened.
+        type: created, resumed, renamed, updated, ended, expired, forked, deleted, restored, archived.
+        data: What belongs to it: the new title, the reason, the results.
+    """
+
+    at: datetime
+    type: str
+    data: JsonObject
+
+    def __repr__(self) -> str:
+        return f"<Event {self.at:%Y-%m-%d %H:%M:%S} {self.type} {json.dumps(self.data, ensure_ascii=False)}>"
+
+
+def event_from_row(row: Sequence[Any]) -> Event:
+    """Build an event from (at, type, data)."""
+    at, type, data = row
+    return Event(at, type, data or {})
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanUp:
+    """What one pass of the clean-up did, over all tenants."""
+
+    expired: int
+    archived: int
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """The receipt of an erasure: how much is gone for good."""
+
+    sessions: int = 0
+    messages: int = 0
+    events: int = 0

@@ -1,0 +1,116 @@
+"""Every SQL statement of the library, named. The functions they call stand in schema/functions/."""
+
+# A session's columns, in the order of models.SESSION_COLUMNS.
+_SESSION = (
+    "tenant_id, id, user_id, kind, status, title, metadata, details, results, created_at, updated_at, "
+    "last_active_at, last_message_at, ended_at, archived_at, message_count, token_count, last_seq, parent_id"
+)
+# The hot path: one function, one round trip.
+APPEND = "select * from chatmemory.append(%s, %s, %s, %s, %s)"
+READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
+MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
+RESUME_OR_CREATE = (
+    "select " + _SESSION + " from chatmemory.resume_or_create(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+
+# Functions that also stand alone.
+CREATE_SESSION = "select " + _SESSION + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s)"
+END_SESSION = "select " + _SESSION + " from chatmemory.end_session(%s, %s, %s, %s, %s, %s)"
+CLEAN_UP = "select expired, archived from chatmemory.clean_up(%s, %s, %s, %s)"
+
+# Whoever runs these sees one tenant's rows, until the transaction ends.
+ENTER_TENANT = "select set_config('role', 'chatmemory_app', true), set_config('chatmemory.tenant_id', %s, true)"
+
+# One session that is not deleted.
+GET_SESSION = (
+    "select " + _SESSION + " from chatmemory.sessions "
+    "where id = %(id)s and deleted_at is null and user_id = coalesce(%(user_id)s, user_id)"
+)
+LOCK_SESSION = GET_SESSION + " for update"
+
+_LISTED = (
+    " from chatmemory.sessions where deleted_at is null"
+    " and (%(user_id)s::text is null or user_id = %(user_id)s)"
+    " and (%(kind)s::text is null or kind = %(kind)s)"
+    " and (%(status)s::text is null or status = %(status)s)"
+    " and (%(created_after)s::timestamptz is null or created_at >= %(created_after)s)"
+    " and (%(created_before)s::timestamptz is null or created_at < %(created_before)s)"
+)
+# One page of sessions, last active first, and how many there are in all.
+LIST_SESSIONS = (
+    "select " + _SESSION + _LISTED + " order by last_active_at desc, id desc limit %(limit)s offset %(offset)s"
+)
+COUNT_SESSIONS = "select count(*)" + _LISTED
+
+# Active sessions that were idle for longer than an interval, oldest first.
+IDLE_SESSIONS = (
+    "select id from chatmemory.sessions where status = 'active' and deleted_at is null "
+    "and last_active_at < clock_timestamp() - %s::interval order by last_active_at"
+)
+
+# New values for what a caller may change.
+UPDATE_SESSION = (
+    "update chatmemory.sessions set title = %(title)s, metadata = %(metadata)s, details = %(details)s, "
+    "updated_at = clock_timestamp() where id = %(id)s returning " + _SESSION
+)
+
+# Hide a session everywhere, and show it again.
+DELETE_SESSION = (
+    "update chatmemory.sessions set deleted_at = clock_timestamp() "
+    "where id = %s and deleted_at is null returning " + _SESSION
+)
+RESTORE_SESSION = (
+    "update chatmemory.sessions set deleted_at = null where id = %s and deleted_at is not null returning " + _SESSION
+)
+
+# Copy a session's messages up to a seq into another, and count them there.
+COPY_MESSAGES = (
+    "insert into chatmemory.messages "
+    "(tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, created_at) "
+    "select tenant_id, %(to)s, seq, id, role, content, content_json, metadata, tokens, created_at "
+    "from chatmemory.messages where session_id = %(from)s and seq <= %(at_seq)s"
+)
+COUNT_COPIED = (
+    "update chatmemory.sessions set parent_id = %(from)s, message_count = t.count, last_seq = t.count, "
+    "token_count = t.tokens, last_message_at = t.newest from (select count(*) as count, "
+    "coalesce(sum(tokens), 0) as tokens, max(created_at) as newest from chatmemory.messages "
+    "where session_id = %(to)s) t where id = %(to)s returning " + _SESSION
+)
+
+# The timeline.
+ADD_EVENT = "insert into chatmemory.events (tenant_id, session_id, type, data) values (%s, %s, %s, %s)"
+EVENTS = (
+    "select at, type, data from (select number, at, type, data from chatmemory.events where session_id = %(id)s "
+    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null) "
+    "order by number desc limit %(limit)s) newest order by number"
+)
+
+# Gone for good.
+ERASE_MESSAGES = "delete from chatmemory.messages where session_id = %s"
+ERASE_EVENTS = "delete from chatmemory.events where session_id = %s"
+ERASE_SESSION = "delete from chatmemory.sessions where id = %s"
+
+# The schema's version; null where there is none.
+SCHEMA_EXISTS = "select to_regclass('chatmemory.schema_migrations') is not null"
+SCHEMA_VERSION = "select coalesce(max(version), 0) from chatmemory.schema_migrations"
+MIGRATION_LOCK = "select pg_advisory_xact_lock(%s)"
+LOGIN = "select session_user"
+
+# What doctor asks: the server, and whether isolation is really on.
+SERVER_VERSION = "select current_setting('server_version'), session_user, current_database()"
+UNPROTECTED_TABLES = (
+    "select relname from pg_class where relnamespace = 'chatmemory'::regnamespace and relkind in ('r', 'p') "
+    "and not (relrowsecurity and relforcerowsecurity) order by relname"
+)
+BYPASSING_ROLES = (
+    "select rolname from pg_roles where rolname in ('chatmemory_app', 'chatmemory_worker') "
+    "and (rolsuper or rolbypassrls) order by rolname"
+)
+ROWS_WITHOUT_TENANT = (
+    "select (select count(*) from chatmemory.sessions) + (select count(*) from chatmemory.messages) "
+    "+ (select count(*) from chatmemory.events)"
+)
+
+# The embedded server's own database.
+FIND_DATABASE = "select from pg_database where datname = 'chatmemory'"
+CREATE_DATABASE = "create database chatmemory"

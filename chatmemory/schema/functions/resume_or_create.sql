@@ -1,0 +1,51 @@
+-- Resume the active session of this user, or create one, in one round trip.
+-- Under p_adopt an unknown id is created under that very id; once that session has ended, its successor is found
+-- again under the old id, so that a caller who always gives the same id stays in one conversation.
+create or replace function chatmemory.resume_or_create(
+    p_tenant text, p_session text, p_new_id text, p_user text, p_kind text, p_adopt boolean, p_metadata json,
+    p_timeout interval, p_max bigint, p_end_oldest boolean, p_min_messages bigint
+) returns setof chatmemory.sessions language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_session chatmemory.sessions;
+    v_now timestamptz;
+begin
+    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    if p_adopt and p_session is not null then  -- two callers may adopt the same id at once
+        perform pg_advisory_xact_lock(hashtextextended(p_tenant || e'\n' || p_user, 0));
+    end if;
+    select s.* into v_session from chatmemory.sessions s
+        where s.tenant_id = p_tenant and s.id = p_session for update;
+    if p_adopt and v_session.user_id <> p_user then
+        raise exception 'session not found' using errcode = 'CM404';
+    end if;
+    if p_adopt and p_session is not null and v_session.id is null then
+        return query select * from chatmemory.create_session(p_tenant, p_session, p_user, p_kind, null, p_metadata,
+            null, null, p_max, p_end_oldest, p_min_messages);
+        return;
+    end if;
+    if p_adopt and (v_session.status <> 'active' or v_session.deleted_at is not null) then
+        select s.* into v_session from chatmemory.sessions s
+            where s.tenant_id = p_tenant and s.continues = p_session and s.user_id = p_user and s.kind = p_kind
+              and s.status = 'active' and s.deleted_at is null
+            order by s.created_at desc limit 1 for update;
+    end if;
+    v_now := clock_timestamp();
+    if v_session.user_id = p_user and v_session.kind = p_kind and v_session.status = 'active'
+            and v_session.deleted_at is null then
+        if v_session.last_active_at >= v_now - p_timeout then
+            insert into chatmemory.events (tenant_id, session_id, at, type)
+                values (p_tenant, v_session.id, v_now, 'resumed');
+            return query update chatmemory.sessions s set last_active_at = v_now
+                where s.tenant_id = p_tenant and s.id = v_session.id returning s.*;
+            return;
+        end if;
+        perform chatmemory.end_session(p_tenant, v_session.id, 'expired', null, 'idle', p_min_messages);
+    end if;
+    return query select s.* from chatmemory.sessions s  -- the retry of a call that was not heard to succeed
+        where s.tenant_id = p_tenant and s.id = p_new_id and s.user_id = p_user;
+    if found then
+        return;
+    end if;
+    return query select * from chatmemory.create_session(p_tenant, p_new_id, p_user, p_kind, null, p_metadata, null,
+        case when p_adopt then p_session end, p_max, p_end_oldest, p_min_messages);
+end $$;

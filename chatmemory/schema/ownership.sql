@@ -1,0 +1,16 @@
+-- The functions run as the roles that cannot bypass row-level security; nobody else may call them.
+grant create on schema chatmemory to chatmemory_app, chatmemory_worker;
+do $$
+declare
+    f regprocedure;
+begin
+    for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = 'chatmemory'::regnamespace loop
+        if f::text like 'chatmemory.clean\_up(%' then
+            execute format('alter function %s owner to chatmemory_worker', f);
+        else
+            execute format('alter function %s owner to chatmemory_app', f);
+        end if;
+        execute format('revoke all on function %s from public', f);
+    end loop;
+end $$;
+revoke create on schema chatmemory from chatmemory_app, chatmemory_worker;

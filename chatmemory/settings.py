@@ -1,0 +1,51 @@
+"""What can be set, by argument, by CHATMEMORY_ variables or by an .env file."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chatmemory._public import public
+
+
+@public
+class Settings(BaseSettings):
+    """The settings of one ChatMemory; each field names the module that honours it."""
+
+    model_config = SettingsConfigDict(env_prefix="CHATMEMORY_", env_file=".env", extra="ignore", frozen=True)
+
+    # database.py
+    postgres_url: SecretStr | None = Field(None, description="Postgres; none: the embedded server")
+    postgres_pool_min_size: int = Field(1, ge=0, description="connections kept open")
+    postgres_pool_max_size: int = Field(10, ge=1, description="connections at most")
+    postgres_timeout_seconds: float = Field(
+        10.0, gt=0, description="how long a call waits for Postgres, over retries, before it fails"
+    )
+    prepared_statements: bool = Field(
+        default=True, description="off: for a transaction pooler that cannot hold them (PgBouncer before 1.21)"
+    )
+    auto_migrate: bool = Field(default=True, description="create or upgrade the schema at first use")
+    # embedded.py
+    data_dir: Path | None = Field(None, description="where the embedded Postgres lives; none: the user's data")
+    # sessions.py
+    session_timeout_hours: float = Field(24.0, gt=0, description="idle for longer, a session expires")
+    max_sessions_per_user: int = Field(20, ge=1, description="active sessions of one kind a user may have")
+    session_limit_policy: Literal["end_oldest", "refuse"] = Field(
+        "end_oldest", description="what a new session does to a user who has them all"
+    )
+    # session.py
+    min_messages_for_summary: int = Field(4, ge=0, description="a session that ends shorter is not learnt from")
+    max_message_bytes: int = Field(1_000_000, ge=1, description="the largest message, in UTF-8 bytes of JSON")
+    # cleanup.py
+    cleanup_inactive_sessions: bool = Field(default=True, description="expire idle sessions in the background")
+    cleanup_interval_hours: float = Field(6.0, gt=0, description="how often, in each process")
+    enable_session_archiving: bool = Field(
+        default=True, description="cleanup marks ended sessions that have nothing left to learn as archived"
+    )
+
+    @property
+    def session_timeout(self) -> timedelta:
+        """How long a session may be idle."""
+        return timedelta(hours=self.session_timeout_hours)

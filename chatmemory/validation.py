@@ -1,0 +1,233 @@
+"""What may be stored: ids, roles, content, metadata. Everything is refused here, before a byte is written."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import uuid_utils
+
+from chatmemory.drafts import Draft, to_json
+from chatmemory.errors import ContentTooLargeError, InvalidInputError, MessageConflictError
+from chatmemory.models import Content, JsonObject, NewMessage, Role, text_of
+
+MAX_ID_LENGTH = 255
+MAX_TITLE_LENGTH = 500
+MAX_JSON_DEPTH = 100
+MAX_METADATA_BYTES = 1_000_000
+
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "tool": "tool",
+}
+_KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_KEYS = frozenset({"role", "content", "message_id", "metadata", "created_at"})
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562), so that ids sort by the time they were made."""
+    return str(uuid_utils.uuid7())
+
+
+def check_id(value: object, what: str) -> str:
+    """Return the id as its string; `what` names it in the error."""
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, (int, UUID, uuid_utils.UUID)) and not isinstance(value, bool):
+        text = str(value)
+    else:
+        raise InvalidInputError(f"{what} must be a string, an int or a UUID, not {type(value).__name__}.")
+    if not text.strip():
+        raise InvalidInputError(f"{what} is empty; give a non-empty string.")
+    if len(text) > MAX_ID_LENGTH:
+        raise InvalidInputError(f"{what} has {len(text)} characters; at most {MAX_ID_LENGTH} are allowed.")
+    check_text(text, what)
+    return text
+
+
+def check_text(text: str, what: str) -> int:
+    """Refuse what Postgres cannot hold; return the size in bytes of UTF-8."""
+    if "\0" in text:
+        raise InvalidInputError(f"{what} has a NUL character, which Postgres cannot store; remove it.")
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"{what} has a lone surrogate at character {error.start}, which UTF-8 cannot hold; "
+            "decode the text correctly or remove it."
+        ) from None
+
+
+def check_kind(kind: object) -> str:
+    """Return the kind if it can be one."""
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+        raise InvalidInputError(f"kind {kind!r} is not a kind: use a lower-case letter, then letters, digits, _ or -.")
+    return kind
+
+
+def check_role(role: object) -> Role:
+    """Return the role under the name it is stored by."""
+    known = _ROLES.get(role) if isinstance(role, str) else None
+    if known is None:
+        raise InvalidInputError(f"role {role!r} is unknown; use one of {', '.join(_ROLES)}.")
+    return known
+
+
+def check_title(title: str | None) -> str | None:
+    """Return the title if it can be one."""
+    if title is None:
+        return None
+    if not isinstance(title, str):
+        raise InvalidInputError(f"title must be a string, not {type(title).__name__}.")
+    if len(title) > MAX_TITLE_LENGTH:
+        raise InvalidInputError(f"title has {len(title)} characters; at most {MAX_TITLE_LENGTH} are allowed.")
+    check_text(title, "title")
+    return title
+
+
+def check_count(value: object, what: str, *, least: int = 0) -> int:
+    """Return a whole number that is at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInputError(f"{what} must be a whole number, not {type(value).__name__}.")
+    if value < least:
+        raise InvalidInputError(f"{what} is {value}; it must be at least {least}.")
+    if value >= 2**63:
+        raise InvalidInputError(f"{what} is {value}, which is too large.")
+    return value
+
+
+def check_time(value: datetime | None, what: str) -> datetime | None:
+    """Return a time that says which zone it is in."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise InvalidInputError(f"{what} must be a datetime, not {type(value).__name__}.")
+    if value.utcoffset() is None:
+        raise InvalidInputError(f"{what} has no time zone; use datetime.now(timezone.utc) or .replace(tzinfo=…).")
+    return value
+
+
+def check_object(value: Mapping[str, Any] | None, what: str) -> JsonObject:
+    """Return a JSON object as a plain dict that will come back identical."""
+    if not value:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(f"{what} must be a mapping, not {type(value).__name__}.")
+    return cast(JsonObject, check_json(dict(value), what))
+
+
+def check_json(value: Any, what: str) -> Any:
+    """Refuse what JSON cannot hold or would change; return the value."""
+    _walk(value, what, 0, ())
+    if check_text(to_json(value), what) > MAX_METADATA_BYTES:
+        raise InvalidInputError(f"{what} is larger than {MAX_METADATA_BYTES} bytes of JSON; store a reference.")
+    return value
+
+
+def _walk(value: Any, path: str, depth: int, above: tuple[int, ...]) -> None:
+    """Visit every value inside `value`; `path` names the place in errors, `above` finds cycles."""
+    kind = type(value)
+    if kind is str:
+        check_text(value, path)
+    elif kind is dict or kind is list:
+        if id(value) in above:
+            raise InvalidInputError(f"{path} contains itself; JSON cannot hold a cycle.")
+        if depth >= MAX_JSON_DEPTH:
+            raise InvalidInputError(f"{path} is nested deeper than {MAX_JSON_DEPTH} levels.")
+        _walk_inside(value, path, depth + 1, (*above, id(value)))
+    elif kind is float:
+        if not math.isfinite(value):
+            raise InvalidInputError(f"{path} is {value}, which JSON cannot hold; use None.")
+    elif value is not None and kind is not bool and kind is not int:
+        raise InvalidInputError(f"{path} is a {kind.__name__}, which JSON cannot hold as such.")
+
+
+def _walk_inside(value: dict[Any, Any] | list[Any], path: str, depth: int, above: tuple[int, ...]) -> None:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _walk(item, f"{path}[{index}]", depth, above)
+        return
+    for key, item in value.items():
+        if type(key) is not str:
+            raise InvalidInputError(f"{path} has a key that is a {type(key).__name__}; JSON keys are strings.")
+        check_text(key, f"a key of {path}")
+        _walk(item, f"{path}[{key!r}]", depth, above)
+
+
+def check_content(content: object, max_bytes: int) -> tuple[Content, str]:
+    """Return the content and its readable text."""
+    if isinstance(content, str):
+        size = check_text(content, "content")
+        text = content
+    elif isinstance(content, list) and all(type(block) is dict for block in content):
+        _walk(content, "content", 0, ())
+        size = len(to_json(content).encode())
+        text = text_of(content)
+    else:
+        raise InvalidInputError(f"content must be a string or a list of JSON objects, not {_describe(content)}.")
+    if size > max_bytes:
+        raise ContentTooLargeError(
+            f"content has {size} bytes; max_message_bytes allows {max_bytes}. "
+            "Store large files elsewhere and keep a reference, or raise the setting."
+        )
+    return cast(Content, content), text
+
+
+def _describe(content: object) -> str:
+    if isinstance(content, list):
+        return "a list with " + ", ".join(sorted({type(b).__name__ for b in content if type(b) is not dict}))
+    return type(content).__name__
+
+
+def check_message(message: NewMessage | Mapping[str, Any], max_bytes: int) -> Draft:
+    """Accept one message to append."""
+    new = message if isinstance(message, NewMessage) else _from_mapping(message)
+    content, text = check_content(new.content, max_bytes)
+    return Draft(
+        id=new_id() if new.message_id is None else check_id(new.message_id, "message_id"),
+        role=check_role(new.role),
+        content=content,
+        text=text,
+        metadata=check_object(new.metadata, "metadata"),
+        created_at=check_time(new.created_at, "created_at"),
+        has_own_id=new.message_id is not None,
+    )
+
+
+def _from_mapping(message: Mapping[str, Any]) -> NewMessage:
+    if not isinstance(message, Mapping):
+        raise InvalidInputError(f"a message must be a dict or a NewMessage, not {type(message).__name__}.")
+    unknown = message.keys() - _KEYS
+    if unknown:
+        raise InvalidInputError(
+            f"a message has unknown keys {sorted(map(str, unknown))}; use {', '.join(sorted(_KEYS))}."
+        )
+    if "role" not in message or "content" not in message:
+        raise InvalidInputError("a message needs the keys role and content.")
+    return NewMessage(**message)
+
+
+def check_messages(messages: Iterable[NewMessage | Mapping[str, Any]], max_bytes: int) -> list[Draft]:
+    """Accept messages to append together; an id given twice must mean the same message."""
+    if isinstance(messages, (str, bytes, Mapping)):
+        raise InvalidInputError(f"messages must be a list of messages, not a {type(messages).__name__}.")
+    drafts = []
+    seen: dict[str, Draft] = {}
+    for index, message in enumerate(messages):
+        try:
+            draft = check_message(message, max_bytes)
+        except InvalidInputError as error:
+            raise type(error)(f"message {index}: {error}") from None
+        known = seen.setdefault(draft.id, draft)
+        if (known.role, known.content) != (draft.role, draft.content):
+            raise MessageConflictError(
+                f"message id {draft.id!r} is given twice with other content; ids must be unique in a session."
+            )
+        drafts.append(draft)
+    return drafts

@@ -1,0 +1,169 @@
+"""LangChain messages as chatmemory stores them, and back; nothing is lost on the way."""
+
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+    message_chunk_to_message,
+)
+from pydantic import BaseModel
+
+from chatmemory import InvalidInputError, Message, NewMessage
+
+KEY = "langchain"
+"""Where in a message's metadata stands what role and content cannot hold."""
+
+_STRINGS = "strings"  # which blocks of the content were bare strings
+_MAX_DEPTH = 200  # the core refuses less; this only keeps a cycle from running away
+
+_CLASSES: dict[str, type[BaseMessage]] = {
+    "human": HumanMessage,
+    "ai": AIMessage,
+    "system": SystemMessage,
+    "tool": ToolMessage,
+    "function": FunctionMessage,
+    "chat": ChatMessage,
+    "remove": RemoveMessage,
+}
+_ROLES = {
+    "human": "user",
+    "ai": "assistant",
+    "system": "system",
+    "tool": "tool",
+    "function": "tool",
+    "remove": "system",
+}
+_CHAT_ROLES = {
+    "ai": "assistant",
+    "assistant": "assistant",
+    "developer": "system",
+    "model": "assistant",
+    "system": "system",
+    "tool": "tool",
+}
+
+
+def to_message(message: BaseMessage) -> NewMessage:
+    """Turn a LangChain message into one to append; from_message() gives it back, equal in every field.
+
+    A chunk becomes the whole message it is of. Inside its fields tuples become lists, pydantic models dicts, and
+    enums of strings or numbers their values; what else JSON cannot hold is refused when it is appended.
+
+    Raises:
+        InvalidInputError: It is of a class that LangChain itself does not define, so it could not come back.
+    """
+    whole = message_chunk_to_message(message)
+    if _CLASSES.get(whole.type) is not type(whole):
+        raise InvalidInputError(
+            f"a {type(message).__name__} cannot be stored: it would come back as another class; "
+            f"use {', '.join(cls.__name__ for cls in _CLASSES.values())}."
+        )
+    content = _plain(whole.content)
+    blocks = content if isinstance(content, list) else []
+    return NewMessage(
+        role=_role(whole),
+        content=[_block(block) for block in blocks] if blocks is content else content,
+        message_id=None if isinstance(whole, RemoveMessage) else whole.id,  # its id is that of another message
+        metadata={KEY: {"type": whole.type, **_strings(blocks), **_fields(whole)}},
+    )
+
+
+def from_message(message: Message | NewMessage) -> BaseMessage:
+    """Turn a stored message into a LangChain message, also one that was appended without LangChain."""
+    kept = (message.metadata or {}).get(KEY)
+    if not isinstance(kept, dict) or kept.get("type") not in _CLASSES:
+        return _without_langchain(message)
+    fields = {name: value for name, value in kept.items() if name not in ("type", _STRINGS)}
+    content: Any = message.content
+    for index in kept.get(_STRINGS, ()):
+        content = [*content[:index], content[index]["text"], *content[index + 1 :]]
+    return _CLASSES[kept["type"]](content=content, **fields)
+
+
+def _role(message: BaseMessage) -> str:
+    if isinstance(message, ChatMessage):
+        return _CHAT_ROLES.get(message.role.lower(), "user")
+    return _ROLES[message.type]
+
+
+def _block(block: str | dict[str, Any]) -> dict[str, Any]:
+    return {"type": "text", "text": block} if isinstance(block, str) else block
+
+
+def _strings(blocks: list[str | dict[str, Any]]) -> dict[str, list[int]]:
+    indexes = [index for index, block in enumerate(blocks) if isinstance(block, str)]
+    return {_STRINGS: indexes} if indexes else {}
+
+
+def _fields(message: BaseMessage) -> dict[str, Any]:
+    """The fields that differ from their defaults, except those that stand elsewhere."""
+    known = type(message).model_fields
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in known.items()}
+    return {
+        name: _plain(value)
+        for name, value in message
+        if name not in ("type", "content") and not (name in defaults and _same(value, defaults[name]))
+    }
+
+
+def _same(value: object, default: object) -> bool:
+    """Whether they are equal; only values of one type are compared, as arrays refuse to be."""
+    return value is default or (type(value) is type(default) and value == default)
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """The value as JSON has it, where that is the same value; the core refuses what remains."""
+    if depth > _MAX_DEPTH or isinstance(value, bool):
+        return value
+    if isinstance(value, dict):
+        return {_plain_scalar(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, depth + 1) for item in value]
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> Any:
+    """A string or number without its subclass, such as an enum's."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int.__int__(value)
+    return float.__float__(value) if isinstance(value, float) else value
+
+
+def _without_langchain(message: Message | NewMessage) -> BaseMessage:
+    """A message that was appended by other means: its role decides the class, its blocks are passed on."""
+    id = message.id if isinstance(message, Message) else message.message_id
+    content: Any = message.content
+    if message.role in ("assistant", "ai"):
+        return AIMessage(content=content, id=id, tool_calls=_tool_calls(content))
+    if message.role == "tool":
+        return ToolMessage(content=content, id=id, tool_call_id=_tool_call_id(message))
+    return SystemMessage(content=content, id=id) if message.role == "system" else HumanMessage(content=content, id=id)
+
+
+def _tool_calls(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tool calls among the blocks, as LangChain and as Anthropic write them."""
+    blocks = content if isinstance(content, list) else []
+    return [
+        {"name": block["name"], "args": block.get("args", block.get("input")) or {}, "id": block.get("id")}
+        for block in blocks
+        if block.get("type") in ("tool_call", "tool_use") and "name" in block
+    ]
+
+
+def _tool_call_id(message: Message | NewMessage) -> str:
+    """Which call a tool answers: from the metadata, or from its blocks."""
+    blocks = message.content if isinstance(message.content, list) else []
+    for source in (message.metadata or {}, *blocks):
+        id = source.get("tool_call_id", source.get("tool_use_id"))
+        if isinstance(id, str):
+            return id
+    return ""

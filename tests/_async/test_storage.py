@@ -1,0 +1,142 @@
+"""Postgres that is wrong, closed to us, too new, or not there."""
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+
+from chatmemory import (
+    AsyncChatMemory,
+    ChatMemoryError,
+    ConfigurationError,
+    SchemaPermissionError,
+    SchemaVersionError,
+    Settings,
+    StorageUnavailableError,
+)
+from chatmemory.schema import bootstrap_sql, latest_version, script
+from tests.fixtures.postgres import on_login
+
+
+async def execute(url: str, sql: str) -> None:
+    """Run SQL as the server's administrator."""
+    async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(sql.encode())
+
+
+async def use(url: str, **settings: object) -> None:
+    """Open a memory, store something, close it."""
+    async with AsyncChatMemory.open(url, settings=Settings.model_validate(settings)) as memory:
+        session = await memory.tenant("acme").sessions.create(user_id="ann")
+        await session.append("user", "Hello")
+
+
+def test_open_does_no_io() -> None:
+    """Opening works without a server; nothing is tried before the first use."""
+    AsyncChatMemory.open("postgresql://nobody@127.0.0.1:1/nowhere").tenant("acme")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:s3cr3t@127.0.0.1:1/db",
+        "postgresql://ann:s3cr3t@/db?host=/nonexistent",
+        "postgresql://ann:s3cr3t%ZZ@127.0.0.1/db",
+        "mysql://ann:s3cr3t@127.0.0.1/db",
+        "host=127.0.0.1 port=1 password=s3cr3t user=ann",
+        "postgresql://ann:s3cr3t@127.0.0.1:1/db?nonsense=1",
+    ],
+)
+async def test_an_address_that_cannot_work_is_told_without_its_password(url: str) -> None:
+    """Unreachable or unreadable: a typed error, and the password in no part of it."""
+    with pytest.raises((StorageUnavailableError, ConfigurationError)) as raised:
+        await use(url, postgres_timeout_seconds=2)
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert "s3cr3t" not in str(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+async def test_settings_errors_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad variable is named, its value is not shown."""
+    monkeypatch.setenv("CHATMEMORY_MAX_SESSIONS_PER_USER", "s3cr3t")
+    with pytest.raises(ConfigurationError, match="CHATMEMORY_MAX_SESSIONS_PER_USER") as raised:
+        AsyncChatMemory.open()
+    assert "s3cr3t" not in str(raised.value)
+
+
+async def test_a_newer_schema_is_left_alone(postgres_url: str) -> None:
+    """An old library refuses to work on a schema it does not know."""
+    newer = latest_version() + 1
+    await execute(postgres_url, f"insert into chatmemory.schema_migrations values ({newer}, 'from the future')")
+    with pytest.raises(SchemaVersionError, match=f"version {newer}.*Upgrade chatmemory"):
+        await use(postgres_url)
+
+
+async def test_without_auto_migrate_an_empty_database_stays_empty(empty_postgres_url: str) -> None:
+    """The error names the command that creates the schema."""
+    with pytest.raises(SchemaVersionError, match="chatmemory migrate"):
+        await use(empty_postgres_url, auto_migrate=False)
+
+
+async def test_the_printed_script_creates_all_that_is_needed(empty_postgres_url: str, plain_login: str) -> None:
+    """An administrator runs the script; an ordinary user, who owns nothing, works with it."""
+    await execute(empty_postgres_url, script(plain_login))
+    await use(on_login(empty_postgres_url, plain_login), auto_migrate=False)
+
+
+async def test_a_user_who_may_not_create_is_told_the_sql(empty_postgres_url: str, plain_login: str) -> None:
+    """The error holds SQL that an administrator can run as it stands, and then the user can go on alone."""
+    url = on_login(empty_postgres_url, plain_login)
+    with pytest.raises(SchemaPermissionError, match="migrate --print") as raised:
+        await use(url)
+    sql = bootstrap_sql(plain_login)
+    assert sql in str(raised.value)
+    await execute(empty_postgres_url, sql)
+    await use(url)
+
+
+async def test_the_owner_of_the_tables_is_bound_too(empty_postgres_url: str, plain_login: str) -> None:
+    """The user who created the tables, not a superuser, sees no row without a tenant."""
+    await execute(empty_postgres_url, bootstrap_sql(plain_login))
+    url = on_login(empty_postgres_url, plain_login)
+    await use(url)
+    async with await AsyncConnection.connect(url) as connection:
+        for table in ("sessions", "messages", "events"):
+            cursor = await connection.execute(f"select * from chatmemory.{table}".encode())
+            assert await cursor.fetchall() == []
+
+
+async def test_a_lost_connection_heals(async_memory: AsyncChatMemory, postgres_url: str) -> None:
+    """All connections are cut; the next append is retried on a new one and stored once."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    kill = (
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    for n in range(1, 4):
+        await execute(postgres_url, kill)
+        assert (await session.append("user", str(n))).seq == n
+    await execute(postgres_url, kill)
+    assert [message.seq for message in await session.history()] == [1, 2, 3]
+    await execute(postgres_url, kill)
+    assert (await async_memory.tenant("acme").sessions.list()).total == 1
+
+
+async def test_a_closed_memory_says_so(async_memory: AsyncChatMemory) -> None:
+    """Using a handle after close is a typed error, and closing twice is none."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    await async_memory.close()
+    await async_memory.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await session.append("user", "late")
+
+
+async def test_an_unexpected_refusal_shows_no_content(async_memory: AsyncChatMemory, postgres_url: str) -> None:
+    """Whatever Postgres says, the error has the state and no row."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    await execute(postgres_url, "alter table chatmemory.messages add check (content <> 'secret')")
+    with pytest.raises(ChatMemoryError, match="CheckViolation") as raised:
+        await session.append("user", "secret")
+    assert "secret" not in str(raised.value)
+    assert not isinstance(raised.value.__cause__, psycopg.Error)
+    assert await session.history() == []

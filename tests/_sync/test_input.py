@@ -1,0 +1,112 @@
+# Generated from tests/_async/test_input.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""What is accepted comes back identical; what is refused leaves nothing behind."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from chatmemory import ChatMemory, ContentTooLargeError, InvalidInputError, Settings
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+objects = st.dictionaries(texts, values, max_size=4)
+fast = hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def to_the_letter(value: Any) -> str:
+    """Equal only if types, order and signs of zero are equal too."""
+    return json.dumps(value)
+
+
+@fast
+@given(content=texts | st.lists(objects, max_size=3), metadata=objects)
+def test_what_is_accepted_comes_back_identical(memory: ChatMemory, content: Any, metadata: dict[str, Any]) -> None:
+    """Any text, any blocks and any metadata, from append, from history and from the iterator."""
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    appended = session.append("user", content, metadata=metadata)
+    [read] = session.history()
+    assert appended == read
+    assert [message for message in session.messages()] == [read]
+    assert to_the_letter([read.content, read.metadata]) == to_the_letter([content, metadata])
+
+
+@fast
+@given(metadata=objects, results=values)
+def test_what_a_session_keeps_comes_back_identical(memory: ChatMemory, metadata: dict[str, Any], results: Any) -> None:
+    """Metadata given at creation, details merged later, results at the end."""
+    sessions = memory.tenant("acme").sessions
+    session = sessions.create(user_id="ann", metadata=metadata)
+    session.update(details=metadata)
+    session.end(results=results)
+    info = session.refresh()
+    assert to_the_letter([info.metadata, info.details, info.results]) == to_the_letter([metadata, metadata, results])
+
+
+cycle: dict[str, Any] = {}
+cycle["self"] = cycle
+deep: Any = 1
+for _ in range(200):
+    deep = [deep]
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"role": "robot", "content": "x"}, "robot"),
+    ({"role": None, "content": "x"}, "role"),
+    ({"role": "user", "content": "a\0b"}, "NUL"),
+    ({"role": "user", "content": "a\ud800b"}, "surrogate at character 1"),
+    ({"role": "user", "content": None}, "content"),
+    ({"role": "user", "content": ["x", 1]}, "int, str"),
+    ({"role": "user", "content": [{"text": "a\0b"}]}, "NUL"),
+    ({"role": "user", "content": "x", "metadata": {"a": float("nan")}}, "nan"),
+    ({"role": "user", "content": "x", "metadata": {"a": [float("inf")]}}, r"\['a'\]\[0\] is inf"),
+    ({"role": "user", "content": "x", "metadata": {"a": {1, 2}}}, "set"),
+    ({"role": "user", "content": "x", "metadata": {1: 2}}, "key"),
+    ({"role": "user", "content": "x", "metadata": {"a": (1, 2)}}, "tuple"),
+    ({"role": "user", "content": "x", "metadata": cycle}, "cycle"),
+    ({"role": "user", "content": "x", "metadata": {"a": deep}}, "deeper"),
+    ({"role": "user", "content": "x", "metadata": {"a\0": 1}}, "NUL"),
+    ({"role": "user", "content": "x", "metadata": [1]}, "mapping"),
+    ({"role": "user", "content": "x", "message_id": ""}, "empty"),
+    ({"role": "user", "content": "x", "message_id": "m" * 256}, "256"),
+    ({"role": "user", "content": "x", "created_at": "yesterday"}, "datetime"),
+    ({"role": "user", "content": "x", "colour": "red"}, "colour"),
+    ({"content": "x"}, "role"),
+]
+
+
+@pytest.mark.parametrize(("message", "says"), REFUSED)
+def test_what_is_refused_leaves_nothing(memory: ChatMemory, message: dict[str, Any], says: str) -> None:
+    """A typed error that names the trouble, and no message before or after it."""
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    with pytest.raises(InvalidInputError, match=says):
+        session.append_many([{"role": "user", "content": "good"}, message])
+    assert session.history() == []
+
+
+def test_content_has_a_size_limit_in_bytes(postgres_url: str) -> None:
+    """max_message_bytes counts bytes of UTF-8, of text and of blocks."""
+    with ChatMemory.open(postgres_url, settings=Settings(max_message_bytes=40)) as small:
+        session = small.tenant("acme").sessions.create(user_id="ann")
+        session.append("user", "ü" * 20)
+        too_large: list[Any] = ["ü" * 20 + "x", [{"type": "text", "text": "x" * 40}]]
+        for content in too_large:
+            with pytest.raises(ContentTooLargeError, match="max_message_bytes"):
+                session.append("user", content)
+        assert len(session.history()) == 1
+
+
+def test_messages_must_be_a_list(memory: ChatMemory) -> None:
+    """One message, or a string, is not a list of messages."""
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    for bad in ("hello", {"role": "user", "content": "x"}, ["hello"]):
+        with pytest.raises(InvalidInputError):
+            session.append_many(bad)  # type: ignore[arg-type]  # that is the point

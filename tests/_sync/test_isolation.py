@@ -1,0 +1,133 @@
+# Generated from tests/_async/test_isolation.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Two hostile tenants on one database."""
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+from psycopg import Connection
+
+from chatmemory import ChatMemory, SessionNotFoundError
+from tests.helpers import calls
+
+TABLES = ("sessions", "messages", "events")
+
+
+def raw(memory: ChatMemory, tenant: str | None, query: str) -> list[tuple[object, ...]]:
+    """Run SQL as the app's role does, with the WHERE clause forgotten."""
+    assert memory.settings.postgres_url is not None
+    url = memory.settings.postgres_url.get_secret_value()
+    with Connection.connect(url) as connection, connection.transaction():
+        connection.execute("select set_config('role', 'chatmemory_app', true)")
+        if tenant is not None:
+            connection.execute("select set_config('chatmemory.tenant_id', %s, true)", (tenant,))
+        cursor = connection.execute(query.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_no_public_call_reaches_the_other_tenant(memory: ChatMemory) -> None:
+    """The same ids and the same user name, and still nothing is seen, counted, resumed, forked, ended or erased."""
+    mine = memory.tenant("acme").sessions
+    session = mine.create(user_id="ann", session_id="s-1", title="Confidential")
+    session.append("user", "Confidential", message_id="m-1")
+    theirs = memory.tenant("umbrella").sessions
+    assert theirs.list().total == 0
+    for call in calls(
+        lambda: theirs.get("s-1"),
+        lambda: theirs.get("s-1", user_id="ann"),
+        lambda: theirs.restore("s-1"),
+    ):
+        with pytest.raises(SessionNotFoundError):
+            call()
+    assert isinstance(theirs.end_many(["s-1"])["s-1"], SessionNotFoundError)
+    assert theirs.end_inactive(timedelta(0)) == []
+    assert theirs.resume_or_create("s-1", user_id="ann").id != "s-1"
+    adopted = theirs.resume_or_create("s-1", user_id="ann", on_missing="adopt")
+    assert adopted.info.message_count == 0
+    adopted.append("user", "Mine now?", message_id="m-1")
+    assert adopted.erase().messages == 1
+    for call in calls(
+        lambda: adopted.history(),
+        lambda: adopted.fork(),
+        lambda: adopted.end(),
+        lambda: adopted.erase(),
+        lambda: adopted.delete(),
+    ):
+        with pytest.raises(SessionNotFoundError):
+            call()
+    assert session.refresh().is_active
+    assert [message.text for message in session.history()] == ["Confidential"]
+
+
+def test_foreign_and_missing_look_the_same(memory: ChatMemory) -> None:
+    """The error of a foreign id is, to the letter, the error of one that never was."""
+    memory.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
+    theirs = memory.tenant("umbrella").sessions
+    texts = []
+    for id in ("s-1", "s-2"):
+        with pytest.raises(SessionNotFoundError) as raised:
+            theirs.get(id)
+        texts.append(str(raised.value).replace(id, "…"))
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_forgotten_where_clause_leaks_nothing(memory: ChatMemory, table: str) -> None:
+    """Under chatmemory_app, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
+    for tenant in ("acme", "umbrella"):
+        session = memory.tenant(tenant).sessions.create(user_id="ann")
+        session.append("user", f"of {tenant}")
+    assert raw(memory, "acme", f"select distinct tenant_id from chatmemory.{table}") == [("acme",)]
+    assert raw(memory, None, f"select * from chatmemory.{table}") == []
+    assert raw(memory, "", f"select * from chatmemory.{table}") == []
+    deleted = raw(
+        memory,
+        "acme",
+        f"with gone as (delete from chatmemory.{table} returning tenant_id) select * from gone",
+    )
+    assert {row[0] for row in deleted} == {"acme"}
+    left = memory.tenant("umbrella").sessions.list()
+    assert left.total == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "insert into chatmemory.events (tenant_id, session_id, type) values ('umbrella', 's', 'x')",
+        "update chatmemory.sessions set tenant_id = 'umbrella'",
+    ],
+)
+def test_no_row_can_be_written_for_another_tenant(memory: ChatMemory, query: str) -> None:
+    """The policy refuses rows that would belong to someone else."""
+    memory.tenant("acme").sessions.create(user_id="ann")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        raw(memory, "acme", query)
+
+
+def test_the_tenant_does_not_outlive_its_transaction(memory: ChatMemory) -> None:
+    """After a call the connection has neither tenant nor role left, so a transaction pooler may hand it on."""
+    memory.tenant("acme").sessions.create(user_id="ann")
+    memory.tenant("acme").sessions.list()
+    pool = memory._database.connect()
+    with pool.connection() as connection:
+        cursor = connection.execute(
+            "select coalesce(current_setting('chatmemory.tenant_id', true), ''), current_user = session_user"
+        )
+        assert cursor.fetchall() == [("", True)]
+
+
+def test_every_table_is_protected_from_its_owner_too(memory: ChatMemory) -> None:
+    """Row-level security is on and forced on every table of the schema, and the roles cannot bypass it."""
+    memory.tenant("acme").sessions.list()
+    pool = memory._database.connect()
+    with pool.connection() as connection:
+        cursor = connection.execute(
+            "select relname from pg_class where relnamespace = 'chatmemory'::regnamespace and relkind = 'r' "
+            "and not (relrowsecurity and relforcerowsecurity)"
+        )
+        assert cursor.fetchall() == []
+        cursor = connection.execute(
+            "select rolname from pg_roles where rolname like 'chatmemory%' and (rolsuper or rolbypassrls)"
+        )
+        assert cursor.fetchall() == []

@@ -1,0 +1,306 @@
+# Generated from tests/_async/test_session.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chatmemory import (
+    ChatMemory,
+    InvalidInputError,
+    MessageConflictError,
+    NewMessage,
+    Session,
+    SessionEndedError,
+    SessionNotFoundError,
+)
+from tests.helpers import calls
+
+
+def begin(memory: ChatMemory) -> Session:
+    """A session of its own."""
+    return memory.tenant("acme").sessions.create(user_id="ann")
+
+
+def test_append_returns_what_is_stored(memory: ChatMemory) -> None:
+    """What append returns is what history gives, to the last field."""
+    session = begin(memory)
+    first = session.append("human", "Hello", metadata={"b": 1e22, "a": -0.0})
+    second = session.append("ai", [{"type": "text", "text": "Hi"}], message_id="m-2")
+    assert [first.seq, second.seq] == [1, 2]
+    assert [first.role, second.role] == ["user", "assistant"]
+    assert session.history() == [first, second]
+    assert list(first.metadata) == ["b", "a"]
+    assert second.text == "Hi"
+
+
+def test_append_many_keeps_the_order(memory: ChatMemory) -> None:
+    """Messages appended together stand in the order given, with contiguous seq."""
+    session = begin(memory)
+    stored = session.append_many(
+        [{"role": "user", "content": str(n)} if n % 2 else NewMessage("assistant", str(n)) for n in range(50)]
+    )
+    assert [message.seq for message in stored] == list(range(1, 51))
+    assert [message.content for message in session.history(50)] == [str(n) for n in range(50)]
+
+
+def test_append_many_is_all_or_nothing(memory: ChatMemory) -> None:
+    """One bad message, or one conflict, keeps all of them out."""
+    session = begin(memory)
+    session.append("user", "first", message_id="taken")
+    with pytest.raises(InvalidInputError, match="message 1"):
+        session.append_many([{"role": "user", "content": "good"}, {"role": "robot", "content": "bad"}])
+    with pytest.raises(MessageConflictError, match="taken"):
+        session.append_many(
+            [{"role": "user", "content": "good"}, {"role": "user", "content": "other", "message_id": "taken"}]
+        )
+    assert [message.content for message in session.history()] == ["first"]
+    assert session.refresh().message_count == 1
+
+
+def test_an_empty_append_many_does_nothing(memory: ChatMemory) -> None:
+    """Nothing to append is not an error."""
+    session = begin(memory)
+    assert session.append_many([]) == []
+
+
+def test_the_same_id_again_returns_the_stored_message(memory: ChatMemory) -> None:
+    """Appending again adds nothing, alone, in a batch, and twice in one batch."""
+    session = begin(memory)
+    first = session.append("user", "Hello", message_id="m-1")
+    assert session.append("user", "Hello", message_id="m-1") == first
+    again, new, twice = session.append_many(
+        [
+            {"role": "user", "content": "Hello", "message_id": "m-1"},
+            {"role": "assistant", "content": "Hi", "message_id": "m-2"},
+            {"role": "assistant", "content": "Hi", "message_id": "m-2"},
+        ]
+    )
+    assert (again, new.seq, twice) == (first, 2, new)
+    assert session.refresh().message_count == 2
+
+
+def test_the_same_id_in_an_ended_session_is_still_answered(memory: ChatMemory) -> None:
+    """A retry that comes after the end gets the stored message; a new message is refused."""
+    session = begin(memory)
+    first = session.append("user", "Hello", message_id="m-1")
+    session.end()
+    assert session.append("user", "Hello", message_id="m-1") == first
+    with pytest.raises(SessionEndedError, match=session.id):
+        session.append("user", "More")
+
+
+def test_another_content_under_an_id_is_a_conflict(memory: ChatMemory) -> None:
+    """Other text, another role, or other blocks of the same text conflict; the error does not show them."""
+    session = begin(memory)
+    session.append("user", "secret text", message_id="m-1")
+    for role, content in [
+        ("user", "other"),
+        ("assistant", "secret text"),
+        ("user", [{"type": "text", "text": "secret text"}]),
+    ]:
+        with pytest.raises(MessageConflictError, match="m-1") as raised:
+            session.append(role, content, message_id="m-1")  # type: ignore[arg-type]  # str or list
+        assert "secret" not in str(raised.value)
+
+
+def test_messages_of_the_past_keep_their_time(memory: ChatMemory) -> None:
+    """created_at is stored to the microsecond, and must say its zone."""
+    session = begin(memory)
+    at = datetime(2023, 5, 8, 13, 56, 0, 123456, tzinfo=UTC)
+    session.append("user", "Long ago", created_at=at)
+    assert session.history()[0].created_at == at
+    with pytest.raises(InvalidInputError, match="time zone"):
+        session.append("user", "When?", created_at=at.replace(tzinfo=None))
+
+
+def test_history_pages_back(memory: ChatMemory) -> None:
+    """before_seq reaches older messages; the newest come by default."""
+    session = begin(memory)
+    session.append_many([{"role": "user", "content": str(n)} for n in range(1, 31)])
+    assert [message.seq for message in session.history()] == list(range(11, 31))
+    assert [message.seq for message in session.history(5, before_seq=11)] == [6, 7, 8, 9, 10]
+    assert session.history(0) == []
+    for bad in (-1, 1.5, True):
+        with pytest.raises(InvalidInputError, match="limit"):
+            session.history(bad)  # type: ignore[arg-type]  # that is the point
+
+
+def test_messages_gives_all_in_batches(memory: ChatMemory) -> None:
+    """The iterator crosses its batches without a gap."""
+    session = begin(memory)
+    session.append_many([{"role": "user", "content": str(n)} for n in range(1, 12)])
+    assert [message.seq for message in session.messages(batch_size=5)] == list(range(1, 12))
+
+
+def test_info_follows_what_was_appended(memory: ChatMemory) -> None:
+    """The handle's info agrees with the database after an append."""
+    session = begin(memory)
+    session.append("user", "Is this counted?")
+    known = session.info
+    assert known == session.refresh()
+    assert known.message_count == known.last_seq == 1
+
+
+def test_the_title_comes_from_the_first_message_that_says_enough(memory: ChatMemory) -> None:
+    """A greeting gives no title, a question does, later messages do not change it, nor one that was given."""
+    session = begin(memory)
+    session.append("user", "Hi there")
+    session.append("assistant", "Hello! How can I help you today, dear user?")
+    assert session.refresh().title is None
+    session.append("user", "Can I work from Lisbon in July, or would that be against the rules?")
+    assert session.info.title == "Can I work from Lisbon in July, or would that be…"
+    session.append("user", "Another long question that could be a title?")
+    assert session.refresh().title == "Can I work from Lisbon in July, or would that be…"
+    named = memory.tenant("acme").sessions.create(user_id="ann", title="Mine")
+    named.append("user", "Would this be a title?")
+    assert named.refresh().title == "Mine"
+
+
+def test_update_merges_key_by_key(memory: ChatMemory) -> None:
+    """Metadata and details keep the keys that are not named; the title changes on its own."""
+    sessions = memory.tenant("acme").sessions
+    session = sessions.create(user_id="ann", metadata={"a": 1, "b": {"x": 1}}, details={"d": 1})
+    info = session.update(title="New", metadata={"b": 2, "c": None})
+    assert (info.title, info.metadata, info.details) == ("New", {"a": 1, "b": 2, "c": None}, {"d": 1})
+    with pytest.raises(InvalidInputError, match=r"NaN|nan"):
+        session.update(title="Newer", metadata={"n": float("nan")})
+    assert session.refresh().title == "New"
+
+
+def test_end_is_idempotent(memory: ChatMemory) -> None:
+    """The first end counts; later ones return it unchanged."""
+    session = begin(memory)
+    first = session.end(success=False, results={"score": [1, 2]})
+    assert (first.status, first.results) == ("failed", {"score": [1, 2]})
+    assert session.end(success=True, results={"score": 3}) == first
+
+
+def test_fork_copies_up_to_a_seq(memory: ChatMemory) -> None:
+    """The fork has the messages and counters up to there, goes its own way, and names its parent."""
+    session = begin(memory)
+    stored = session.append_many([{"role": "user", "content": str(n)} for n in range(10)])
+    fork = session.fork(at_seq=4, user_id="bob")
+    assert (fork.info.parent_id, fork.info.user_id) == (session.id, "bob")
+    assert fork.history() == stored[:4]
+    assert fork.append("user", "on").seq == 5
+    assert session.refresh().message_count == 10
+    assert (session.fork().history(50)) == stored
+    with pytest.raises(InvalidInputError, match="ends at 10"):
+        session.fork(at_seq=11)
+
+
+def test_a_deleted_session_is_hidden_everywhere_until_restored(memory: ChatMemory) -> None:
+    """No public call finds it; restore brings all of it back."""
+    sessions = memory.tenant("acme").sessions
+    session = begin(memory)
+    stored = session.append("user", "Hello", message_id="m-1")
+    session.delete()
+    for call in calls(
+        lambda: session.history(),
+        lambda: session.append("user", "x"),
+        lambda: session.append("user", "Hello", message_id="m-1"),
+        lambda: session.refresh(),
+        lambda: session.update(title="t"),
+        lambda: session.end(),
+        lambda: session.fork(),
+        lambda: session.delete(),
+        lambda: session.export(),
+        lambda: session.events(),
+        lambda: sessions.get(session.id),
+    ):
+        with pytest.raises(SessionNotFoundError):
+            call()
+    with pytest.raises(SessionNotFoundError):
+        [message for message in session.messages()]
+    assert sessions.list().total == 0
+    assert sessions.resume_or_create(session.id, user_id="ann").id != session.id
+    assert isinstance(sessions.end_many([session.id])[session.id], SessionNotFoundError)
+    session.restore()
+    assert session.history() == [stored]
+    session.delete()
+    assert sessions.restore(session.id).history() == [stored]
+
+
+def test_erase_leaves_nothing(memory: ChatMemory) -> None:
+    """The receipt counts what is gone, and then there is nothing to find, restore or erase."""
+    session = begin(memory)
+    session.append_many([{"role": "user", "content": str(n)} for n in range(3)])
+    session.delete()
+    receipt = session.erase()
+    assert (receipt.sessions, receipt.messages, receipt.events) == (1, 3, 2)
+    for call in calls(
+        lambda: session.erase(),
+        lambda: session.restore(),
+        lambda: session.history(),
+    ):
+        with pytest.raises(SessionNotFoundError):
+            call()
+
+
+def test_events_tell_the_story(memory: ChatMemory) -> None:
+    """The timeline has each turn of the session's life, in order, with what belongs to it."""
+    sessions = memory.tenant("acme").sessions
+    session = begin(memory)
+    sessions.resume_or_create(session.id, user_id="ann")
+    session.update(title="Renamed", metadata={"k": 1})
+    fork = session.fork()
+    session.delete()
+    session.restore()
+    session.end(success=False)
+    session.end()
+    events = session.events()
+    assert [event.type for event in events] == [
+        "created",
+        "resumed",
+        "renamed",
+        "updated",
+        "forked",
+        "deleted",
+        "restored",
+        "ended",
+    ]
+    assert events[2].data == {"old": None, "new": "Renamed"}
+    assert events[4].data["into"] == fork.id
+    assert events[-1].data == {"status": "failed"}
+    assert [event.type for event in session.events(limit=2)] == ["restored", "ended"]
+
+
+def test_export_holds_everything(memory: ChatMemory) -> None:
+    """JSON has every message to the letter, Markdown can be read, and there is no third format."""
+    import json
+
+    session = begin(memory)
+    session.append("user", "Ünïcode & <b>bold</b>?", metadata={"k": [1, None]})
+    document = json.loads(session.export())
+    assert document["session"]["id"] == session.id
+    assert document["messages"][0]["content"] == "Ünïcode & <b>bold</b>?"
+    assert document["messages"][0]["metadata"] == {"k": [1, None]}
+    assert "Ünïcode & <b>bold</b>?" in session.export("markdown")
+    with pytest.raises(InvalidInputError, match="markdown"):
+        session.export("pdf")  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_short_session_has_nothing_to_learn_from(memory: ChatMemory) -> None:
+    """Below min_messages_for_summary an ended session is archived by the clean-up, above it is not yet."""
+    settings = memory.settings.model_copy(update={"session_timeout_hours": 1e-9})
+    short, long = begin(memory), begin(memory)
+    short.append_many([{"role": "user", "content": "x"}] * 3)
+    long.append_many([{"role": "user", "content": "x"}] * 4)
+    short.end()
+    long.end()
+    url = memory.settings.postgres_url
+    assert url is not None
+    with ChatMemory.open(url.get_secret_value(), settings=settings) as cleaner:
+        assert cleaner.clean_up().archived == 1
+    assert short.refresh().archived_at is not None
+    assert long.refresh().archived_at is None
+
+
+def test_a_handle_repr_can_be_read(memory: ChatMemory) -> None:
+    """A session shows its id, title and state."""
+    session = begin(memory)
+    session.append("user", "Shall we?")
+    assert session.id in repr(session)
+    assert "'Shall we?'" in repr(session)
+    assert "active, 1 message" in repr(session)
+    assert session.info.created_at > datetime.now(UTC) - timedelta(minutes=5)

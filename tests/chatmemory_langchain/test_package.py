@@ -1,0 +1,44 @@
+import subprocess
+import sys
+
+import pytest
+
+import chatmemory_langchain
+
+WITHOUT_LANGCHAIN = """
+import sys
+sys.modules["langchain_core"] = None
+import chatmemory, chatmemory_langchain
+try:
+    from chatmemory_langchain import with_memory
+except chatmemory.MissingExtraError as error:
+    print(error)
+"""
+IMPORTED = "import sys, chatmemory_langchain; print([m for m in sys.modules if m.startswith('langchain_core')])"
+
+
+def _run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.strip()
+
+
+def test_a_missing_extra_says_how_to_install_it() -> None:
+    """Without langchain-core the error is ours, and holds the command."""
+    assert _run(WITHOUT_LANGCHAIN).endswith('pip install "chatmemory[langchain]"')
+
+
+def test_importing_the_package_imports_no_langchain() -> None:
+    """LangChain takes a second to load; only those who use it pay."""
+    assert _run(IMPORTED) == "[]"
+
+
+@pytest.mark.parametrize("name", chatmemory_langchain.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    """What __all__ promises can be imported."""
+    assert getattr(chatmemory_langchain, name).__name__ == name
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """As in every module."""
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = chatmemory_langchain.nothing

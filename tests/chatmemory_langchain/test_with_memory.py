@@ -1,0 +1,373 @@
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from langchain_core.language_models.fake_chat_models import FakeListChatModel, GenericFakeChatModel
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator, RunnableLambda, RunnablePassthrough
+
+from chatmemory import (
+    AsyncChatMemory,
+    ChatMemory,
+    ConfigurationError,
+    InvalidInputError,
+    SessionNotFoundError,
+    Settings,
+    StorageUnavailableError,
+)
+from chatmemory_langchain import with_memory
+
+
+def _config(session_id: str = "s-1", user_id: str = "ann", **more: Any) -> RunnableConfig:
+    return {"configurable": {"user_id": user_id, "session_id": session_id, **more}}
+
+
+def _stored(memory: ChatMemory, session_id: str = "s-1", tenant_id: str = "default") -> list[Any]:
+    return [message.content for message in memory.tenant(tenant_id).sessions.get(session_id).history(1000)]
+
+
+async def _astored(memory: AsyncChatMemory, session_id: str = "s-1") -> list[Any]:
+    session = await memory.tenant("default").sessions.get(session_id)
+    return [message.content for message in await session.history(1000)]
+
+
+def recount(given: Sequence[BaseMessage]) -> AIMessage:
+    """A model that answers with what it was given."""
+    return AIMessage("|".join(str(message.content) for message in given))
+
+
+counter = RunnableLambda(recount)
+TWO_TURNS = ["a", "a", "b", "a|a|b"]
+
+
+def test_invoke(memory: ChatMemory) -> None:
+    """The chain gets what was said before, and each turn stores its input and its output."""
+    chat = with_memory(counter, memory)
+    assert chat.invoke("a", _config()) == AIMessage("a")
+    assert chat.invoke([HumanMessage("b")], _config()) == AIMessage("a|a|b")
+    assert _stored(memory) == TWO_TURNS
+
+
+async def test_ainvoke(async_memory: AsyncChatMemory) -> None:
+    """The same, awaited."""
+    chat = with_memory(counter, async_memory)
+    assert await chat.ainvoke("a", _config()) == AIMessage("a")
+    assert await chat.ainvoke(HumanMessage("b"), _config()) == AIMessage("a|a|b")
+    assert await _astored(async_memory) == TWO_TURNS
+
+
+def test_stream(memory: ChatMemory) -> None:
+    """Pieces arrive one by one; they are stored as one message, with the id the model gave it."""
+    chat = with_memory(FakeListChatModel(responses=["Hello"]), memory)
+    pieces = list(chat.stream("a", _config()))
+    assert [piece.content for piece in pieces] == [*"Hello"]
+    session = memory.tenant("default").sessions.get("s-1")
+    assert [(message.content, message.role) for message in session.history()] == [("a", "user"), ("Hello", "assistant")]
+    assert session.history()[1].id == pieces[0].id
+
+
+async def test_astream(async_memory: AsyncChatMemory) -> None:
+    """The same, awaited."""
+    chat = with_memory(FakeListChatModel(responses=["Hello"]), async_memory)
+    assert [piece.content async for piece in chat.astream("a", _config())] == [*"Hello"]
+    assert await _astored(async_memory) == ["a", "Hello"]
+
+
+def test_batch(memory: ChatMemory) -> None:
+    """Each input goes to the session of its own config."""
+    chat = with_memory(counter, memory)
+    chat.batch(["a", "x"], [_config("s-1"), _config("s-2")])
+    assert chat.batch(["b", "y"], [_config("s-1"), _config("s-2")]) == [AIMessage("a|a|b"), AIMessage("x|x|y")]
+    assert (_stored(memory, "s-1"), _stored(memory, "s-2")) == (TWO_TURNS, ["x", "x", "y", "x|x|y"])
+
+
+async def test_abatch(async_memory: AsyncChatMemory) -> None:
+    """The same, awaited."""
+    chat = with_memory(counter, async_memory)
+    await chat.abatch(["a", "x"], [_config("s-1"), _config("s-2")])
+    assert await chat.abatch(["b", "y"], [_config("s-1"), _config("s-2")]) == [AIMessage("a|a|b"), AIMessage("x|x|y")]
+    assert await _astored(async_memory) == TWO_TURNS
+
+
+def test_a_batch_into_one_session_stores_whole_turns(memory: ChatMemory) -> None:
+    """Turns that run at the same time do not mix: each input stands right before its output."""
+    chat = with_memory(RunnableLambda(lambda given: f"re {given[-1].content}"), memory)
+    chat.batch([str(n) for n in range(20)], _config())
+    contents = _stored(memory)
+    assert sorted(contents[::2]) == sorted(str(n) for n in range(20))
+    assert contents[1::2] == [f"re {content}" for content in contents[::2]]
+
+
+async def test_async_methods_on_a_chat_memory(memory: ChatMemory) -> None:
+    """A ChatMemory serves the async methods too, in threads."""
+    chat = with_memory(counter, memory)
+    await chat.ainvoke("a", _config())
+    assert [piece async for piece in chat.astream("b", _config())] == [AIMessage("a|a|b")]
+    assert _stored(memory) == TWO_TURNS
+
+
+async def test_sync_methods_on_an_async_memory_say_what_to_do(async_memory: AsyncChatMemory) -> None:
+    """The error names the methods to use instead."""
+    with pytest.raises(ConfigurationError, match="ainvoke"):
+        with_memory(counter, async_memory).invoke("a", _config())
+
+
+def test_a_turn_is_one_transaction(memory: ChatMemory, postgres_url: str) -> None:
+    """Input and output are stored together or not at all."""
+    chat = with_memory(counter, memory)
+    chat.invoke([SystemMessage("s"), HumanMessage("a")], _config())
+    with psycopg.connect(postgres_url) as connection:
+        row = connection.execute("select count(*), count(distinct xmin::text) from chatmemory.messages").fetchone()
+    assert row == (3, 1)
+
+
+def _fail(given: Any) -> Iterator[str]:
+    yield "half of an "
+    raise OSError("the model is down")
+
+
+async def _afail(given: Any) -> AsyncIterator[str]:
+    yield "half of an "
+    raise OSError("the model is down")
+
+
+async def test_an_error_in_the_chain_stores_nothing(memory: ChatMemory) -> None:
+    """Not the input, and not what was streamed before the error."""
+    chat = with_memory(RunnableLambda(_fail, _afail), memory)
+    with pytest.raises(OSError, match="model is down"):
+        chat.invoke("a", _config())
+    with pytest.raises(OSError, match="model is down"):
+        list(chat.stream("a", _config()))
+    with pytest.raises(OSError, match="model is down"):
+        _ = [piece async for piece in chat.astream("a", _config())]
+    assert _stored(memory) == []
+
+
+def test_a_stream_that_is_not_read_to_the_end_stores_nothing(memory: ChatMemory) -> None:
+    """Half an answer is not an answer."""
+    stream = with_memory(FakeListChatModel(responses=["Hello"]), memory).stream("a", _config())
+    assert isinstance(stream, Iterator)
+    next(stream)
+    del stream
+    assert _stored(memory) == []
+
+
+def test_what_cannot_be_stored_raises(memory: ChatMemory) -> None:
+    """A turn that returned was stored; LangChain's own listeners would only log."""
+    chat = with_memory(RunnableLambda(lambda given: "an answer with \0"), memory)
+    with pytest.raises(InvalidInputError, match="NUL"):
+        chat.invoke("a", _config())
+
+
+def test_an_unreachable_postgres_raises(settings: Settings) -> None:
+    """Before the model is paid."""
+    gone = settings.model_copy(update={"postgres_timeout_seconds": 0.5})
+    memory = ChatMemory.open("postgresql://postgres@localhost:1/none", settings=gone)
+    with memory, pytest.raises(StorageUnavailableError):
+        with_memory(RunnableLambda(_fail), memory).invoke("a", _config())
+
+
+def test_sessions_and_tenants_stay_apart(memory: ChatMemory) -> None:
+    """The same session id in two tenants is two sessions."""
+    chat = with_memory(counter, memory)
+    for tenant_id in ("acme", "globex"):
+        for session_id in ("s-1", "s-2"):
+            said = f"{tenant_id} {session_id}"
+            assert chat.invoke(said, _config(session_id, tenant_id=tenant_id)) == AIMessage(said)
+    assert _stored(memory, "s-1", "globex") == ["globex s-1"] * 2
+
+
+def test_a_session_of_another_user_is_not_found(memory: ChatMemory) -> None:
+    """Knowing a session's id is not enough to read it."""
+    chat = with_memory(counter, memory)
+    chat.invoke("a", _config())
+    with pytest.raises(SessionNotFoundError):
+        chat.invoke("b", _config(user_id="eve"))
+
+
+def test_another_instance_goes_on(memory: ChatMemory, postgres_url: str) -> None:
+    """A second process finds the conversation where the first left it."""
+    with_memory(counter, memory).invoke("a", _config())
+    with ChatMemory.open(postgres_url) as other:
+        assert with_memory(counter, other).invoke("b", _config()) == AIMessage("a|a|b")
+
+
+def test_an_ended_session_goes_on_under_its_id(memory: ChatMemory) -> None:
+    """The caller keeps the session id; the new session starts empty and stays the one that is found."""
+    chat = with_memory(counter, memory)
+    chat.invoke("old", _config())
+    memory.tenant("default").sessions.end_inactive(timedelta(0))
+    assert chat.invoke("a", _config()) == AIMessage("a")
+    assert chat.invoke("b", _config()) == AIMessage("a|a|b")
+    assert _stored(memory) == ["old", "old"]
+
+
+def test_a_message_with_an_id_is_stored_once(memory: ChatMemory) -> None:
+    """A repeated request does not repeat what was said."""
+    chat = with_memory(RunnableLambda(lambda given: AIMessage("ok", id="a-1")), memory)
+    for _ in range(2):
+        chat.invoke(HumanMessage("a", id="h-1"), _config())
+    assert _stored(memory) == ["a", "ok"]
+
+
+@pytest.mark.parametrize("history_size", [100, None])
+def test_a_long_session(memory: ChatMemory, history_size: int | None) -> None:
+    """However long it is, a turn stores its own messages only; the chain gets the newest, or all."""
+    session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-1")
+    session.append_many({"role": "user", "content": str(n)} for n in range(1500))
+    chat = with_memory(
+        RunnableLambda(lambda given: f"{given[0].content}-{len(given)}"), memory, history_size=history_size
+    )
+    answer = chat.invoke("a", _config())
+    assert answer == ("0-1501" if history_size is None else "1400-101")
+    assert [message.content for message in session.history(3)] == ["1499", "a", answer]
+
+
+def test_the_chain_gets_whole_turns(memory: ChatMemory) -> None:
+    """Where history_size cuts a turn in two, its rest is left out: no tool result without its call."""
+    session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-1")
+    for role in ("user", "assistant", "tool", "assistant", "user", "assistant"):
+        session.append(role, role)
+    shown: Runnable[Any, Any] = RunnableLambda(lambda given: ",".join(message.type for message in given))
+    for size, types in ((6, "human,ai,tool,ai,human,ai,"), (4, "human,ai,"), (1, "ai,"), (0, "")):
+        chat = with_memory(shown, memory, history_size=size)
+        assert chat.invoke("a", _config(session.fork().id)) == f"{types}human"
+
+
+def test_prompt_with_placeholder(memory: ChatMemory) -> None:
+    """A prompt's own messages are not stored; the history stands where the placeholder is."""
+    prompt = ChatPromptTemplate.from_messages(
+        [("system", "You know {topic}."), MessagesPlaceholder("history"), ("human", "{question}")]
+    )
+    chat = with_memory(
+        prompt | RunnableLambda(lambda value: recount(value.to_messages())),
+        memory,
+        input_messages_key="question",
+        history_messages_key="history",
+    )
+    chat.invoke({"topic": "math", "question": "a"}, _config())
+    answer = chat.invoke({"topic": "law", "question": "b"}, _config())
+    assert answer.content == "You know law.|a|You know math.|a|b"
+    assert _stored(memory) == ["a", "You know math.|a", "b", answer.content]
+
+
+def test_dicts_in_and_out(memory: ChatMemory) -> None:
+    """With input_messages_key alone the history is put in front of the new messages; outputs have keys too."""
+    chain: Runnable[Any, Any] = RunnablePassthrough.assign(answer=lambda value: recount(value["said"]), sources=str)
+    chat = with_memory(chain, memory, input_messages_key="said", output_messages_key="answer")
+    chat.invoke({"said": "a", "k": 3}, _config())
+    assert chat.invoke({"said": "b", "k": 3}, _config())["answer"] == AIMessage("a|a|b")
+    assert [piece["answer"] for piece in chat.stream({"said": "c", "k": 3}, _config()) if "answer" in piece]
+    assert _stored(memory) == [*TWO_TURNS, "c", "a|a|b|a|a|b|c"]
+
+
+def test_in_the_middle_of_a_chain(memory: ChatMemory) -> None:
+    """A chain with memory is a Runnable like any other."""
+    chat = with_memory(FakeListChatModel(responses=["Hello"]), memory) | StrOutputParser()
+    assert chat.with_config(_config()).invoke("a") == "Hello"
+    assert list(chat.stream("b", _config())) == [*"Hello"]
+    assert _stored(memory) == ["a", "Hello", "b", "Hello"]
+
+
+CALL: Any = {"name": "add", "args": {"a": 1, "b": 2}, "id": "c-1"}
+
+
+def use_tools(given: list[BaseMessage]) -> list[BaseMessage]:
+    """An agent's loop: it returns the messages of its turn."""
+    model = GenericFakeChatModel(messages=iter([AIMessage("", tool_calls=[CALL]), AIMessage("It is 3.")]))
+    asked = model.invoke(given)
+    assert isinstance(asked, AIMessage)
+    result = ToolMessage("3", tool_call_id=asked.tool_calls[0]["id"], artifact={"sum": 3})
+    return [asked, result, model.invoke([*given, asked, result])]
+
+
+def test_a_turn_with_tools(memory: ChatMemory) -> None:
+    """Calls and results are stored, and the next turn gets them back as they were."""
+    seen: list[list[BaseMessage]] = []
+
+    def agent(given: list[BaseMessage]) -> list[BaseMessage]:
+        seen.append(given)
+        return use_tools(given)
+
+    chat = with_memory(RunnableLambda(agent), memory)
+    output = chat.invoke("1 + 2?", _config())
+    chat.invoke("Thanks", _config())
+    assert seen[1] == [HumanMessage("1 + 2?"), *output, HumanMessage("Thanks")]
+    assert seen[1][1].tool_calls == [{**CALL, "type": "tool_call"}]  # type: ignore[attr-defined]  # an AIMessage
+
+
+def test_an_agent_that_returns_all_messages(memory: ChatMemory) -> None:
+    """What the chain was given and gives back is not stored again."""
+    agent: Runnable[Any, Any] = RunnableLambda(
+        lambda value: {"messages": [*value["messages"], recount(value["messages"])]}
+    )
+    chat = with_memory(agent, memory, input_messages_key="messages", output_messages_key="messages")
+    for said in ("a", "b"):
+        chat.invoke({"messages": [HumanMessage(said)]}, _config())
+    assert _stored(memory) == TWO_TURNS
+
+
+def _several(given: Any) -> Iterator[BaseMessage]:
+    yield AIMessageChunk(content="Let me ")
+    yield AIMessageChunk(content="see.")
+    yield ToolMessage("3", tool_call_id="c-1")
+    yield AIMessage("It is 3.")
+
+
+def test_a_stream_of_several_messages(memory: ChatMemory) -> None:
+    """Pieces of a message are joined; whole messages stay messages of their own."""
+    chain: Runnable[Any, Any] = RunnableGenerator(_several)
+    list(with_memory(chain, memory).stream("a", _config()))
+    assert _stored(memory) == ["a", "Let me see.", "3", "It is 3."]
+
+
+def test_missing_fields_are_named(memory: ChatMemory) -> None:
+    """The error says which, and how to give them."""
+    chat = with_memory(counter, memory)
+    with pytest.raises(InvalidInputError, match=r"does not say user_id and session_id.*configurable"):
+        chat.invoke("a")
+    with pytest.raises(InvalidInputError, match="does not say session_id"):
+        chat.invoke("a", {"configurable": {"user_id": "ann"}})
+    assert [spec.id for spec in chat.config_specs] == ["session_id", "tenant_id", "user_id"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "input", "problem"),
+    [
+        ({"input_messages_key": "q"}, "a", "input is a str, not a dict"),
+        ({"input_messages_key": "q"}, {"x": "a"}, "input has no 'q', only 'x'"),
+        ({}, {"x": "a", "y": "b"}, "name one as input_messages_key"),
+        ({}, 7, "input is a int, which holds no messages"),
+        ({"output_messages_key": "z"}, "a", "output has no 'z', only 'x', 'y'"),
+    ],
+)
+def test_inputs_and_outputs_without_messages_are_refused(
+    memory: ChatMemory, keys: dict[str, Any], input: Any, problem: str
+) -> None:
+    """The error says what is there instead."""
+    chain: Runnable[Any, Any] = RunnableLambda(lambda given: {"x": 1, "y": 2})
+    with pytest.raises(InvalidInputError, match=problem):
+        with_memory(chain, memory, **keys).invoke(input, _config())
+
+
+def test_a_history_key_needs_an_input_key(memory: ChatMemory) -> None:
+    """Told when the chain is built, not at the first turn."""
+    with pytest.raises(InvalidInputError, match="needs input_messages_key"):
+        with_memory(counter, memory, history_messages_key="history")
+
+
+def test_the_kind_is_kept(memory: ChatMemory) -> None:
+    """Sessions are created with the kind that was asked for."""
+    with_memory(counter, memory, kind="support").invoke("a", _config())
+    assert memory.tenant("default").sessions.get("s-1").info.kind == "support"

@@ -1,0 +1,13 @@
+"""Real servers for every test; their versions stand in the header."""
+
+import importlib.metadata
+import os
+
+pytest_plugins = ["tests.fixtures.postgres"]
+
+
+def pytest_report_header() -> str:
+    """Say what the tests run on."""
+    server = "CHATMEMORY_TEST_POSTGRES_URL" if "CHATMEMORY_TEST_POSTGRES_URL" in os.environ else "embedded"
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("psycopg", "langchain-core")]
+    return f"Postgres: {server}; {', '.join(versions)}"

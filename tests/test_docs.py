@@ -1,0 +1,91 @@
+"""Docs that cannot rot: snippets run, pages are current, links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import chatmemory
+from chatmemory import errors
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path for path in [ROOT / "README.md", ROOT / "integrations/README.md", *ROOT.glob("docs/**/*.md")] if path.exists()
+)
+
+
+def snippets(page: Path) -> list[str]:
+    """The Python blocks of a page."""
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def expected_output(snippet: str) -> list[str]:
+    """What the comments under a print say it prints."""
+    return re.findall(r"^ *# (\d+ (?:user|assistant) .*)$", snippet, re.MULTILINE)
+
+
+EXAMPLES = [(page, index) for page in PAGES for index in range(len(snippets(page)))]
+
+
+@pytest.mark.parametrize(("page", "index"), EXAMPLES, ids=lambda value: getattr(value, "name", str(value)))
+def test_snippets_run_and_print_what_they_say(page: Path, index: int, postgres_url: str) -> None:
+    """Each Python block of README and docs runs as it stands, in a process of its own."""
+    snippet = snippets(page)[index]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", snippet],
+        env={"CHATMEMORY_POSTGRES_URL": postgres_url, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for line in expected_output(snippet):
+        assert line in done.stdout.splitlines()
+
+
+def test_readme_begins_with_what_it_is_a_command_and_ten_lines() -> None:
+    """Title, two sentences, the command, the code: in this order, and the code is short."""
+    text = (ROOT / "README.md").read_text()
+    title, intro, *rest = text.split("\n\n")
+    assert title == "# chatmemory"
+    assert len(re.findall(r"[.!?](?:\s|$)", intro)) == 2
+    assert rest[0].startswith("```console\n$ make demo")
+    code = [line for line in snippets(ROOT / "README.md")[0].splitlines() if line.strip()]
+    assert len([line for line in code if not line.strip().startswith("#")]) <= 10
+
+
+def test_pages_made_from_code_are_current() -> None:
+    """Settings and errors say what the code says."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/reference.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link names a file that is there."""
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    """Every `make x` that the README names is a target."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z]+)", (ROOT / "README.md").read_text())) <= targets
+
+
+def test_the_error_tree_is_the_tree_of_classes() -> None:
+    """The drawing in errors.py has each class, at the depth it has, and no other."""
+    drawn = {
+        match[2]: len(match[1]) // 4 for match in re.finditer(r"^([│├└─ ]*)(\w+Error)\b", errors.__doc__ or "", re.M)
+    }
+    real = {
+        name: len([base for base in value.__mro__ if issubclass(base, chatmemory.ChatMemoryError)]) - 1
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, chatmemory.ChatMemoryError)
+    }
+    assert drawn == real
