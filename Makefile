@@ -1,8 +1,9 @@
 # Everything a contributor runs. It needs Python 3.11 or newer, git and make; each target makes .venv if it has to.
 
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 # The first Python that runs and is new enough; or: make PYTHON=/path/to/python
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
-	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+	$$python $(NEW_ENOUGH) && echo $$python && break; done)
 BIN := .venv/bin
 ARGS ?=
 
@@ -40,9 +41,12 @@ clean: ## remove .venv, caches and build results
 # constraints.txt holds the versions this was last tested with: `pip list --format=freeze` of a fresh .venv,
 # without pip, setuptools and chatmemory itself.
 .venv/.installed: pyproject.toml constraints.txt
-	@$(BIN)/pip --version >/dev/null 2>&1 || '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo 'chatmemory needs Python 3.11 or newer, and finds none.' \
-			'Install one, or say where it is: make PYTHON=/path/to/python' >&2; exit 1; }
-	$(BIN)/pip --version >/dev/null 2>&1 || '$(PYTHON)' -m venv --clear .venv
+	@if ! $(BIN)/pip --version >/dev/null 2>&1; then \
+		'$(PYTHON)' $(NEW_ENOUGH) || { \
+			echo 'chatmemory needs Python 3.11 or newer, and finds none.' \
+				'Install one, or say where it is: make PYTHON=/path/to/python' >&2; exit 1; }; \
+		echo "making .venv with $$('$(PYTHON)' --version)"; \
+		'$(PYTHON)' -m venv --clear .venv; \
+	fi
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,all]'
 	@touch $@

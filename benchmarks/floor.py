@@ -50,7 +50,7 @@ APPEND_TWO = _COUNT.format(2) + (
 )
 HISTORY = (
     "select seq, id, role, content, content_json, metadata, tokens, created_at from bench_floor.messages "
-    "where tenant_id = %s and session_id = %s order by seq desc limit %s"
+    "where tenant_id = %s and session_id = %s order by seq desc limit 20"
 )
 
 
@@ -95,7 +95,7 @@ class Floor:
 
     def history(self, session_id: str) -> list[Row]:
         """The newest 20."""
-        return self._connection.execute(HISTORY, (TENANT, session_id, 20), prepare=True).fetchall()[::-1]
+        return self._connection.execute(HISTORY, (TENANT, session_id), prepare=True).fetchall()[::-1]
 
 
 class AsyncFloor:
@@ -116,5 +116,5 @@ class AsyncFloor:
 
     async def history(self, session_id: str) -> list[Row]:
         """The newest 20."""
-        cursor = await self._connection.execute(HISTORY, (TENANT, session_id, 20), prepare=True)
+        cursor = await self._connection.execute(HISTORY, (TENANT, session_id), prepare=True)
         return (await cursor.fetchall())[::-1]

@@ -343,7 +343,9 @@ def _own_message(item: object, index: int) -> NewMessage:
         return NewMessage(item["role"], item["content"], item["id"], item.get("metadata"), at)
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else "is not one"
-        raise InvalidInputError(f"Message {index + 1} of the file {what}; it needs id, role, content, created_at.") from None
+        raise InvalidInputError(
+            f"Message {index + 1} of the file {what}; it needs id, role, content, created_at."
+        ) from None
 
 
 def size_of(file: BinaryIO) -> int:

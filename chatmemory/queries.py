@@ -90,8 +90,9 @@ ERASE_MESSAGES = "delete from chatmemory.messages where session_id = %s"
 ERASE_EVENTS = "delete from chatmemory.events where session_id = %s"
 ERASE_SESSION = "delete from chatmemory.sessions where id = %s"
 
-# The schema's version; null where there is none.
-SCHEMA_EXISTS = "select to_regclass('chatmemory.schema_migrations') is not null"
+# Whether there is a schema (asked of the tables themselves: name lookups may be answered from before the lock),
+# and its version.
+SCHEMA_EXISTS = "select count(*) > 0 from pg_tables where schemaname = 'chatmemory' and tablename = 'schema_migrations'"
 SCHEMA_VERSION = "select coalesce(max(version), 0) from chatmemory.schema_migrations"
 MIGRATION_LOCK = "select pg_advisory_xact_lock(%s)"
 LOGIN = "select session_user"

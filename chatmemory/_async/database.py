@@ -8,7 +8,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from chatmemory import queries
 from chatmemory._async.migrations import ensure_schema
@@ -57,8 +57,8 @@ class AsyncDatabase:
         """
         try:
             return await self._call(query, params, subject)
-        except StorageUnavailableError:
-            if self._pool is None:  # it never was there
+        except StorageUnavailableError as error:
+            if not went_away(error):
                 raise
         async for attempt in self._retrying():
             with attempt:
@@ -89,7 +89,7 @@ class AsyncDatabase:
 
     def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
-            retry=retry_if_exception_type(StorageUnavailableError),
+            retry=retry_if_exception(went_away),
             stop=stop_after_delay(self._settings.postgres_timeout_seconds),
             wait=wait_random_exponential(multiplier=0.05, max=1),
             reraise=True,
@@ -107,22 +107,25 @@ class AsyncDatabase:
         """A connection that has just answered, so that a restart of Postgres before this call is not felt."""
         pool = self._pool or await self.connect()
         try:
-            connection = await pool.getconn()
+            connection = await self._live(pool)
             try:
-                connection = await self._replaced_if_dead(pool, connection)
                 yield connection
             finally:
                 await pool.putconn(connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from _cause(error)
 
-    async def _replaced_if_dead(self, pool: Pool, connection: AsyncConnection[Row]) -> AsyncConnection[Row]:
+    async def _live(self, pool: Pool) -> AsyncConnection[Row]:
+        connection = await pool.getconn()
         try:
             await pool.check_connection(connection)
         except psycopg.OperationalError:
             await pool.putconn(connection)
             await self.heal()
             return await pool.getconn()
+        except BaseException:  # cancelled
+            await pool.putconn(connection)
+            raise
         return connection
 
     async def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
@@ -205,6 +208,12 @@ class AsyncDatabase:
             self._embedded = None
 
 
+def went_away(error: BaseException) -> bool:
+    """Whether trying again may help: a connection was lost, and the pool's whole timeout is not spent yet."""
+    lost = isinstance(error, StorageUnavailableError) and isinstance(error.__cause__, psycopg.OperationalError)
+    return lost and not isinstance(error.__cause__, PoolTimeout)
+
+
 def translated(error: Exception, subject: str) -> ChatMemoryError:
     """The error of ours that says what a driver's error means for the session `subject`."""
     sqlstate = getattr(error, "sqlstate", None) or ""
@@ -229,7 +238,7 @@ def translated(error: Exception, subject: str) -> ChatMemoryError:
 
 def _cause(error: Exception) -> Exception | None:
     """What may be shown as the cause: nothing that can hold a message's content."""
-    return error if isinstance(error, psycopg.OperationalError | PoolTimeout) else None
+    return error if isinstance(error, psycopg.OperationalError) else None
 
 
 def not_found(session_id: str) -> SessionNotFoundError:

@@ -16,10 +16,10 @@ from chatmemory.schema import (
     record_sql,
 )
 
-Connection = AsyncConnection[tuple[Any, ...]]
+Link = AsyncConnection[tuple[Any, ...]]
 
 
-async def ensure_schema(connection: Connection, *, migrate: bool) -> None:
+async def ensure_schema(connection: Link, *, migrate: bool) -> None:
     """Leave the database at this library's version, or say why that cannot be."""
     version = await schema_version(connection)
     if version == latest_version():
@@ -32,7 +32,7 @@ async def ensure_schema(connection: Connection, *, migrate: bool) -> None:
     await apply(connection)
 
 
-async def schema_version(connection: Connection) -> int:
+async def schema_version(connection: Link) -> int:
     """The database's version; 0 where there is no schema."""
     if not await _value(connection, queries.SCHEMA_EXISTS):
         return 0
@@ -42,7 +42,7 @@ async def schema_version(connection: Connection) -> int:
         raise await _permission_error(connection) from None
 
 
-async def apply(connection: Connection) -> list[str]:
+async def apply(connection: Link) -> list[str]:
     """Apply what is missing and replace the functions; return the names of the files applied."""
     try:
         async with connection.transaction():
@@ -58,7 +58,7 @@ async def apply(connection: Connection) -> list[str]:
         raise await _permission_error(connection) from None
 
 
-async def _apply_pending(connection: Connection, version: int) -> list[str]:
+async def _apply_pending(connection: Link, version: int) -> list[str]:
     todo = pending(version)
     login = str(await _value(connection, queries.LOGIN))
     if version == 0:
@@ -70,13 +70,13 @@ async def _apply_pending(connection: Connection, version: int) -> list[str]:
     return [migration.name for migration in todo]
 
 
-async def _value(connection: Connection, query: str) -> Any:
+async def _value(connection: Link, query: str) -> Any:
     row = await (await connection.execute(query.encode())).fetchone()
     assert row is not None
     return row[0]
 
 
-async def _permission_error(connection: Connection) -> SchemaPermissionError:
+async def _permission_error(connection: Link) -> SchemaPermissionError:
     login = str(await _value(connection, queries.LOGIN))
     return SchemaPermissionError(
         f"The database user {login!r} may not create the roles or the schema of chatmemory. Ask an administrator "

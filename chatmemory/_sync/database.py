@@ -10,7 +10,7 @@ import psycopg
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from chatmemory import queries
 from chatmemory._concurrency import Lock, in_thread
@@ -59,8 +59,8 @@ class Database:
         """
         try:
             return self._call(query, params, subject)
-        except StorageUnavailableError:
-            if self._pool is None:  # it never was there
+        except StorageUnavailableError as error:
+            if not went_away(error):
                 raise
         for attempt in self._retrying():
             with attempt:
@@ -91,7 +91,7 @@ class Database:
 
     def _retrying(self) -> Retrying:
         return Retrying(
-            retry=retry_if_exception_type(StorageUnavailableError),
+            retry=retry_if_exception(went_away),
             stop=stop_after_delay(self._settings.postgres_timeout_seconds),
             wait=wait_random_exponential(multiplier=0.05, max=1),
             reraise=True,
@@ -109,22 +109,25 @@ class Database:
         """A connection that has just answered, so that a restart of Postgres before this call is not felt."""
         pool = self._pool or self.connect()
         try:
-            connection = pool.getconn()
+            connection = self._live(pool)
             try:
-                connection = self._replaced_if_dead(pool, connection)
                 yield connection
             finally:
                 pool.putconn(connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from _cause(error)
 
-    def _replaced_if_dead(self, pool: Pool, connection: Connection[Row]) -> Connection[Row]:
+    def _live(self, pool: Pool) -> Connection[Row]:
+        connection = pool.getconn()
         try:
             pool.check_connection(connection)
         except psycopg.OperationalError:
             pool.putconn(connection)
             self.heal()
             return pool.getconn()
+        except BaseException:  # cancelled
+            pool.putconn(connection)
+            raise
         return connection
 
     def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
@@ -207,6 +210,12 @@ class Database:
             self._embedded = None
 
 
+def went_away(error: BaseException) -> bool:
+    """Whether trying again may help: a connection was lost, and the pool's whole timeout is not spent yet."""
+    lost = isinstance(error, StorageUnavailableError) and isinstance(error.__cause__, psycopg.OperationalError)
+    return lost and not isinstance(error.__cause__, PoolTimeout)
+
+
 def translated(error: Exception, subject: str) -> ChatMemoryError:
     """The error of ours that says what a driver's error means for the session `subject`."""
     sqlstate = getattr(error, "sqlstate", None) or ""
@@ -231,7 +240,7 @@ def translated(error: Exception, subject: str) -> ChatMemoryError:
 
 def _cause(error: Exception) -> Exception | None:
     """What may be shown as the cause: nothing that can hold a message's content."""
-    return error if isinstance(error, psycopg.OperationalError | PoolTimeout) else None
+    return error if isinstance(error, psycopg.OperationalError) else None
 
 
 def not_found(session_id: str) -> SessionNotFoundError:

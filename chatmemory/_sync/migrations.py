@@ -18,10 +18,10 @@ from chatmemory.schema import (
     record_sql,
 )
 
-Connection = Connection[tuple[Any, ...]]
+Link = Connection[tuple[Any, ...]]
 
 
-def ensure_schema(connection: Connection, *, migrate: bool) -> None:
+def ensure_schema(connection: Link, *, migrate: bool) -> None:
     """Leave the database at this library's version, or say why that cannot be."""
     version = schema_version(connection)
     if version == latest_version():
@@ -34,7 +34,7 @@ def ensure_schema(connection: Connection, *, migrate: bool) -> None:
     apply(connection)
 
 
-def schema_version(connection: Connection) -> int:
+def schema_version(connection: Link) -> int:
     """The database's version; 0 where there is no schema."""
     if not _value(connection, queries.SCHEMA_EXISTS):
         return 0
@@ -44,7 +44,7 @@ def schema_version(connection: Connection) -> int:
         raise _permission_error(connection) from None
 
 
-def apply(connection: Connection) -> list[str]:
+def apply(connection: Link) -> list[str]:
     """Apply what is missing and replace the functions; return the names of the files applied."""
     try:
         with connection.transaction():
@@ -60,7 +60,7 @@ def apply(connection: Connection) -> list[str]:
         raise _permission_error(connection) from None
 
 
-def _apply_pending(connection: Connection, version: int) -> list[str]:
+def _apply_pending(connection: Link, version: int) -> list[str]:
     todo = pending(version)
     login = str(_value(connection, queries.LOGIN))
     if version == 0:
@@ -72,13 +72,13 @@ def _apply_pending(connection: Connection, version: int) -> list[str]:
     return [migration.name for migration in todo]
 
 
-def _value(connection: Connection, query: str) -> Any:
+def _value(connection: Link, query: str) -> Any:
     row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return row[0]
 
 
-def _permission_error(connection: Connection) -> SchemaPermissionError:
+def _permission_error(connection: Link) -> SchemaPermissionError:
     login = str(_value(connection, queries.LOGIN))
     return SchemaPermissionError(
         f"The database user {login!r} may not create the roles or the schema of chatmemory. Ask an administrator "

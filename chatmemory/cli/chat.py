@@ -14,6 +14,7 @@ from chatmemory.cli.options import (
     UserOption,
     command,
     memory_on,
+    session_of,
     user_or_me,
 )
 
@@ -60,8 +61,10 @@ def chat(
     """
     responder = responder_for(base_url, model)
     with memory_on(postgres) as memory:
-        conversation = Conversation(memory.tenant(tenant).sessions, user_or_me(user), responder, context)
-        conversation.begin(session_id)
+        me = user_or_me(user)
+        asked = session_of(memory, tenant, session_id, me) if session_id else None
+        conversation = Conversation(memory.tenant(tenant).sessions, me, responder, context)
+        conversation.begin(asked)
         try:
             for line in _lines():
                 conversation.take(line)
@@ -112,21 +115,20 @@ class Conversation:
         self._session: Session | None = None
         self.failures = 0
 
-    def begin(self, session_id: str | None) -> None:
+    def begin(self, asked: "Session | None") -> None:
         """Resume a session; a new one is only made when there is something to store."""
         from chatmemory.cli.screen import note
 
         note(self._responder.introduction)
-        if session_id is None:
+        if asked is None:
             self._sessions.list(limit=0)  # an error now is better than after the first line
         else:
-            self._resume(session_id)
+            self._resume(asked)
 
-    def _resume(self, session_id: str) -> None:
+    def _resume(self, asked: "Session") -> None:
         from chatmemory.cli.screen import note
 
-        asked = self._sessions.get(session_id, user_id=self._user)
-        self._session = self._sessions.resume_or_create(session_id, user_id=self._user, kind=asked.info.kind)
+        self._session = self._sessions.resume_or_create(asked.id, user_id=self._user, kind=asked.info.kind)
         if self._session.id != asked.id:
             status = asked.refresh().status
             note(f"Session {asked.id} is {status} and takes no more messages: this is a new one.")

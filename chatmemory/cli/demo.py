@@ -252,7 +252,7 @@ class _Running:
         self._environment = environment
 
     def __enter__(self) -> Writer:
-        self._trouble = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+        self._trouble = tempfile.TemporaryFile()  # closed in __exit__
         self._process = subprocess.Popen(  # noqa: S603  # ourselves
             self._command, stdout=subprocess.PIPE, stderr=self._trouble, env=self._environment
         )

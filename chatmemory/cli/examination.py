@@ -142,9 +142,7 @@ def _examine_isolation(database: Database, report: Report) -> None:
         foreign = _row(connection, queries.ROWS_WITHOUT_TENANT)[0]
         connection.execute(queries.ENTER_TENANT, (None,))
         nobody = _row(connection, queries.ROWS_WITHOUT_TENANT)[0]
-    report.check(
-        "row-level security", not open_tables, _without(open_tables, "forced on every table", "not forced on")
-    )
+    report.check("row-level security", not open_tables, _without(open_tables, "forced on every table", "not forced on"))
     report.check("roles", not bypassing, _without(bypassing, "neither role can bypass it", "bypass it:"))
     seen = f"a tenant sees its own {own} rows, another tenant {foreign} of them, nobody's transaction {nobody} of all"
     report.check("tenant isolation", own == 2 and foreign == 0 and nobody == 0, seen)

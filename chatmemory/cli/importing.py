@@ -231,6 +231,7 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield f"{many(summary.empty, 'conversation')} without a message left out."
     for grown in summary.grown:
         count = many(grown["new_messages"], "new message")
-        yield f"{grown['id']} has new messages since it was imported: {count}, not added ({grown['title'] or 'untitled'})."
+        name = f"{grown['id']} ({grown['title'] or 'untitled'})"
+        yield f"{name} has new messages since it was imported: {count}, not added."
     for refused in summary.refused:
         yield f"{refused['id']} could not be imported: {refused['reason']}"

@@ -60,9 +60,21 @@ def memory_on(postgres: str | None) -> "ChatMemory":
     return ChatMemory.open(postgres)
 
 
-def session_of(memory: "ChatMemory", tenant: str, session_id: str) -> "Session":
-    """A session by its id."""
-    return memory.tenant(tenant).sessions.get(session_id)
+def session_of(memory: "ChatMemory", tenant: str, session_id: str, user: str | None = None) -> "Session":
+    """A session by its id.
+
+    Raises:
+        SessionNotFoundError: In the words of the command line.
+    """
+    from chatmemory import SessionNotFoundError
+
+    try:
+        return memory.tenant(tenant).sessions.get(session_id, user_id=user)
+    except SessionNotFoundError:
+        whose = f" of user {user!r}" if user else ""
+        raise SessionNotFoundError(
+            f"There is no session {session_id!r}{whose} in tenant {tenant!r}; `chatmemory sessions` lists them."
+        ) from None
 
 
 def command(*words: str, tenant: str = DEFAULT_TENANT, postgres: str | None = None) -> str:

@@ -16,7 +16,7 @@ PIPE_WIDTH = 160
 
 
 def plain(text: str) -> str:
-    """Text that a terminal shows as it is: control characters become \\u001b and the like."""
+    """Text that a terminal shows as it is: control characters become visible."""
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,8 +156,8 @@ def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Me
         facts.add_row(text(name, "dim"), text(value))
     console.print(facts)
     console.rule("timeline", style="dim", align="left")
-    for event in events:
-        show_event(console, event)
+    for _, same in groupby(events, key=lambda event: (event.type, str(event.data))):
+        show_events(console, list(same))
     console.rule("messages", style="dim", align="left")
     left_out = info.message_count - len(messages)
     if left_out > 0:
@@ -191,12 +192,15 @@ def _compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def show_event(console: "Console", event: "Event") -> None:
-    """One line of the timeline."""
+def show_events(console: "Console", same: "list[Event]") -> None:
+    """One line of the timeline, for an event and those like it that follow it."""
     from chatmemory.cli.screen import clock, text
 
+    event = same[0]
     data = _compact(event.data) if event.data else ""
-    console.print(text(clock(event.at), "dim"), text(event.type), text(data, "dim"), soft_wrap=True)
+    times = f"{len(same)} times, until {clock(same[-1].at)}" if len(same) > 1 else ""
+    parts = [text(clock(event.at), "dim"), text(event.type), text(data, "dim"), text(times, "dim")]
+    console.print(*[part for part in parts if part], soft_wrap=True)
 
 
 def show_message(console: "Console", message: "Message") -> None:
@@ -218,7 +222,9 @@ def _blocks(message: "Message") -> str:
 
 def export(
     session_id: SessionArgument,
-    format: Annotated[Format, typer.Option(help="JSON, which `chatmemory import` reads, or a page to read.")] = Format.JSON,
+    format: Annotated[
+        Format, typer.Option(help="JSON, which `chatmemory import` reads, or a page to read.")
+    ] = Format.JSON,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", show_default="stdout", help="Where to write.")
     ] = None,

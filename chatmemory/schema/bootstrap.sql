@@ -13,7 +13,7 @@ exception
 end $$;
 do $$
 begin
-    if to_regnamespace('chatmemory') is null then
+    if not exists (select from pg_namespace where nspname = 'chatmemory') then
         create schema chatmemory authorization {login};
     end if;
 end $$;

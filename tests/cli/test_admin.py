@@ -1,0 +1,75 @@
+"""`migrate` and `doctor`."""
+
+import psycopg
+
+from chatmemory import ChatMemory
+from chatmemory.schema import script
+from tests.cli.conftest import Cli
+
+
+def test_migrate(cli: Cli, empty_postgres_url: str) -> None:
+    """An empty database gets the schema; then there is nothing left to do."""
+    assert "0001_sessions.sql" in cli("migrate", "--postgres", empty_postgres_url).stdout
+    assert cli("migrate", "--postgres", empty_postgres_url).stdout == "up to date\n"
+
+
+def test_migrate_print_needs_no_database(offline_cli: Cli) -> None:
+    """The script is printed without a connection, for the user in the URL or the one that is named."""
+    assert offline_cli("migrate", "--print").stdout == script("nobody")
+    assert offline_cli("migrate", "--print", "--login", 'o"dd').stdout == script('o"dd')
+    offline_cli.environment.pop("CHATMEMORY_POSTGRES_URL")
+    assert offline_cli("migrate", "--print").stdout == script("postgres")
+
+
+def test_printed_script_works(cli: Cli, empty_postgres_url: str) -> None:
+    """A database that ran the script needs no migration."""
+    with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
+        connection.execute(cli("migrate", "--print").stdout.encode())
+    assert cli("migrate", "--postgres", empty_postgres_url).stdout == "up to date\n"
+
+
+def test_doctor(cli: Cli, memory: ChatMemory) -> None:
+    """On a sound database all is well, and nothing is left behind by looking."""
+    report = cli.json("doctor")
+    assert report["ok"]
+    names = [check["name"] for check in report["checks"]]
+    assert names == ["database", "schema", "row-level security", "roles", "tenant isolation"]
+    assert report["settings"]["max_sessions_per_user"] == 20
+    page = cli("doctor").stdout
+    assert "All is well." in page
+    assert "answers offline" in page
+    assert memory.tenant("default").sessions.list().total == 0
+
+
+def test_doctor_finds_an_open_table(cli: Cli, postgres_url: str) -> None:
+    """Row-level security that is off is found, by its setting and by what can be read."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("alter table chatmemory.sessions disable row level security")
+    report = cli.json("doctor", code=1)
+    wrong = {check["name"] for check in report["checks"] if not check["ok"]}
+    assert wrong == {"row-level security", "tenant isolation"}
+    assert "sessions" in next(c["detail"] for c in report["checks"] if c["name"] == "row-level security")
+    assert "Something is wrong." in cli("doctor", code=1).stdout
+
+
+def test_doctor_finds_an_open_policy(cli: Cli, postgres_url: str) -> None:
+    """A policy that lets everybody read is found although row-level security is on."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create policy open on chatmemory.sessions using (true)")
+    wrong = [check["name"] for check in cli.json("doctor", code=1)["checks"] if not check["ok"]]
+    assert wrong == ["tenant isolation"]
+
+
+def test_doctor_on_an_empty_database(cli: Cli, empty_postgres_url: str) -> None:
+    """Looking does not migrate: a database without the schema is reported, and stays without."""
+    for _ in range(2):
+        report = cli.json("doctor", "--postgres", empty_postgres_url, code=1)
+        assert report["checks"][-1]["detail"].startswith("version 0, ")
+
+
+def test_doctor_without_a_database(offline_cli: Cli) -> None:
+    """An unreachable server is a finding, and no password is shown."""
+    done = offline_cli("doctor", code=1)
+    assert "cannot be reached" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+    assert not offline_cli.json("doctor", code=1)["ok"]

@@ -1,0 +1,259 @@
+"""`import`, and the reading of files behind it."""
+
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatmemory import ChatMemory, InvalidInputError, SessionExistsError
+from chatmemory.imports import Conversation, Refused, conversations
+from tests.cli.conftest import Cli
+
+Write = Callable[[Any], str]
+
+
+def node(id: str, parent: str | None, role: str, *parts: Any, **more: Any) -> dict[str, Any]:
+    """One node of ChatGPT's tree."""
+    content = {"content_type": "text", "parts": list(parts)}
+    message = {"id": id, "author": {"role": role}, "content": content, "create_time": 1_700_000_000.5, **more}
+    return {"id": id, "parent": parent, "children": [], "message": message}
+
+
+def conversation(id: str, *nodes: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """One conversation of ChatGPT's export, whose last node is the current one."""
+    mapping: dict[str, Any] = {"root": {"id": "root", "parent": None, "message": None, "children": []}}
+    mapping.update({node["id"]: node for node in nodes})
+    current = nodes[-1]["id"] if nodes else "root"
+    facts = {"id": id, "conversation_id": id, "title": f"Title of {id}", "create_time": 1_600_000_000.0}
+    return {**facts, "mapping": mapping, "current_node": current, **more}
+
+
+def lunch(*more: dict[str, Any]) -> dict[str, Any]:
+    """A conversation with a branch that was given up, a system node that is empty, and an image."""
+    return conversation(
+        "lunch",
+        node("system", "root", "system", ""),
+        node("ask", "system", "user", "Soup or salad?"),
+        node("given-up", "ask", "assistant", "Salad."),
+        node("answer", "ask", "assistant", {"content_type": "image_asset_pointer", "asset": "f1"}, "Soup."),
+        node("thanks", "answer", "user", "Thanks."),
+        *more,
+    )
+
+
+def read(value: Any) -> list[Conversation | Refused]:
+    """Read a value as a file."""
+    return list(conversations(io.BytesIO(value if isinstance(value, bytes) else json.dumps(value).encode())))
+
+
+def only(value: Any) -> Conversation:
+    """The one conversation of a file."""
+    [found] = read(value)
+    assert isinstance(found, Conversation)
+    return found
+
+
+def test_active_branch() -> None:
+    """Only the branch that leads to the current node is taken, without nodes that say nothing."""
+    found = only([lunch()])
+    assert [message.message_id for message in found.messages] == ["ask", "answer", "thanks"]
+
+
+def test_parts_become_blocks() -> None:
+    """Multimodal parts are kept as JSON blocks with a type."""
+    answer = list(only([lunch()]).messages)[1]
+    assert answer.content == [{"type": "image_asset_pointer", "asset": "f1"}, {"type": "text", "text": "Soup."}]
+
+
+def test_times() -> None:
+    """Messages keep their time; one without takes that of the one before it."""
+    late = node("late", "ask", "assistant", "Yes.", create_time=None)
+    found = only([conversation("c", node("ask", "root", "user", "Well?"), late)])
+    at = datetime(2023, 11, 14, 22, 13, 20, 500_000, UTC)
+    assert [message.created_at for message in found.messages] == [at, at]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"title": "no mapping"},
+        "text",
+        {"mapping": {}, "title": "no id"},
+        conversation("loop", node("a", "b", "user", "x"), node("b", "a", "user", "y")),
+        conversation("lost", node("a", None, "user", "x"), current_node="gone"),
+        conversation("when", node("a", None, "user", "x", create_time="noon")),
+    ],
+)
+def test_what_cannot_be_read_stops_nothing(bad: Any) -> None:
+    """A conversation that makes no sense is refused with a reason; the one after it is read."""
+    first, second, third = read([lunch(), bad, lunch()])
+    assert isinstance(second, Refused)
+    assert second.reason
+    assert isinstance(first, Conversation)
+    assert isinstance(third, Conversation)
+
+
+@pytest.mark.parametrize("unknown", [b"", b"hello", b"PK\x03\x04", b"{}", b'{"format": "x/1"}', b"[1]", b'[{"a": 1}]'])
+def test_unknown_format(unknown: bytes) -> None:
+    """A file of another kind is an error that says what is understood."""
+    with pytest.raises(InvalidInputError, match=r"Understood are: .*conversations\.json.*chatmemory/1"):
+        read(unknown)
+
+
+@pytest.mark.parametrize(
+    ("before", "bad", "good_bytes"),
+    [(b"", b"nope", 1), (b"\n\n", b"\xff", 0), (b" " * 200_000, b"}", 0), (b"", b"{};", 2)],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_malformed_position(mark: bytes, before: bytes, bad: bytes, good_bytes: int) -> None:
+    """What is not JSON is located to the byte, and to the line."""
+    good = mark + json.dumps([lunch()]).encode()[:-1] + b"," + before
+    line = good.count(b"\n") + 1
+    with pytest.raises(InvalidInputError, match=rf"at byte {len(good) + good_bytes:,} \(line {line}\)"):
+        read(good + bad)
+
+
+def test_truncated_file() -> None:
+    """A file that ends too early is located at its end."""
+    file = json.dumps([lunch(), lunch()]).encode()[:-20]
+    with pytest.raises(InvalidInputError, match=f"at byte {len(file):,} .*premature EOF"):
+        read(file)
+
+
+def test_conversations_come_one_at_a_time() -> None:
+    """The first conversation is there before the second one is read."""
+    file = json.dumps([lunch()]).encode()[:-1] + b"," + b" " * 500_000 + b"broken"
+    first = next(conversations(io.BytesIO(file)))
+    assert isinstance(first, Conversation)
+
+
+def test_byte_order_mark_and_numbers() -> None:
+    """A byte order mark is passed over, and numbers of our own export come back as they were."""
+    session = {"id": "s", "metadata": {"float": 1.0, "tiny": 1e-7, "big": 10**30}}
+    found = only(b"\xef\xbb\xbf" + json.dumps({"format": "chatmemory/1", "session": session, "messages": []}).encode())
+    assert json.dumps(found.metadata) == json.dumps(session["metadata"])
+
+
+def test_import_twice(cli: Cli, memory: ChatMemory, write_json: Write) -> None:
+    """Ids, titles and times are kept, the session has ended, and a second run adds nothing."""
+    file = write_json([lunch(), conversation("empty")])
+    assert "Imported 1 conversation with 3 messages." in cli("import", file).stdout
+    session = memory.tenant("default").sessions.get("lunch")
+    assert (session.info.title, session.info.status, session.info.user_id) == ("Title of lunch", "completed", "ann")
+    first = session.history()
+    assert [message.id for message in first] == ["ask", "answer", "thanks"]
+    assert first[0].created_at.year == 2023
+    again = cli.json("import", file)
+    assert (again["imported"], again["messages"], again["unchanged"], again["empty"]) == (0, 0, 1, 1)
+    assert "Nothing new to import." in cli("import", file).stdout
+    assert session.history() == first
+
+
+def test_grown_conversation(cli: Cli, write_json: Write) -> None:
+    """What a conversation has more than at its import is reported."""
+    cli("import", write_json([lunch()]))
+    grown = lunch(node("a", "thanks", "user", "One more?"), node("b", "a", "assistant", "Yes."))
+    assert cli.json("import", write_json([grown]))["grown"] == [
+        {"id": "lunch", "title": "Title of lunch", "new_messages": 2}
+    ]
+    assert "has new messages since it was imported: 2 new messages" in cli("import", write_json([grown])).stdout
+
+
+def test_malformed_keeps_what_was_imported(cli: Cli, tmp_path: Path) -> None:
+    """A broken file says where it breaks; what came before stays, and the mended file goes on from there."""
+    good = json.dumps([lunch(), conversation("tea", node("a", None, "user", "Tea?"))])
+    file = tmp_path / "conversations.json"
+    file.write_text(good[:-30])
+    failed = cli("import", str(file), code=1)
+    assert f"at byte {len(good) - 30:,}" in failed.stderr
+    assert "The 1 conversation imported before stay" in failed.stderr
+    assert cli.json("sessions")["total"] == 1
+    file.write_text(good)
+    done = cli.json("import", str(file))
+    assert (done["imported"], done["unchanged"]) == (1, 1)
+
+
+def test_refused_conversation_leaves_nothing(cli: Cli, write_json: Write) -> None:
+    """A conversation that cannot be stored is not stored by half, and the exit code says so."""
+    huge = conversation("huge", node("a", None, "user", "x"), node("b", "a", "user", "y" * 1_000_001))
+    alien = conversation("alien", node("a", None, "martian", "x"))
+    done = cli.json("import", write_json([huge, alien, lunch()]), code=1)
+    assert [refused["id"] for refused in done["refused"]] == ["huge", "alien"]
+    assert [session["id"] for session in cli.json("sessions")["sessions"]] == ["lunch"]
+
+
+def test_import_ends_no_live_session(cli: Cli, memory: ChatMemory, write_json: Write) -> None:
+    """A user with as many active sessions as allowed keeps them all."""
+    sessions = memory.tenant("default").sessions
+    live = [sessions.create(user_id="ann") for _ in range(20)]
+    cli("import", write_json([lunch()]))
+    assert all(session.refresh().is_active for session in live)
+
+
+def test_interrupted_import_is_finished(cli: Cli, memory: ChatMemory, write_json: Write) -> None:
+    """An import that was killed half-way is completed by the next one."""
+    sessions = memory.tenant("default").sessions
+    half = sessions.create(user_id="ann", session_id="lunch", metadata={"imported": {"from": "chatgpt"}})
+    half.append("user", "Soup or salad?", message_id="ask")
+    done = cli.json("import", write_json([lunch()]))
+    assert (done["imported"], done["messages"]) == (1, 2)
+    assert half.refresh().status == "completed"
+    assert [message.id for message in half.history()] == ["ask", "answer", "thanks"]
+
+
+def test_live_session_is_left_alone(cli: Cli, memory: ChatMemory) -> None:
+    """Importing the export of a session that still lives here changes nothing."""
+    session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-1")
+    session.append("user", "Hello")
+    cli("export", "s-1", "-o", "s.json")
+    assert cli.json("import", "s.json")["unchanged"] == 1
+    assert session.refresh().is_active
+
+
+def test_deleted_session_is_not_revived(cli: Cli, memory: ChatMemory, write_json: Write) -> None:
+    """A conversation whose session was deleted is refused, and stays deleted."""
+    cli("import", write_json([lunch()]))
+    sessions = memory.tenant("default").sessions
+    sessions.get("lunch").delete()
+    assert "deleted here" in cli.json("import", write_json([lunch()]), code=1)["refused"][0]["reason"]
+    with pytest.raises(SessionExistsError):
+        sessions.create(user_id="ann", session_id="lunch")
+
+
+def test_own_export_round_trip(cli: Cli, memory: ChatMemory) -> None:
+    """Our own export in another tenant has the same messages, title, user, kind, metadata and results."""
+    sessions = memory.tenant("default").sessions
+    session = sessions.create(user_id="ben", session_id="s", kind="training", title="T", metadata={"a": [1.0, None]})
+    messages = [{"role": "user", "content": f"{n} 🙂", "metadata": {"n": n}} for n in range(1200)]
+    session.append_many([*messages, {"role": "tool", "content": [{"type": "x", "y": {"z": 1e100}}]}])
+    session.end(success=False, results={"score": 0.5})
+    cli("export", "s", "-o", "s.json")
+    assert cli.json("import", "s.json", "--tenant", "other")["messages"] == 1201
+    copy = memory.tenant("other").sessions.get("s")
+    assert list(copy.messages()) == list(session.messages())
+    for name in ("user_id", "kind", "title", "status", "results"):
+        assert getattr(copy.info, name) == getattr(session.info, name)
+    assert copy.info.metadata["a"] == [1.0, None]
+    assert cli.json("import", "s.json", "--tenant", "other")["unchanged"] == 1
+
+
+def test_own_export_cut_off(cli: Cli, memory: ChatMemory, tmp_path: Path) -> None:
+    """Our own export, cut off, is an error with its place; mended, it is completed."""
+    session = memory.tenant("default").sessions.create(user_id="ann", session_id="s")
+    session.append_many([{"role": "user", "content": f"{n}"} for n in range(1200)])
+    export = session.export()
+    (tmp_path / "s.json").write_text(export[:-5])
+    assert f"at byte {len(export) - 5:,}" in cli("import", "s.json", "--tenant", "t", code=1).stderr
+    (tmp_path / "s.json").write_text(export)
+    cli("import", "s.json", "--tenant", "t")
+    copy = memory.tenant("t").sessions.get("s")
+    assert (copy.info.message_count, copy.info.status) == (1200, "completed")
+
+
+def test_missing_file_is_wrong_usage(cli: Cli) -> None:
+    """A file that is not there is a mistake in the command line."""
+    cli("import", "none.json", code=2)

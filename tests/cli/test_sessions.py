@@ -1,0 +1,134 @@
+"""`sessions`, `show`, `export`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chatmemory import ChatMemory, Session
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture
+def session(memory: ChatMemory) -> Session:
+    """A session with a title, three messages and a timeline."""
+    session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-1", title="Lunch")
+    session.append_many(
+        [
+            {"role": "user", "content": "Soup or salad?"},
+            {"role": "assistant", "content": [{"type": "text", "text": "Soup."}, {"type": "image", "url": "x"}]},
+            {"role": "user", "content": "[bold]thanks[/bold] \x1b[31mred\x1b[0m \x9b5m \u202egnp"},
+        ]
+    )
+    return session
+
+
+def test_sessions_table(cli: Cli, session: Session) -> None:
+    """The table names what a session is, and never cuts an id."""
+    page = cli("sessions").stdout
+    for word in ("s-1", "Lunch", "ann", "chat", "active", "3", "just now", "1 session"):
+        assert word in page
+
+
+def test_narrow_terminal_keeps_ids(cli: Cli, memory: ChatMemory) -> None:
+    """In 80 columns a long title gives way, the id does not."""
+    made = memory.tenant("default").sessions.create(user_id="ann", title="long " * 30)
+    assert made.id in cli("sessions", COLUMNS="80").stdout
+
+
+def test_sessions_json_and_filters(cli: Cli, memory: ChatMemory, session: Session) -> None:
+    """Filters and pages work, and the JSON has all fields of a session."""
+    sessions = memory.tenant("default").sessions
+    sessions.create(user_id="ben", kind="training").end()
+    assert cli.json("sessions")["total"] == 2
+    assert [s["id"] for s in cli.json("sessions", "--user", "ann")["sessions"]] == [session.id]
+    assert cli.json("sessions", "--kind", "training")["sessions"][0]["user_id"] == "ben"
+    assert cli.json("sessions", "--status", "completed")["total"] == 1
+    page = cli.json("sessions", "--limit", "1", "--offset", "1")
+    assert (page["total"], [s["id"] for s in page["sessions"]]) == (2, [session.id])
+    assert page["sessions"][0]["created_at"].endswith("+00:00")
+    assert cli.json("sessions", "--tenant", "other")["total"] == 0
+
+
+def test_no_sessions(cli: Cli) -> None:
+    """An empty tenant is said to be empty."""
+    assert "No sessions in tenant 'default'" in cli("sessions").stdout
+
+
+def test_show(cli: Cli, session: Session) -> None:
+    """Info, timeline and messages are there, the oldest ones only on request."""
+    page = cli("show", session.id).stdout
+    for word in ("Lunch", "created", "Soup or salad?", "Soup.", '"url": "x"'):
+        assert word in page
+    short = cli("show", session.id, "--limit", "1").stdout
+    assert "Soup or salad?" not in short
+    assert "2 older" in short
+
+
+def test_messages_are_shown_as_they_are(cli: Cli, session: Session) -> None:
+    """Neither markup nor escape sequences in a message are interpreted, in no form of output."""
+    for words in (("show", session.id), ("show", session.id, "--json")):
+        page = cli(*words).stdout
+        assert "[bold]thanks[/bold]" in page
+        assert r"\u001b[31mred" in page
+        assert not {"\x1b", "\x9b", "\u202e"} & set(page)
+
+
+def test_show_json(cli: Cli, session: Session) -> None:
+    """The JSON of a session holds the very messages."""
+    shown = cli.json("show", session.id)
+    assert shown["session"]["id"] == session.id
+    assert [m["content"] for m in shown["messages"]] == [m.content for m in session.messages()]
+    assert shown["events"][0]["type"] == "created"
+
+
+def test_show_unknown(cli: Cli) -> None:
+    """An unknown session is an error that says where to look."""
+    failed = cli("show", "nope", code=1)
+    assert failed.stdout == ""
+    assert "no session 'nope' in tenant 'default'" in failed.stderr
+
+
+def test_export(cli: Cli, session: Session, tmp_path: Path) -> None:
+    """Exports go to stdout unchanged, or into a file."""
+    assert cli("export", session.id).stdout == session.export() + "\n"
+    cli("export", session.id, "--format", "markdown", "-o", "page.md")
+    assert (tmp_path / "page.md").read_text() == session.export("markdown")
+    assert "No such file" in cli("export", session.id, "-o", "none/page.md", code=1).stderr
+
+
+def test_wrong_usage_is_2(cli: Cli) -> None:
+    """A wrong command line is exit code 2; a wrong value is explained by the library."""
+    cli("sessions", "--limit", "many", code=2)
+    cli("nothing", code=2)
+    assert "status is 'nope'" in cli("sessions", "--status", "nope", code=1).stderr
+    assert "limit is -1" in cli("sessions", "--limit", "-1", code=1).stderr
+
+
+@pytest.mark.parametrize("words", [("sessions",), ("show", "x"), ("export", "x"), ("chat",), ("demo",), ("migrate",)])
+def test_unreachable_postgres(offline_cli: Cli, words: tuple[str, ...]) -> None:
+    """Without a database every command says so, and never shows the password."""
+    failed = offline_cli(*words, code=1)
+    assert "cannot be reached" in failed.stderr
+    assert "hunter2" not in failed.stdout + failed.stderr
+
+
+def test_broken_pipe_is_quiet(cli: Cli, memory: ChatMemory) -> None:
+    """A reader that goes away early causes no complaint."""
+    session = memory.tenant("default").sessions.create(user_id="ann", session_id="long")
+    session.append_many([{"role": "user", "content": "x" * 10_000}] * 50)
+    command = f"{sys.executable} -m chatmemory.cli show long | head -c 10"
+    done = subprocess.run(
+        ["bash", "-c", command], env=cli.environment, capture_output=True, cwd=cli.folder, timeout=60, check=False
+    )
+    assert done.stderr == b""
+
+
+def test_json_is_utf8_wherever_it_goes(cli: Cli, memory: ChatMemory) -> None:
+    """JSON parses also where the terminal knows ASCII only."""
+    memory.tenant("default").sessions.create(user_id="ann", title="Grüße 🙂")
+    page = json.loads(cli("sessions", "--json", PYTHONIOENCODING="ascii").stdout)
+    assert page["sessions"][0]["title"] == "Grüße 🙂"
+    assert "Gr" in cli("sessions", PYTHONIOENCODING="ascii").stdout
