@@ -17,7 +17,7 @@ demo: .venv/.installed ## a conversation is killed half-way, and goes on where i
 	$(BIN)/chatmemory demo
 
 test: .venv/.installed ## the whole suite, on real servers; make test ARGS="-k order" runs a part
-	$(BIN)/pytest -n logical --maxprocesses 4 $(ARGS)
+	$(BIN)/pytest -n 2 $(ARGS)
 
 lint: .venv/.installed ## ruff, mypy --strict, and whether the generated half is current
 	$(BIN)/ruff check

@@ -173,10 +173,7 @@ class Database:
                 "Check that it runs and that the address, user and password are right."
             ) from None
         except psycopg.ProgrammingError:
-            raise ConfigurationError(
-                "The Postgres URL cannot be read (it is not shown: it may hold a password). "
-                "Use postgresql://user:password@host:5432/database, with special characters percent-encoded."
-            ) from None
+            raise _unreadable() from None
 
     def _connect_args(self) -> dict[str, Any]:
         return {
@@ -286,12 +283,25 @@ _FROM_SCHEMA: dict[str, Callable[[str, str], ChatMemoryError]] = {
 }
 
 
+def _unreadable() -> ConfigurationError:
+    return ConfigurationError(
+        "The Postgres URL cannot be read (it is not shown: it may hold a password). "
+        "Use postgresql://user:password@host:5432/database, with special characters percent-encoded."
+    )
+
+
+def login_of(url: str) -> str | None:
+    """The database user that a URL names."""
+    try:
+        user = conninfo_to_dict(url).get("user")
+    except psycopg.ProgrammingError:
+        raise _unreadable() from None
+    return None if user is None else str(user)
+
+
 def describe(url: str) -> str:
     """Where a URL points to, without its secrets."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        return "the configured address"
+    parts = conninfo_to_dict(url)
     host, port = parts.get("host") or "localhost", parts.get("port")
     where = f"{host}:{port}" if port else str(host)
     return f"{where} (database {parts.get('dbname') or 'default'}, user {parts.get('user') or 'default'})"

@@ -34,18 +34,13 @@ def migrate(
 
 
 def _login_of(postgres: str | None) -> str:
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-
-    from chatmemory.errors import ConfigurationError
+    """The user in the URL, or in a connection string of key=value pairs."""
+    import re
+    from urllib.parse import unquote
 
     url = settings_for(postgres).postgres_url
-    if url is None:
-        return DEFAULT_LOGIN
-    try:
-        return str(conninfo_to_dict(url.get_secret_value()).get("user") or DEFAULT_LOGIN)
-    except ProgrammingError:
-        raise ConfigurationError("The Postgres URL cannot be read; give the database user by --login.") from None
+    found = re.search(r"://([^:/@?]+)[^/]*@|\buser=([^\s&]+)", url.get_secret_value()) if url else None
+    return unquote(found[1] or found[2]) if found else DEFAULT_LOGIN
 
 
 def _apply(postgres: str | None) -> list[str]:

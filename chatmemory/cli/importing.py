@@ -68,7 +68,7 @@ def import_(
 def _after_failure(summary: Summary) -> str:
     from chatmemory.cli.screen import many
 
-    stored = f"The {many(summary.imported, 'conversation')} imported before stay. " if summary.imported else ""
+    stored = f"Imported before that, and kept: {many(summary.imported, 'conversation')}. " if summary.imported else ""
     return f"{stored}Importing again is safe: what is there is not added twice."
 
 

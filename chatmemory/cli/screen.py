@@ -22,7 +22,7 @@ def plain(text: str) -> str:
 
 def text(value: object, style: str = "") -> Text:
     """Foreign text for rich, which then reads no markup in it."""
-    return Text(plain(str(value)), style=style)
+    return Text().append(plain(str(value)), style)  # not as the style of what is joined to it
 
 
 def to_json(value: Any) -> str:
@@ -51,7 +51,7 @@ def stderr() -> Console:
 def complain(message: str) -> None:
     """Show one readable message on stderr."""
     console = stderr()
-    console.print(Text("Error: ", style="bold red") + text(message), soft_wrap=True)
+    console.print(text("Error: ", "bold red") + text(message), soft_wrap=True)
 
 
 def note(message: str) -> None:

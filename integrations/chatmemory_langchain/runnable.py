@@ -17,6 +17,7 @@ from langchain_core.runnables import (
     ensure_config,
     run_in_executor,
 )
+from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_core.runnables.utils import get_unique_config_specs
 
 from chatmemory import (
@@ -48,7 +49,7 @@ def with_memory(
     history_messages_key: str | None = None,
     kind: str = "chat",
     history_size: int | None = 100,
-) -> Runnable[Any, Any]:
+) -> RunnableWithMessageHistory:
     """Give a chain a memory: each call reads the session, runs the chain, and stores the input and the output.
 
     The keys mean what they mean in LangChain's RunnableWithMessageHistory. Each call names its session:
@@ -75,7 +76,7 @@ def with_memory(
     if history_messages_key and not input_messages_key:
         raise InvalidInputError("history_messages_key needs input_messages_key, to tell the new messages.")
     keys = _Keys(input_messages_key, output_messages_key, history_messages_key)
-    return WithMemory(chain, memory, keys, kind, history_size)
+    return ChatMemoryRunnable(_Remembering(chain, memory, keys, kind, history_size), keys)
 
 
 class _Keys(NamedTuple):
@@ -95,8 +96,34 @@ class _Turn(NamedTuple):
     input: Any  # what the chain gets
 
 
-class WithMemory(Runnable[Any, Any]):
-    """What with_memory() returns."""
+class ChatMemoryRunnable(RunnableWithMessageHistory):  # type: ignore[no-redef]  # its field "kwargs" confuses mypy
+    """A RunnableWithMessageHistory that does the reading and storing itself.
+
+    LangChain's own listeners swallow what goes wrong while storing, and tell what is new by counting the history
+    anew after the chain has run, which loses messages when two turns overlap.
+    """
+
+    def __init__(self, remembering: "_Remembering", keys: _Keys) -> None:
+        super(RunnableWithMessageHistory, self).__init__(  # past the class whose work this replaces
+            bound=remembering,
+            get_session_history=remembering.history,
+            input_messages_key=keys.input,
+            output_messages_key=keys.output,
+            history_messages_key=keys.history,
+            history_factory_config=FIELDS,
+        )
+
+    @property
+    def OutputType(self) -> Any:  # noqa: N802  # LangChain's name
+        """What the chain gives."""
+        return self.bound.OutputType
+
+    def _merge_configs(self, *configs: RunnableConfig | None) -> RunnableConfig:
+        return super(RunnableWithMessageHistory, self)._merge_configs(*configs)
+
+
+class _Remembering(Runnable[Any, Any]):
+    """A turn: read the session, run the chain, store the input and the output."""
 
     def __init__(
         self,
@@ -113,9 +140,22 @@ class WithMemory(Runnable[Any, Any]):
         self._history_size = history_size
 
     @property
+    def OutputType(self) -> Any:  # noqa: N802  # LangChain's name
+        """What the chain gives."""
+        return self._chain.OutputType
+
+    @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         """The chain's own, and those that name the session."""
         return get_unique_config_specs([*self._chain.config_specs, *FIELDS])
+
+    def history(self, *, tenant_id: str = "default", user_id: str, session_id: str) -> ChatMemoryHistory:
+        """The session that a config names, as a LangChain history."""
+        return ChatMemoryHistory(
+            self._sync_memory()
+            .tenant(tenant_id)
+            .sessions.resume_or_create(session_id, user_id=user_id, kind=self._kind, on_missing="adopt")
+        )
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run one turn."""
@@ -155,15 +195,18 @@ class WithMemory(Runnable[Any, Any]):
 
     def _begin(self, input: Any, config: RunnableConfig) -> _Turn:
         said, ids = self._said(input), _ids(config)
-        if isinstance(self._memory, AsyncChatMemory):
-            raise ConfigurationError(
-                "with_memory() was given an AsyncChatMemory: use ainvoke, astream or abatch, or give it a ChatMemory."
-            )
-        sessions = self._memory.tenant(ids["tenant_id"]).sessions
+        sessions = self._sync_memory().tenant(ids["tenant_id"]).sessions
         session = sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
         return self._turn(session, said, self._past(session), input)
+
+    def _sync_memory(self) -> ChatMemory:
+        if isinstance(self._memory, ChatMemory):
+            return self._memory
+        raise ConfigurationError(
+            "with_memory() was given an AsyncChatMemory: use ainvoke, astream or abatch, or give it a ChatMemory."
+        )
 
     async def _abegin(self, input: Any, config: RunnableConfig) -> _Turn:
         if isinstance(self._memory, ChatMemory):

@@ -1,5 +1,7 @@
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables.history import RunnableWithMessageHistory
 
 from chatmemory import (
     AsyncChatMemory,
@@ -42,6 +44,13 @@ def test_an_id_with_other_content_is_a_conflict(memory: ChatMemory) -> None:
         history.add_messages([HumanMessage("Hi!", id="h")])
 
 
+def test_a_remove_message_does_not_take_the_id_it_names(memory: ChatMemory) -> None:
+    """Its id is that of the message to remove, which stands in the same session."""
+    history = ChatMemoryHistory(_begin(memory))
+    history.add_messages([*SAID, RemoveMessage("a")])
+    assert history.messages == [*SAID, RemoveMessage("a")]
+
+
 async def test_async_methods_of_a_session_run_in_threads(memory: ChatMemory) -> None:
     """A sync session serves the async methods too."""
     history = ChatMemoryHistory(_begin(memory))
@@ -74,3 +83,18 @@ async def test_clear_is_refused(memory: ChatMemory) -> None:
     with pytest.raises(SessionError, match="delete"):
         await history.aclear()
     assert history.messages == SAID
+
+
+def test_langchains_own_wrapper_works_on_it(memory: ChatMemory) -> None:
+    """A plain RunnableWithMessageHistory over ChatMemoryHistory keeps the turns in order."""
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    with pytest.warns(DeprecationWarning, match="RunnableWithMessageHistory"):
+        chain = RunnableWithMessageHistory(RunnableLambda(len_of), lambda session_id: ChatMemoryHistory(session))
+    config: RunnableConfig = {"configurable": {"session_id": session.id}}
+    assert [chain.invoke(text, config) for text in ("one", "two")] == ["1", "3"]
+    assert [message.text for message in session.history()] == ["one", "1", "two", "3"]
+
+
+def len_of(messages: list[BaseMessage]) -> str:
+    """A chain that says how much it was given."""
+    return str(len(messages))

@@ -1,5 +1,5 @@
 import enum
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -97,13 +97,21 @@ class Answer(BaseModel):
     """What a model was asked to fill in."""
 
     mood: Mood
+    until: date
 
 
 def test_what_json_has_in_another_form_is_converted() -> None:
     """Tuples become lists, enums their values, and pydantic models (structured output) dicts."""
-    message = AIMessage("", additional_kwargs={"t": (1, (2,)), Mood.GOOD: Mood.GOOD, "parsed": Answer(mood=Mood.GOOD)})
+    message = AIMessage(
+        "",
+        additional_kwargs={
+            "t": (1, (2,)),
+            Mood.GOOD: Mood.GOOD,
+            "parsed": Answer(mood=Mood.GOOD, until=date(2030, 1, 2)),
+        },
+    )
     back = from_message(to_message(message))
-    assert back.additional_kwargs == {"t": [1, [2]], "good": "good", "parsed": {"mood": "good"}}
+    assert back.additional_kwargs == {"t": [1, [2]], "good": "good", "parsed": {"mood": "good", "until": "2030-01-02"}}
     assert [type(value) for value in back.additional_kwargs.values()] == [list, str, dict]
 
 

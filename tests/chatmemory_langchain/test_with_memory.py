@@ -16,6 +16,7 @@ from langchain_core.messages import (
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator, RunnableLambda, RunnablePassthrough
+from langchain_core.runnables.history import RunnableWithMessageHistory
 
 from chatmemory import (
     AsyncChatMemory,
@@ -371,3 +372,14 @@ def test_the_kind_is_kept(memory: ChatMemory) -> None:
     """Sessions are created with the kind that was asked for."""
     with_memory(counter, memory, kind="support").invoke("a", _config())
     assert memory.tenant("default").sessions.get("s-1").info.kind == "support"
+
+
+def test_it_is_langchains_wrapper(memory: ChatMemory) -> None:
+    """Code that asks for a RunnableWithMessageHistory gets one, with its fields and its history."""
+    chain = with_memory(RunnableLambda(lambda messages: str(len(messages))), memory)
+    assert isinstance(chain, RunnableWithMessageHistory)
+    assert {"tenant_id", "user_id", "session_id"} <= {spec.id for spec in chain.config_specs}
+    config: RunnableConfig = {"configurable": {"user_id": "ann", "session_id": "s"}}
+    assert chain.with_config(tags=["t"]).invoke("Hello", config) == "1"
+    history = chain.get_session_history(user_id="ann", session_id="s")
+    assert [message.content for message in history.messages] == ["Hello", "1"]

@@ -1,6 +1,7 @@
 """`migrate` and `doctor`."""
 
 import psycopg
+import pytest
 
 from chatmemory import ChatMemory
 from chatmemory.schema import script
@@ -19,6 +20,21 @@ def test_migrate_print_needs_no_database(offline_cli: Cli) -> None:
     assert offline_cli("migrate", "--print", "--login", 'o"dd').stdout == script('o"dd')
     offline_cli.environment.pop("CHATMEMORY_POSTGRES_URL")
     assert offline_cli("migrate", "--print").stdout == script("postgres")
+
+
+@pytest.mark.parametrize(
+    ("url", "login"),
+    [
+        ("postgresql://d%40ve:secret@host:5432/db", "d@ve"),
+        ("postgresql://ann@/db?host=/tmp", "ann"),
+        ("postgresql:///db?user=ann&host=/tmp", "ann"),
+        ("host=/tmp user=ann dbname=db", "ann"),
+        ("postgresql:///db", "postgres"),
+    ],
+)
+def test_login_in_the_url(offline_cli: Cli, url: str, login: str) -> None:
+    """The script is for the user the application connects as, however the address says it."""
+    assert offline_cli("migrate", "--print", "--postgres", url).stdout == script(login)
 
 
 def test_printed_script_works(cli: Cli, empty_postgres_url: str) -> None:

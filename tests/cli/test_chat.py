@@ -1,6 +1,7 @@
 """`chat`."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -148,6 +149,23 @@ def test_foreign_session(cli: Cli, memory: ChatMemory) -> None:
     """Another user's session is not there."""
     other = memory.tenant("default").sessions.create(user_id="ben")
     assert "no session" in cli("chat", "--session", other.id, stdin="hi\n", code=1).stderr
+
+
+def test_in_a_terminal(cli: Cli, memory: ChatMemory) -> None:
+    """At a terminal there is a prompt, /quit ends the talk, and a reply's escape sequences stay harmless."""
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, b"red [bold] \xc2\x9b5m\n/quit\n")
+    words = [sys.executable, "-m", "chatmemory.cli", "chat"]
+    done = subprocess.run(
+        words, stdin=terminal, capture_output=True, env=cli.environment, cwd=cli.folder, timeout=60, check=True
+    )
+    os.close(keyboard)
+    os.close(terminal)
+    assert b"you> " in done.stdout
+    assert contents(only_session(memory))[0] == ("user", "red [bold] \x9b5m")
+    again = cli("chat", "--session", only_session(memory).id, stdin="and?\n")
+    assert r"red [bold] \u009b5m" in again.stdout
+    assert "\x9b" not in again.stdout + again.stderr
 
 
 def test_ctrl_c(cli: Cli, memory: ChatMemory) -> None:

@@ -170,7 +170,7 @@ def test_malformed_keeps_what_was_imported(cli: Cli, tmp_path: Path) -> None:
     file.write_text(good[:-30])
     failed = cli("import", str(file), code=1)
     assert f"at byte {len(good) - 30:,}" in failed.stderr
-    assert "The 1 conversation imported before stay" in failed.stderr
+    assert "Imported before that, and kept: 1 conversation." in failed.stderr
     assert cli.json("sessions")["total"] == 1
     file.write_text(good)
     done = cli.json("import", str(file))

@@ -99,7 +99,7 @@ def test_calls_fail_in_time_while_postgres_is_down(own_server: Server) -> None:
     """Down, every call fails with StorageUnavailableError within the timeout, mute; up again, the same memory works."""
     url = create_database(own_server.url, "down").replace("postgres@", "postgres:hunter2@")
     session_id = work.new_session(url)
-    with work.open_memory(url, postgres_timeout_seconds=TIMEOUT) as memory:
+    with work.open_memory(url, postgres_timeout_seconds=1) as memory:
         sessions = memory.tenant(work.TENANT).sessions
         session = sessions.get(session_id)
         session.append("user", "before", message_id="before")
@@ -120,7 +120,7 @@ def test_calls_fail_in_time_while_postgres_is_down(own_server: Server) -> None:
             took[name] = time.monotonic() - begun
             assert "secret" not in f"{caught.value} {caught.value.__cause__}"
             assert "hunter2" not in f"{caught.value} {caught.value.__cause__}"
-        assert max(took.values()) < TIMEOUT + 1.0, took
+        assert max(took.values()) < 1.8, took
         own_server.start()
         begun = time.monotonic()
         while True:
@@ -128,7 +128,7 @@ def test_calls_fail_in_time_while_postgres_is_down(own_server: Server) -> None:
                 assert session.append("user", "after", message_id="after").seq == 2
                 break
             except StorageUnavailableError:
-                assert time.monotonic() - begun < 3 * TIMEOUT, "the pool does not heal"
+                assert time.monotonic() - begun < 10, "the pool does not heal"
     assert [id for _, id in work.stored(url, session_id)] == ["before", "after"]
 
 
