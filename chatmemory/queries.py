@@ -6,7 +6,7 @@ _SESSION = (
     "last_active_at, last_message_at, ended_at, archived_at, message_count, token_count, last_seq, parent_id"
 )
 # The hot path: one function, one round trip.
-APPEND = "select * from chatmemory.append(%s, %s, %s, %s, %s)"
+APPEND = "select * from chatmemory.append(%s, %s, %s, %s, %s, %s, %s)"
 READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
 RESUME_OR_CREATE = (

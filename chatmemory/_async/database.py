@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
@@ -11,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from chatmemory import queries
-from chatmemory._async.migrations import ensure_schema
+from chatmemory._async.migrations import apply, ensure_schema
 from chatmemory._concurrency import AsyncLock, async_in_thread
 from chatmemory.embedded import EmbeddedPostgres
 from chatmemory.errors import (
@@ -71,7 +72,7 @@ class AsyncDatabase:
         try:
             connection = await pool.getconn()
             try:
-                cursor = await connection.execute(query, params, prepare=self._prepare)
+                cursor = await connection.execute(query, params, prepare=self._prepare, binary=True)
                 return await cursor.fetchall()
             finally:
                 await pool.putconn(connection)
@@ -148,10 +149,23 @@ class AsyncDatabase:
                 raise ConfigurationError("This ChatMemory is closed; open a new one.")
             if self._pool is None:
                 url = await self._url()
-                async with await self.connect_once(url) as connection:
+                async with self._schema_connection(url) as connection:
                     await ensure_schema(connection, migrate=self._settings.auto_migrate)
-                self._pool = await self._open_pool(url)
+                    self._pool = await self._open_pool(url)
             return self._pool
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema up to date; return the names of the files that were applied."""
+        async with self._schema_connection(await self._url()) as connection:
+            return await apply(connection)
+
+    @asynccontextmanager
+    async def _schema_connection(self, url: str) -> AsyncIterator[AsyncConnection[Row]]:
+        try:
+            async with await self.connect_once(url) as connection:
+                yield connection
+        except DRIVER_ERRORS as error:
+            raise translated(error, "the schema") from _cause(error)
 
     async def _url(self) -> str:
         configured = self._settings.postgres_url
@@ -187,11 +201,19 @@ class AsyncDatabase:
             min_size=min(self._settings.postgres_pool_min_size, self._settings.postgres_pool_max_size),
             max_size=self._settings.postgres_pool_max_size,
             timeout=self._settings.postgres_timeout_seconds,
+            reconnect_timeout=min(self._settings.postgres_timeout_seconds, 5),  # its back-off doubles without end
             name="chatmemory",
             open=False,
         )
-        await pool.open()
+        # Waiting keeps the first call from growing the pool: it hands out its connections in turn, and a server
+        # process that was just at work answers sooner.
+        await pool.open(wait=True, timeout=self._settings.postgres_timeout_seconds)
         return pool
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Where the embedded server lives, once it runs."""
+        return self._embedded.data_dir if self._embedded else None
 
     async def close(self) -> None:
         """Give back all connections, and the embedded server."""
@@ -308,5 +330,5 @@ def describe(url: str) -> str:
 def without_secret(text: str, url: str) -> str:
     """A driver's text without the password, on one line."""
     password = conninfo_to_dict(url).get("password")
-    text = " ".join(text.split())
+    text = " ".join(text.split()).rstrip(".?")
     return text.replace(str(password), "***") if password else text

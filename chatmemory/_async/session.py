@@ -8,7 +8,7 @@ from typing import Any, Literal
 from chatmemory import exports, queries
 from chatmemory._async.database import AsyncDatabase, not_found
 from chatmemory._public import public
-from chatmemory.drafts import messages_from, payload, title_from, to_json, unique
+from chatmemory.drafts import Draft, messages_from, payload, title_from, to_json, unique
 from chatmemory.errors import InvalidInputError
 from chatmemory.models import (
     Appended,
@@ -113,10 +113,11 @@ class AsyncSession:
         drafts = check_messages(messages, self._settings.max_message_bytes)
         return await self._append(drafts) if drafts else []
 
-    async def _append(self, drafts: list[Any]) -> list[Message]:
+    async def _append(self, drafts: list[Draft]) -> list[Message]:
         once = unique(drafts) if len(drafts) > 1 else drafts
         title = None if self._info.title else title_from(once)
-        params = (self.tenant_id, self.id, payload(once), title)
+        newest = max((draft.created_at for draft in once if draft.created_at), default=None)
+        params = (self.tenant_id, self.id, payload(once), len(once), newest, title)
         own_ids = any(draft.has_own_id for draft in once)
         [row] = await self._database.call(queries.APPEND, (*params, own_ids), subject=self.id, again=(*params, True))
         self._appended = Appended(*row)

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
@@ -14,7 +15,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from chatmemory import queries
 from chatmemory._concurrency import Lock, in_thread
-from chatmemory._sync.migrations import ensure_schema
+from chatmemory._sync.migrations import apply, ensure_schema
 from chatmemory.embedded import EmbeddedPostgres
 from chatmemory.errors import (
     ChatMemoryError,
@@ -73,7 +74,7 @@ class Database:
         try:
             connection = pool.getconn()
             try:
-                cursor = connection.execute(query, params, prepare=self._prepare)
+                cursor = connection.execute(query, params, prepare=self._prepare, binary=True)
                 return cursor.fetchall()
             finally:
                 pool.putconn(connection)
@@ -150,10 +151,23 @@ class Database:
                 raise ConfigurationError("This ChatMemory is closed; open a new one.")
             if self._pool is None:
                 url = self._url()
-                with self.connect_once(url) as connection:
+                with self._schema_connection(url) as connection:
                     ensure_schema(connection, migrate=self._settings.auto_migrate)
-                self._pool = self._open_pool(url)
+                    self._pool = self._open_pool(url)
             return self._pool
+
+    def migrate(self) -> list[str]:
+        """Bring the schema up to date; return the names of the files that were applied."""
+        with self._schema_connection(self._url()) as connection:
+            return apply(connection)
+
+    @contextmanager
+    def _schema_connection(self, url: str) -> Iterator[Connection[Row]]:
+        try:
+            with self.connect_once(url) as connection:
+                yield connection
+        except DRIVER_ERRORS as error:
+            raise translated(error, "the schema") from _cause(error)
 
     def _url(self) -> str:
         configured = self._settings.postgres_url
@@ -189,11 +203,19 @@ class Database:
             min_size=min(self._settings.postgres_pool_min_size, self._settings.postgres_pool_max_size),
             max_size=self._settings.postgres_pool_max_size,
             timeout=self._settings.postgres_timeout_seconds,
+            reconnect_timeout=min(self._settings.postgres_timeout_seconds, 5),  # its back-off doubles without end
             name="chatmemory",
             open=False,
         )
-        pool.open()
+        # Waiting keeps the first call from growing the pool: it hands out its connections in turn, and a server
+        # process that was just at work answers sooner.
+        pool.open(wait=True, timeout=self._settings.postgres_timeout_seconds)
         return pool
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Where the embedded server lives, once it runs."""
+        return self._embedded.data_dir if self._embedded else None
 
     def close(self) -> None:
         """Give back all connections, and the embedded server."""
@@ -310,5 +332,5 @@ def describe(url: str) -> str:
 def without_secret(text: str, url: str) -> str:
     """A driver's text without the password, on one line."""
     password = conninfo_to_dict(url).get("password")
-    text = " ".join(text.split())
+    text = " ".join(text.split()).rstrip(".?")
     return text.replace(str(password), "***") if password else text

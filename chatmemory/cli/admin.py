@@ -45,12 +45,10 @@ def _login_of(postgres: str | None) -> str:
 
 def _apply(postgres: str | None) -> list[str]:
     from chatmemory._sync.database import Database
-    from chatmemory._sync.migrations import apply
 
     database = Database(settings_for(postgres))
     try:
-        with database.connect_once() as connection:
-            return apply(connection)
+        return database.migrate()
     finally:
         database.close()
 

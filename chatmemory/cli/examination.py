@@ -125,8 +125,7 @@ def _row(connection: "Connection[Any]", query: str) -> tuple[Any, ...]:
 
 
 def _data_dir(database: Database) -> str:
-    embedded = database._embedded
-    return str(embedded.data_dir) if embedded is not None else "?"
+    return str(database.data_dir or "?")
 
 
 def _examine_isolation(database: Database, report: Report) -> None:

@@ -2,14 +2,17 @@
 -- The row lock on the session is what makes seq contiguous. With p_check_ids, messages that stand there
 -- already are answered from what is stored, as `stored`, and only the others are added.
 create or replace function chatmemory.append(
-    p_tenant text, p_session text, p_messages json, p_title text, p_check_ids boolean,
+    p_tenant text, p_session text, p_messages json, p_count bigint, p_newest timestamptz, p_title text,
+    p_check_ids boolean,
     out first_seq bigint, out at timestamptz, out last_seq bigint, out message_count bigint,
     out token_count bigint, out title text, out stored json
-) language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+) language plpgsql security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     v_status text;
     v_messages json := p_messages;
+    v_count bigint := p_count;
     v_conflict text;
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
@@ -17,9 +20,10 @@ begin
         perform from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null for update;
         select json_agg(json_build_array(n.number - 1, m.seq, m.created_at, m.tokens) order by n.number),
+               p_count - count(*),
                min(m.id) filter (where m.role <> n.message->>'role' or m.content <> n.message->>'content'
                    or (m.content_json::jsonb) is distinct from (nullif((n.message->'content_json')::jsonb, 'null')))
-            into stored, v_conflict
+            into stored, v_count, v_conflict
             from json_array_elements(p_messages) with ordinality as n(message, number)
             join chatmemory.messages m
               on m.tenant_id = p_tenant and m.session_id = p_session and m.id = n.message->>'id';
@@ -35,15 +39,11 @@ begin
     end if;
     at := clock_timestamp();
     update chatmemory.sessions s set
-        last_seq = s.last_seq + t.count, message_count = s.message_count + t.count,
-        token_count = s.token_count + t.tokens, title = coalesce(s.title, p_title),
-        last_message_at = coalesce(t.newest, at), last_active_at = at, updated_at = at
-        from (select count(*) as count, coalesce(sum((m->>'tokens')::integer), 0) as tokens,
-                     max((m->>'created_at')::timestamptz) as newest
-                from json_array_elements(coalesce(v_messages, '[]')) m) t
+        last_seq = s.last_seq + v_count, message_count = s.message_count + v_count, title = coalesce(s.title, p_title),
+        last_message_at = coalesce(p_newest, at), last_active_at = at, updated_at = at
         where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null
-          and (s.status = 'active' or t.count = 0)
-        returning s.last_seq - t.count + 1, s.last_seq, s.message_count, s.token_count, s.title
+          and (s.status = 'active' or v_count = 0)
+        returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title
         into first_seq, last_seq, message_count, token_count, title;
     if not found then
         select s.status into v_status from chatmemory.sessions s
@@ -53,10 +53,13 @@ begin
         end if;
         raise exception 'session has ended' using errcode = 'CM410', detail = v_status;
     end if;
-    insert into chatmemory.messages (tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, created_at)
-        select p_tenant, p_session, first_seq + m.number - 1, m.id, m.role, m.content, m.content_json, m.metadata,
-               m.tokens, coalesce(m.created_at, at)
-        from rows from (json_to_recordset(coalesce(v_messages, '[]')) as (id text, role text, content text,
-            content_json json, metadata json, tokens integer, created_at timestamptz))
-            with ordinality as m(id, role, content, content_json, metadata, tokens, created_at, number);
+    if v_count > 0 then
+        insert into chatmemory.messages
+            (tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, created_at)
+            select p_tenant, p_session, first_seq + m.number - 1, m.id, m.role, m.content, m.content_json, m.metadata,
+                   m.tokens, coalesce(m.created_at, at)
+            from rows from (json_to_recordset(v_messages) as (id text, role text, content text,
+                content_json json, metadata json, tokens integer, created_at timestamptz))
+                with ordinality as m(id, role, content, content_json, metadata, tokens, created_at, number);
+    end if;
 end $$;

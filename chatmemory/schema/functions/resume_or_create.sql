@@ -4,7 +4,8 @@
 create or replace function chatmemory.resume_or_create(
     p_tenant text, p_session text, p_new_id text, p_user text, p_kind text, p_adopt boolean, p_metadata json,
     p_timeout interval, p_max bigint, p_end_oldest boolean, p_min_messages bigint
-) returns setof chatmemory.sessions language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+) returns setof chatmemory.sessions language plpgsql security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
     v_session chatmemory.sessions;
     v_now timestamptz;
@@ -33,8 +34,14 @@ begin
     if v_session.user_id = p_user and v_session.kind = p_kind and v_session.status = 'active'
             and v_session.deleted_at is null then
         if v_session.last_active_at >= v_now - p_timeout then
-            insert into chatmemory.events (tenant_id, session_id, at, type)
-                values (p_tenant, v_session.id, v_now, 'resumed');
+            if not exists (  -- an app that resumes at every turn is one visit, not one entry of the timeline a turn
+                select from (select e.type, e.at from chatmemory.events e
+                    where e.tenant_id = p_tenant and e.session_id = v_session.id order by e.number desc limit 1) newest
+                where newest.type = 'resumed' and newest.at > v_now - interval '30 minutes')
+            then
+                insert into chatmemory.events (tenant_id, session_id, at, type)
+                    values (p_tenant, v_session.id, v_now, 'resumed');
+            end if;
             return query update chatmemory.sessions s set last_active_at = v_now
                 where s.tenant_id = p_tenant and s.id = v_session.id returning s.*;
             return;
