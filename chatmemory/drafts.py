@@ -49,6 +49,21 @@ def _row(draft: Draft) -> JsonObject:
     return row
 
 
+_NO_MESSAGE = (None,) * 6
+
+
+def turn_arguments(drafts: Sequence[Draft]) -> tuple[Any, ...]:
+    """One or two messages as the append_turn function of the schema takes them."""
+    second = _arguments(drafts[1]) if len(drafts) == 2 else _NO_MESSAGE
+    return (*_arguments(drafts[0]), *second)
+
+
+def _arguments(draft: Draft) -> tuple[Any, ...]:
+    content_json = None if draft.content is draft.text else to_json(draft.content)
+    metadata = to_json(draft.metadata) if draft.metadata else None
+    return (draft.id, draft.role, draft.text, content_json, metadata, draft.created_at)
+
+
 def messages_from(drafts: Sequence[Draft], appended: Appended) -> dict[str, Message]:
     """The stored messages by id: those that stood there before, and the new ones counted on from first_seq."""
     stored = {index: (seq, at, tokens) for index, seq, at, tokens in appended.stored or ()}

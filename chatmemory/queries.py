@@ -7,6 +7,7 @@ _SESSION = (
 )
 # The hot path: one function, one round trip.
 APPEND = "select * from chatmemory.append(%s, %s, %s, %s, %s, %s, %s)"
+APPEND_TURN = "select * from chatmemory.append_turn(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
 RESUME_OR_CREATE = (

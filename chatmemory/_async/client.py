@@ -70,7 +70,7 @@ class AsyncChatMemory:
             CLEAN_UP_BATCH,
         )
         while True:
-            [(more_expired, more_archived)] = await self._database.call(queries.CLEAN_UP, params, again=params)
+            [(more_expired, more_archived)] = await self._database.call(queries.CLEAN_UP, params)
             expired += more_expired
             archived += more_archived
             if max(more_expired, more_archived) < CLEAN_UP_BATCH:

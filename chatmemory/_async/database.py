@@ -30,6 +30,7 @@ from chatmemory.settings import Settings
 
 Row = tuple[Any, ...]
 Params = Sequence[Any] | dict[str, Any]
+Call = tuple[LiteralString, Params]
 Pool = AsyncConnectionPool[AsyncConnection[Row]]
 
 DRIVER_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
@@ -47,24 +48,28 @@ class AsyncDatabase:
         self._embedded: EmbeddedPostgres | None = None
         self._closed = False
 
-    async def call(self, query: LiteralString, params: Params, *, subject: str = "", again: Params) -> list[Row]:
+    async def call(
+        self, query: LiteralString, params: Params, *, subject: str = "", again: Callable[[], Call] | None = None
+    ) -> list[Row]:
         """Run one statement in a transaction of its own: one round trip, and more if Postgres goes away.
 
         Args:
             query: A function of the schema, which sets the tenant itself.
             params: Its arguments.
             subject: The session id that errors name.
-            again: The arguments of a retry; it must be safe even where Postgres committed before it went away.
+            again: What to run instead when trying again, since Postgres may have committed before it went away.
+                None: the same is safe to repeat.
         """
         try:
             return await self._call(query, params, subject)
         except StorageUnavailableError as error:
             if not went_away(error):
                 raise
+        query, params = again() if again else (query, params)
         async for attempt in self._retrying():
             with attempt:
                 await self.heal()
-                rows = await self._call(query, again, subject)
+                rows = await self._call(query, params, subject)
         return rows
 
     async def _call(self, query: LiteralString, params: Params, subject: str) -> list[Row]:

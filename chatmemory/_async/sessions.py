@@ -115,7 +115,7 @@ class AsyncSessions:
             self._settings.session_timeout,
             *self._limits(),
         )
-        rows = await self._database.call(queries.RESUME_OR_CREATE, params, subject=id or "", again=params)
+        rows = await self._database.call(queries.RESUME_OR_CREATE, params, subject=id or "")
         self._on_use()
         return self._handle(session_from_row(rows[0]))
 
@@ -222,7 +222,7 @@ class AsyncSessions:
 
     async def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
         params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary)
-        rows = await self._database.call(queries.END_SESSION, params, subject=session_id, again=params)
+        rows = await self._database.call(queries.END_SESSION, params, subject=session_id)
         if not rows:
             raise not_found(session_id)
         return session_from_row(rows[0])

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from chatmemory import exports, queries
 from chatmemory._public import public
-from chatmemory._sync.database import Database, not_found
-from chatmemory.drafts import Draft, messages_from, payload, title_from, to_json, unique
+from chatmemory._sync.database import Call, Database, not_found
+from chatmemory.drafts import Draft, messages_from, payload, title_from, to_json, turn_arguments, unique
 from chatmemory.errors import InvalidInputError
 from chatmemory.models import (
     Appended,
@@ -118,10 +118,18 @@ class Session:
     def _append(self, drafts: list[Draft]) -> list[Message]:
         once = unique(drafts) if len(drafts) > 1 else drafts
         title = None if self._info.title else title_from(once)
-        newest = max((draft.created_at for draft in once if draft.created_at), default=None)
-        params = (self.tenant_id, self.id, payload(once), len(once), newest, title)
-        own_ids = any(draft.has_own_id for draft in once)
-        [row] = self._database.call(queries.APPEND, (*params, own_ids), subject=self.id, again=(*params, True))
+        new_ids = not any(draft.has_own_id for draft in once)
+
+        def checked(check_ids: bool = True) -> Call:
+            newest = max((draft.created_at for draft in once if draft.created_at), default=None)
+            params = (self.tenant_id, self.id, payload(once), len(once), newest, title, check_ids)
+            return queries.APPEND, params
+
+        if new_ids and len(once) <= 2:
+            call: Call = queries.APPEND_TURN, (self.tenant_id, self.id, title, *turn_arguments(once))
+        else:
+            call = checked(not new_ids)
+        [row] = self._database.call(*call, subject=self.id, again=checked)
         self._appended = Appended(*row)
         stored = messages_from(once, self._appended)
         return [stored[draft.id] for draft in drafts]
@@ -138,7 +146,7 @@ class Session:
         """
         before = None if before_seq is None else check_count(before_seq, "before_seq")
         params = (self.tenant_id, self.id, check_count(limit, "limit"), before)
-        rows = self._database.call(queries.READ_MESSAGES, params, subject=self.id, again=params)
+        rows = self._database.call(queries.READ_MESSAGES, params, subject=self.id)
         rows.reverse()
         return [message_from_row(row) for row in rows]
 
@@ -155,7 +163,7 @@ class Session:
         seq = 0
         while True:
             params = (self.tenant_id, self.id, seq, batch_size)
-            rows = self._database.call(queries.MESSAGES_AFTER, params, subject=self.id, again=params)
+            rows = self._database.call(queries.MESSAGES_AFTER, params, subject=self.id)
             for row in rows:
                 yield message_from_row(row)
             if len(rows) < batch_size:
@@ -201,7 +209,7 @@ class Session:
         stored = None if results is None else to_json(check_json(results, "results"))
         status = "completed" if success else "failed"
         params = (self.tenant_id, self.id, status, stored, None, self._settings.min_messages_for_summary)
-        return self._learn(self._database.call(queries.END_SESSION, params, subject=self.id, again=params))
+        return self._learn(self._database.call(queries.END_SESSION, params, subject=self.id))
 
     def fork(self, *, at_seq: int | None = None, user_id: object = None) -> "Session":
         """Begin a new session with this one's messages.

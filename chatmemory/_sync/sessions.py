@@ -117,7 +117,7 @@ class Sessions:
             self._settings.session_timeout,
             *self._limits(),
         )
-        rows = self._database.call(queries.RESUME_OR_CREATE, params, subject=id or "", again=params)
+        rows = self._database.call(queries.RESUME_OR_CREATE, params, subject=id or "")
         self._on_use()
         return self._handle(session_from_row(rows[0]))
 
@@ -224,7 +224,7 @@ class Sessions:
 
     def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
         params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary)
-        rows = self._database.call(queries.END_SESSION, params, subject=session_id, again=params)
+        rows = self._database.call(queries.END_SESSION, params, subject=session_id)
         if not rows:
             raise not_found(session_id)
         return session_from_row(rows[0])

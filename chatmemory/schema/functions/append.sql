@@ -10,7 +10,6 @@ create or replace function chatmemory.append(
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
-    v_status text;
     v_messages json := p_messages;
     v_count bigint := p_count;
     v_conflict text;
@@ -46,12 +45,7 @@ begin
         returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title
         into first_seq, last_seq, message_count, token_count, title;
     if not found then
-        select s.status into v_status from chatmemory.sessions s
-            where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null;
-        if v_status is null then
-            raise exception 'session not found' using errcode = 'CM404';
-        end if;
-        raise exception 'session has ended' using errcode = 'CM410', detail = v_status;
+        perform chatmemory.refuse_append(p_tenant, p_session);
     end if;
     if v_count > 0 then
         insert into chatmemory.messages
