@@ -39,7 +39,8 @@ HEAVY = "openai langchain langchain_core tiktoken psycopg psycopg_pool redis pyd
 # Who may catch a driver's errors, and why. Of the two halves, the one that is written counts.
 CATCHERS = {
     "psycopg psycopg_pool": {
-        "chatmemory/_async/database.py": "translates them into ours",
+        "chatmemory/_async/database.py": "hands them to the translation",
+        "chatmemory/translation.py": "says that an address cannot be read",
         "chatmemory/embedded.py": "says that the server it has just started does not answer",
         "chatmemory/_async/migrations.py": "turns a missing right into what to ask an administrator for",
     },

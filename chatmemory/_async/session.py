@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from chatmemory import exports, queries
-from chatmemory._async.database import AsyncDatabase, Call, not_found
+from chatmemory._async.database import AsyncDatabase, Call
 from chatmemory._public import public
 from chatmemory.drafts import Draft, messages_from, payload, title_from, to_json, turn_arguments, unique
 from chatmemory.errors import InvalidInputError
@@ -25,6 +25,7 @@ from chatmemory.models import (
     session_from_row,
 )
 from chatmemory.settings import Settings
+from chatmemory.translation import not_found
 from chatmemory.validation import (
     check_count,
     check_id,

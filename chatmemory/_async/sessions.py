@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
 from chatmemory import queries
-from chatmemory._async.database import AsyncDatabase, not_found
+from chatmemory._async.database import AsyncDatabase
 from chatmemory._async.session import AsyncSession
 from chatmemory._public import public
 from chatmemory.drafts import to_json
 from chatmemory.errors import ChatMemoryError, InvalidInputError, SessionNotFoundError
 from chatmemory.models import Page, SessionInfo, Status, session_from_row
 from chatmemory.settings import Settings
+from chatmemory.translation import not_found
 from chatmemory.validation import (
     check_count,
     check_id,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from chatmemory import exports, queries
 from chatmemory._public import public
-from chatmemory._sync.database import Call, Database, not_found
+from chatmemory._sync.database import Call, Database
 from chatmemory.drafts import Draft, messages_from, payload, title_from, to_json, turn_arguments, unique
 from chatmemory.errors import InvalidInputError
 from chatmemory.models import (
@@ -27,6 +27,7 @@ from chatmemory.models import (
     session_from_row,
 )
 from chatmemory.settings import Settings
+from chatmemory.translation import not_found
 from chatmemory.validation import (
     check_count,
     check_id,

@@ -8,12 +8,13 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from chatmemory import queries
 from chatmemory._public import public
-from chatmemory._sync.database import Database, not_found
+from chatmemory._sync.database import Database
 from chatmemory._sync.session import Session
 from chatmemory.drafts import to_json
 from chatmemory.errors import ChatMemoryError, InvalidInputError, SessionNotFoundError
 from chatmemory.models import Page, SessionInfo, Status, session_from_row
 from chatmemory.settings import Settings
+from chatmemory.translation import not_found
 from chatmemory.validation import (
     check_count,
     check_id,

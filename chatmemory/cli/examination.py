@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from chatmemory import queries
-from chatmemory._sync.database import Database, describe
+from chatmemory._sync.database import Database
 from chatmemory._sync.migrations import schema_version
 from chatmemory.cli.screen import stdout, text
 from chatmemory.errors import ChatMemoryError
 from chatmemory.schema import latest_version
 from chatmemory.settings import Settings
+from chatmemory.translation import describe
 
 if TYPE_CHECKING:
     from psycopg import Connection

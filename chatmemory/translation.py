@@ -1,0 +1,131 @@
+"""What a driver's errors and addresses mean, in our words; without a secret, and without a message's content."""
+
+from collections.abc import Callable
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from chatmemory.errors import (
+    ChatMemoryError,
+    ConfigurationError,
+    MessageConflictError,
+    SessionEndedError,
+    SessionExistsError,
+    SessionLimitError,
+    SessionNotFoundError,
+    StorageError,
+    StorageUnavailableError,
+)
+
+DRIVER_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
+
+_WENT_AWAY = ("08", "57P", "53300")  # connection exceptions, shutdown and crash, too many connections
+
+
+def went_away(error: BaseException) -> bool:
+    """Whether trying again may help: a connection was lost, and the pool's whole timeout is not spent yet."""
+    lost = isinstance(error, StorageUnavailableError) and isinstance(error.__cause__, psycopg.OperationalError)
+    return lost and not isinstance(error.__cause__, PoolTimeout)
+
+
+def translated(error: Exception, subject: str) -> ChatMemoryError:
+    """The error of ours that says what a driver's error means for the session `subject`."""
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    detail = error.diag.message_detail if isinstance(error, psycopg.Error) else None
+    if isinstance(error, psycopg.Error) and sqlstate.startswith("CM"):
+        return _FROM_SCHEMA[sqlstate](subject, detail or "")
+    if isinstance(error, PoolTimeout | TooManyRequests):
+        return StorageUnavailableError(
+            "No connection to Postgres became free in time: it is down, or busy beyond postgres_pool_max_size."
+        )
+    if isinstance(error, PoolClosed):
+        return ConfigurationError("This ChatMemory is closed; open a new one.")
+    if sqlstate.startswith(_WENT_AWAY) or (isinstance(error, psycopg.OperationalError) and not sqlstate):
+        return StorageUnavailableError(
+            f"The connection to Postgres was lost while working on {subject or 'this call'}. "
+            "Nothing is half-written; try again (with a message_id, appending again is safe)."
+        )
+    return StorageError(
+        f"Postgres refused to work on {subject or 'this call'}: {type(error).__name__} (SQLSTATE {sqlstate})."
+    )
+
+
+def cause_of(error: Exception) -> Exception | None:
+    """What may be shown as the cause: nothing that can hold a message's content."""
+    return error if isinstance(error, psycopg.OperationalError) else None
+
+
+def not_found(session_id: str) -> SessionNotFoundError:
+    """What is said of missing, deleted and foreign sessions alike."""
+    return SessionNotFoundError(
+        f"There is no session {session_id!r} here; use resume_or_create() to begin one, or list() to find it."
+    )
+
+
+def _conflict(session_id: str, message_id: str) -> MessageConflictError:
+    return MessageConflictError(
+        f"Session {session_id!r} has a message {message_id!r} with other content; "
+        "use a new message_id for a new message."
+    )
+
+
+def _ended(session_id: str, status: str) -> SessionEndedError:
+    return SessionEndedError(
+        f"Session {session_id!r} is {status} and takes no more messages; go on with resume_or_create() or fork()."
+    )
+
+
+def _exists(session_id: str, _: str) -> SessionExistsError:
+    return SessionExistsError(
+        f"A session {session_id!r} exists already; use resume_or_create(), or leave session_id out."
+    )
+
+
+def _limited(_: str, limit: str) -> SessionLimitError:
+    return SessionLimitError(
+        f"The user has {limit} active sessions of this kind, as many as max_sessions_per_user allows; "
+        'end some, or set session_limit_policy="end_oldest".'
+    )
+
+
+# What the schema's functions raise: the error's session, and its detail.
+_FROM_SCHEMA: dict[str, Callable[[str, str], ChatMemoryError]] = {
+    "CM404": lambda session_id, _: not_found(session_id),
+    "CM409": _conflict,
+    "CM410": _ended,
+    "CM423": _exists,
+    "CM429": _limited,
+}
+
+
+def unreadable() -> ConfigurationError:
+    """The error for an address that makes no sense; the address is not shown."""
+    return ConfigurationError(
+        "The Postgres URL cannot be read (it is not shown: it may hold a password). "
+        "Use postgresql://user:password@host:5432/database, with special characters percent-encoded."
+    )
+
+
+def login_of(url: str) -> str | None:
+    """The database user that a URL names."""
+    try:
+        user = conninfo_to_dict(url).get("user")
+    except psycopg.ProgrammingError:
+        raise unreadable() from None
+    return None if user is None else str(user)
+
+
+def describe(url: str) -> str:
+    """Where a URL points to, without its secrets."""
+    parts = conninfo_to_dict(url)
+    host, port = parts.get("host") or "localhost", parts.get("port")
+    where = f"{host}:{port}" if port else str(host)
+    return f"{where} (database {parts.get('dbname') or 'default'}, user {parts.get('user') or 'default'})"
+
+
+def without_secret(text: str, url: str) -> str:
+    """A driver's text without the password, on one line."""
+    password = conninfo_to_dict(url).get("password")
+    text = " ".join(text.split()).rstrip(".?")
+    return text.replace(str(password), "***") if password else text
