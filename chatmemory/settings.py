@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     session_limit_policy: Literal["end_oldest", "refuse"] = Field(
         "end_oldest", description="what a new session does to a user who has them all"
     )
+    # chatmemory_langchain, cli/chat.py
+    max_context_messages: int = Field(20, ge=0, description="how many of the newest messages a prompt gets")
     # session.py
     min_messages_for_summary: int = Field(4, ge=0, description="a session that ends shorter is not learnt from")
     max_message_bytes: int = Field(1_000_000, ge=1, description="the largest message, in UTF-8 bytes of JSON")

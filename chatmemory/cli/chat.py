@@ -50,7 +50,10 @@ def chat(
             help="An OpenAI-compatible server.",
         ),
     ] = None,
-    context: Annotated[int, typer.Option(min=1, help="How many of the newest messages the model is shown.")] = 20,
+    context: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many of the newest messages the model is shown; default: max_context_messages."),
+    ] = None,
     user: UserOption = None,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
@@ -63,7 +66,9 @@ def chat(
     with memory_on(postgres) as memory:
         me = user_or_me(user)
         asked = session_of(memory, tenant, session_id, me) if session_id else None
-        conversation = Conversation(memory.tenant(tenant).sessions, me, responder, context)
+        conversation = Conversation(
+            memory.tenant(tenant).sessions, me, responder, context or memory.settings.max_context_messages
+        )
         conversation.begin(asked)
         try:
             for line in _lines():

@@ -48,7 +48,7 @@ def with_memory(
     output_messages_key: str | None = None,
     history_messages_key: str | None = None,
     kind: str = "chat",
-    history_size: int | None = 100,
+    history_size: int | None = None,
 ) -> RunnableWithMessageHistory:
     """Give a chain a memory: each call reads the session, runs the chain, and stores the input and the output.
 
@@ -68,7 +68,7 @@ def with_memory(
             of the new messages.
         kind: What the sessions are: chat, general …
         history_size: How many of the newest stored messages the chain gets at most, from the start of a turn;
-            None: all.
+            None: max_context_messages of the memory's settings.
 
     Raises:
         InvalidInputError: history_messages_key is given without input_messages_key.
@@ -137,7 +137,7 @@ class _Remembering(Runnable[Any, Any]):
         self._memory = memory
         self._keys = keys
         self._kind = kind
-        self._history_size = history_size
+        self._history_size = memory.settings.max_context_messages if history_size is None else history_size
 
     @property
     def OutputType(self) -> Any:  # noqa: N802  # LangChain's name
@@ -199,7 +199,7 @@ class _Remembering(Runnable[Any, Any]):
         session = sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
-        return self._turn(session, said, self._past(session), input)
+        return self._turn(session, said, _from_a_turn(session.history(self._history_size)), input)
 
     def _sync_memory(self) -> ChatMemory:
         if isinstance(self._memory, ChatMemory):
@@ -216,17 +216,7 @@ class _Remembering(Runnable[Any, Any]):
         session = await sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
-        return self._turn(session, said, await self._apast(session), input)
-
-    def _past(self, session: Session) -> list[BaseMessage]:
-        if self._history_size is None:
-            return ChatMemoryHistory(session).messages
-        return _from_a_turn(session.history(self._history_size))
-
-    async def _apast(self, session: AsyncSession) -> list[BaseMessage]:
-        if self._history_size is None:
-            return await ChatMemoryHistory(session).aget_messages()
-        return _from_a_turn(await session.history(self._history_size))
+        return self._turn(session, said, _from_a_turn(await session.history(self._history_size)), input)
 
     def _turn(
         self, session: Session | AsyncSession, said: list[BaseMessage], past: list[BaseMessage], input: Any
