@@ -45,7 +45,7 @@ COUNT_SESSIONS = "select count(*)" + _LISTED
 
 # Active sessions that were idle for longer than an interval, oldest first.
 IDLE_SESSIONS = (
-    "select id from chatmemory.sessions where status = 'active' and deleted_at is null "
+    "select id from chatmemory.sessions where ended_at is null and deleted_at is null "
     "and last_active_at < clock_timestamp() - %s::interval order by last_active_at"
 )
 

@@ -33,10 +33,12 @@ create table chatmemory.sessions (
     primary key (tenant_id, id)
 ) with (fillfactor = 70);   -- room for the counters to change in place: no index holds them
 
-create index sessions_of_user on chatmemory.sessions (tenant_id, user_id);
-create index sessions_continuing on chatmemory.sessions (tenant_id, continues) where continues is not null;
-create index sessions_active on chatmemory.sessions (tenant_id, user_id, kind)
-    where status = 'active' and deleted_at is null;
+-- These do not begin with the tenant, so that looking up a session by its id never prefers them to the primary key,
+-- not even before the tables were first analysed.
+create index sessions_of_user on chatmemory.sessions (user_id, tenant_id);
+create index sessions_continuing on chatmemory.sessions (continues, tenant_id) where continues is not null;
+create index sessions_active on chatmemory.sessions (user_id, tenant_id, kind)
+    where ended_at is null and deleted_at is null;
 create index sessions_to_archive on chatmemory.sessions (ended_at)
     where processed_for_ltm and archived_at is null and ended_at is not null;
 
@@ -52,7 +54,7 @@ create table chatmemory.messages (
     tokens integer,
     created_at timestamptz not null,
     primary key (tenant_id, session_id, seq),
-    unique (tenant_id, session_id, id),
+    unique (tenant_id, id, session_id),  -- in this order it is no rival to the primary key for reading a session
     foreign key (tenant_id, session_id) references chatmemory.sessions on delete cascade
 );
 

@@ -20,20 +20,24 @@ begin
             where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null for update;
         select json_agg(json_build_array(n.number - 1, m.seq, m.created_at, m.tokens) order by n.number),
                p_count - count(*),
-               min(m.id) filter (where m.role <> n.message->>'role' or m.content <> n.message->>'content'
-                   or (m.content_json::jsonb) is distinct from (nullif((n.message->'content_json')::jsonb, 'null')))
+               min(m.id) filter (where m.role <> n.role or m.content <> n.content
+                   or m.content_json::jsonb is distinct from n.content_json::jsonb)
             into stored, v_count, v_conflict
-            from json_array_elements(p_messages) with ordinality as n(message, number)
-            join chatmemory.messages m
-              on m.tenant_id = p_tenant and m.session_id = p_session and m.id = n.message->>'id';
+            from rows from (json_to_recordset(p_messages) as (id text, role text, content text, content_json json))
+                with ordinality as n(id, role, content, content_json, number)
+            cross join lateral (  -- offset 0: look each id up, never read the whole session
+                select m.id, m.seq, m.role, m.content, m.content_json, m.created_at, m.tokens
+                from chatmemory.messages m
+                where m.tenant_id = p_tenant and m.session_id = p_session and m.id = n.id offset 0
+            ) m;
         if v_conflict is not null then
             raise exception 'message id is stored with other content' using errcode = 'CM409', detail = v_conflict;
         end if;
         if stored is not null then
             select json_agg(n.message order by n.number) into v_messages
                 from json_array_elements(p_messages) with ordinality as n(message, number)
-                where not exists (select from chatmemory.messages m
-                    where m.tenant_id = p_tenant and m.session_id = p_session and m.id = n.message->>'id');
+                where not exists (select from json_array_elements(stored) known
+                    where (known->>0)::bigint = n.number - 1);
         end if;
     end if;
     at := clock_timestamp();

@@ -6,7 +6,7 @@ create or replace function chatmemory.clean_up(
 begin
     with idle as (
         select s.tenant_id, s.id from chatmemory.sessions s
-            where s.status = 'active' and s.deleted_at is null and s.last_active_at < now() - p_timeout
+            where s.ended_at is null and s.deleted_at is null and s.last_active_at < now() - p_timeout
             limit p_limit for update skip locked
     ), done as (
         update chatmemory.sessions s set status = 'expired', ended_at = now(), updated_at = now(),

@@ -5,13 +5,16 @@ returns table (
 ) language plpgsql security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
+declare
+    -- A variable, since row-level security keeps an expression out of the index condition.
+    v_before bigint := coalesce(p_before, 9223372036854775807);
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     return query
         select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.created_at
         from chatmemory.messages m
         where m.tenant_id = p_tenant and m.session_id = p_session
-          and m.seq < coalesce(p_before, 9223372036854775807)
+          and m.seq < v_before
           and exists (select from chatmemory.sessions s
               where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null)
         order by m.seq desc limit p_limit;

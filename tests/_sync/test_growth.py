@@ -1,0 +1,62 @@
+# Generated from tests/_async/test_growth.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""A turn touches as many pages in a large database as in a small one, even before Postgres has analysed it."""
+
+import json
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from chatmemory import ChatMemory
+
+FILL = """
+alter table chatmemory.sessions set (autovacuum_enabled = off);
+alter table chatmemory.messages set (autovacuum_enabled = off);
+insert into chatmemory.sessions (tenant_id, id, user_id, kind, created_at, updated_at, last_active_at)
+    select 'acme', 's' || n, 'ann', 'chat', now(), now(), now() from generate_series(1, 20000) n;
+insert into chatmemory.messages (tenant_id, session_id, seq, id, role, content, created_at)
+    select 'acme', 'long', n, 'm' || n, 'user', 'x', now() from generate_series(1, 20000) n;
+update chatmemory.sessions set last_seq = 20000, message_count = 20000 where id = 'long';
+"""
+MESSAGE = json.dumps([{"id": "m-7", "role": "user", "content": "x"}])
+CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "append": (
+        "append_turn(%s, %s, null, %s, 'user', 'x', null, null, null, null, null, null, null, null, null)",
+        ("acme", "long", "new"),
+    ),
+    "append again": ("append(%s, %s, %s, 1, null, null, true)", ("acme", "long", MESSAGE)),
+    "history": ("read_messages(%s, %s, 20, null)", ("acme", "long")),
+    "messages": ("messages_after(%s, %s, 10000, 20)", ("acme", "long")),
+    "resume": (
+        "resume_or_create(%s, %s, 'fresh', 'ann', 'chat', true, null, interval '1 day', 20, true, 4)",
+        ("acme", "long"),
+    ),
+    "end": ("end_session(%s, %s, 'completed', null, null, 4)", ("acme", "long")),
+}
+
+
+def pages(url: str, call: tuple[str, tuple[Any, ...]]) -> int:
+    """How many pages a call touches, after one call that has filled the connection's caches."""
+    function, params = call
+    explain = f"explain (analyze, buffers, format json) select * from chatmemory.{function}".encode()
+    with Connection.connect(url) as connection:
+        for _ in range(2):
+            connection.execute("savepoint before")
+            [(plan,)] = connection.execute(explain, params).fetchall()
+            connection.execute("rollback to savepoint before")
+        connection.rollback()
+    return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_large_database_costs_no_more_pages(memory: ChatMemory, postgres_url: str, name: str) -> None:
+    """20,000 sessions of the user, and 20,000 messages in this one, add no more than index levels."""
+    session = memory.tenant("acme").sessions.create(user_id="ann", session_id="long")
+    session.append_many([{"role": "user", "content": "x", "message_id": f"m{n}"} for n in range(1, 31)])
+    small = pages(postgres_url, CALLS[name])
+    with Connection.connect(postgres_url) as connection:
+        connection.execute("delete from chatmemory.messages")
+        connection.execute(FILL.encode())
+    large = pages(postgres_url, CALLS[name])
+    assert large <= small + 25, f"{name}: {small} pages in a small database, {large} in a large one"
