@@ -38,6 +38,7 @@ OPERATIONS = {"append": 1, "append_many of 2": 2, "history(20)": 0}  # and by ho
 STYLES = ("sync", "async")
 WHOSE = ("chatmemory", "floor")
 BATCH = 4
+SHARES = 12  # of the visits, each on connections of its own: how near a server process runs to us is chance
 TEXT = (
     "Thank you, that helps a lot. Before we go on: the invoice of last month still shows the old address, "
     "although I changed it in the portal two weeks ago. Could you look into why it was not taken over, and tell "
@@ -113,8 +114,11 @@ class Bench:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("vacuum analyze")
             connection.execute("checkpoint")
+        visits = [variant for variant in self.times for _ in range(math.ceil(self.turns / BATCH))]
+        self.rng.shuffle(visits)
         with asyncio.Runner() as runner:
-            self._time(runner)
+            for share in range(SHARES):
+                self._time(runner, visits[share::SHARES])
 
     def _fill(self, length: int) -> None:
         """Sessions that are a little too short by as much as they will be too long in the end."""
@@ -134,9 +138,7 @@ class Bench:
         self.filled[length, "chatmemory"] = Filled(length, ours)
         self.filled[length, "floor"] = Filled(length, floors)
 
-    def _time(self, runner: asyncio.Runner) -> None:
-        visits = [variant for variant in self.times for _ in range(math.ceil(self.turns / BATCH))]
-        self.rng.shuffle(visits)
+    def _time(self, runner: asyncio.Runner, visits: list[Variant]) -> None:
         memory = ChatMemory.open(self.url, settings=SETTINGS)
         connection = psycopg.connect(self.url, autocommit=True)
         async_memory = AsyncChatMemory.open(self.url, settings=SETTINGS)
