@@ -27,7 +27,8 @@ GET_SESSION = (
     "select " + _SESSION + " from chatmemory.sessions "
     "where id = %(id)s and deleted_at is null and user_id = coalesce(%(user_id)s, user_id)"
 )
-LOCK_SESSION = GET_SESSION + " for update"
+LOCK_USER = "select chatmemory.lock_user(%s, %s)"
+LOCK_SESSION = GET_SESSION + " for no key update"
 
 _LISTED = (
     " from chatmemory.sessions where deleted_at is null"
@@ -86,7 +87,8 @@ EVENTS = (
     "order by number desc limit %(limit)s) newest order by number"
 )
 
-# Gone for good.
+# Gone for good; the lock lets one eraser at a time go on.
+LOCK_TO_ERASE = "select id from chatmemory.sessions where id = %s for update"
 ERASE_MESSAGES = "delete from chatmemory.messages where session_id = %s"
 ERASE_EVENTS = "delete from chatmemory.events where session_id = %s"
 ERASE_SESSION = "delete from chatmemory.sessions where id = %s"

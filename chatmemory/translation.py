@@ -20,6 +20,7 @@ from chatmemory.errors import (
 
 DRIVER_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
 
+_PARENT_GONE = "23503"  # foreign key violation: the session was erased meanwhile
 _WENT_AWAY = ("08", "57P", "53300")  # connection exceptions, shutdown and crash, too many connections
 
 
@@ -35,6 +36,8 @@ def translated(error: Exception, subject: str) -> ChatMemoryError:
     detail = error.diag.message_detail if isinstance(error, psycopg.Error) else None
     if isinstance(error, psycopg.Error) and sqlstate.startswith("CM"):
         return _FROM_SCHEMA[sqlstate](subject, detail or "")
+    if sqlstate == _PARENT_GONE:
+        return not_found(subject)
     if isinstance(error, PoolTimeout | TooManyRequests):
         return StorageUnavailableError(
             "No connection to Postgres became free in time: it is down, or busy beyond postgres_pool_max_size."

@@ -228,7 +228,8 @@ class AsyncSession:
         user = None if user_id is None else check_id(user_id, "user_id")
         new = new_id()
         async with self._database.transaction(self.tenant_id, self.id) as connection:
-            rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
+            await connection.execute(queries.LOCK_USER, (self.tenant_id, user or self._info.user_id))
+            rows = await (await connection.execute(queries.GET_SESSION, self._key)).fetchall()
             info = self._learn(rows)
             up_to = _fork_point(info, at_seq)
             await connection.execute(queries.CREATE_SESSION, self._fork_params(info, new, user))
@@ -291,6 +292,7 @@ class AsyncSession:
             SessionNotFoundError: There is nothing left to erase.
         """
         async with self._database.transaction(self.tenant_id, self.id) as connection:
+            await connection.execute(queries.LOCK_TO_ERASE, (self.id,))
             counts = [
                 (await connection.execute(query, (self.id,))).rowcount
                 for query in (queries.ERASE_MESSAGES, queries.ERASE_EVENTS, queries.ERASE_SESSION)

@@ -230,7 +230,8 @@ class Session:
         user = None if user_id is None else check_id(user_id, "user_id")
         new = new_id()
         with self._database.transaction(self.tenant_id, self.id) as connection:
-            rows = connection.execute(queries.LOCK_SESSION, self._key).fetchall()
+            connection.execute(queries.LOCK_USER, (self.tenant_id, user or self._info.user_id))
+            rows = connection.execute(queries.GET_SESSION, self._key).fetchall()
             info = self._learn(rows)
             up_to = _fork_point(info, at_seq)
             connection.execute(queries.CREATE_SESSION, self._fork_params(info, new, user))
@@ -293,6 +294,7 @@ class Session:
             SessionNotFoundError: There is nothing left to erase.
         """
         with self._database.transaction(self.tenant_id, self.id) as connection:
+            connection.execute(queries.LOCK_TO_ERASE, (self.id,))
             counts = [
                 connection.execute(query, (self.id,)).rowcount
                 for query in (queries.ERASE_MESSAGES, queries.ERASE_EVENTS, queries.ERASE_SESSION)

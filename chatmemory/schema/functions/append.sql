@@ -17,7 +17,7 @@ begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     if p_check_ids then
         perform from chatmemory.sessions s
-            where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null for update;
+            where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null for no key update;
         select json_agg(json_build_array(n.number - 1, m.seq, m.created_at, m.tokens) order by n.number),
                p_count - count(*),
                min(m.id) filter (where m.role <> n.role or m.content <> n.content

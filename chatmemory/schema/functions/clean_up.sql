@@ -7,7 +7,7 @@ begin
     with idle as (
         select s.tenant_id, s.id from chatmemory.sessions s
             where s.ended_at is null and s.deleted_at is null and s.last_active_at < now() - p_timeout
-            limit p_limit for update skip locked
+            limit p_limit for no key update skip locked
     ), done as (
         update chatmemory.sessions s set status = 'expired', ended_at = now(), updated_at = now(),
             processed_for_ltm = s.message_count < p_min_messages
@@ -22,7 +22,7 @@ begin
         select s.tenant_id, s.id from chatmemory.sessions s
             where p_archive and s.processed_for_ltm and s.archived_at is null and s.ended_at < now() - p_timeout
               and s.deleted_at is null
-            limit p_limit for update skip locked
+            limit p_limit for no key update skip locked
     ), done as (
         update chatmemory.sessions s set archived_at = now()
             from finished where s.tenant_id = finished.tenant_id and s.id = finished.id

@@ -1,5 +1,4 @@
 -- Create a session, within the user's limit of active sessions of its kind.
--- The advisory lock makes counting and creating one step for each user.
 create or replace function chatmemory.create_session(
     p_tenant text, p_session text, p_user text, p_kind text, p_title text, p_metadata json, p_details json,
     p_continues text, p_max bigint, p_end_oldest boolean, p_min_messages bigint
@@ -10,7 +9,7 @@ declare
     v_oldest text;
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
-    perform pg_advisory_xact_lock(hashtextextended(p_tenant || e'\n' || p_user, 0));
+    perform chatmemory.lock_user(p_tenant, p_user);
     if exists (select from chatmemory.sessions s where s.tenant_id = p_tenant and s.id = p_session) then
         raise exception 'session exists' using errcode = 'CM423';
     end if;

@@ -7,7 +7,7 @@ declare
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     select s.* into v_session from chatmemory.sessions s
-        where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null for update;
+        where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null for no key update;
     if not found then
         return;
     end if;

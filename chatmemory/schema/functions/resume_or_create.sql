@@ -11,27 +11,31 @@ declare
     v_now timestamptz;
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
-    if p_adopt and p_session is not null then  -- two callers may adopt the same id at once
-        perform pg_advisory_xact_lock(hashtextextended(p_tenant || e'\n' || p_user, 0));
-    end if;
+    perform chatmemory.lock_user(p_tenant, p_user);
     select s.* into v_session from chatmemory.sessions s
-        where s.tenant_id = p_tenant and s.id = p_session for update;
-    if p_adopt and v_session.user_id <> p_user then
+        where s.tenant_id = p_tenant and s.id = p_session and s.user_id = p_user for no key update;
+    if p_adopt and v_session.id is null
+            and exists (select from chatmemory.sessions s where s.tenant_id = p_tenant and s.id = p_session) then
         raise exception 'session not found' using errcode = 'CM404';
     end if;
     if p_adopt and p_session is not null and v_session.id is null then
-        return query select * from chatmemory.create_session(p_tenant, p_session, p_user, p_kind, null, p_metadata,
-            null, null, p_max, p_end_oldest, p_min_messages);
+        begin
+            return query select * from chatmemory.create_session(p_tenant, p_session, p_user, p_kind, null,
+                p_metadata, null, null, p_max, p_end_oldest, p_min_messages);
+        exception
+            when sqlstate 'CM423' then  -- another user adopted it at this moment
+                raise exception 'session not found' using errcode = 'CM404';
+        end;
         return;
     end if;
     if p_adopt and (v_session.status <> 'active' or v_session.deleted_at is not null) then
         select s.* into v_session from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.continues = p_session and s.user_id = p_user and s.kind = p_kind
               and s.status = 'active' and s.deleted_at is null
-            order by s.created_at desc limit 1 for update;
+            order by s.created_at desc limit 1 for no key update;
     end if;
     v_now := clock_timestamp();
-    if v_session.user_id = p_user and v_session.kind = p_kind and v_session.status = 'active'
+    if v_session.kind = p_kind and v_session.status = 'active'
             and v_session.deleted_at is null then
         if v_session.last_active_at >= v_now - p_timeout then
             if not exists (  -- an app that resumes at every turn is one visit, not one entry of the timeline a turn
