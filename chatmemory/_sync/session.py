@@ -294,14 +294,13 @@ class Session:
             SessionNotFoundError: There is nothing left to erase.
         """
         with self._database.transaction(self.tenant_id, self.id) as connection:
-            connection.execute(queries.LOCK_TO_ERASE, (self.id,))
+            if not connection.execute(queries.LOCK_TO_ERASE, (self.id,)).fetchall():
+                raise not_found(self.id)
             counts = [
                 connection.execute(query, (self.id,)).rowcount
                 for query in (queries.ERASE_MESSAGES, queries.ERASE_EVENTS, queries.ERASE_SESSION)
             ]
         messages, events, sessions = counts
-        if not sessions:
-            raise not_found(self.id)
         return Erasure(sessions=sessions, messages=messages, events=events)
 
     def events(self, limit: int = 1000) -> list[Event]:
