@@ -56,6 +56,14 @@ def answers(url: str) -> bool:
         return False
 
 
+def dead(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def postmaster(data_dir: Path) -> int:
     """The server's process id."""
     return int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
@@ -77,7 +85,7 @@ def test_it_starts_answers_and_really_stops(server: EmbeddedPostgres) -> None:
     pid = postmaster(server.data_dir)
     server.stop()
     assert not answers(url)
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert dead(pid)
     with psycopg.connect(server.start()) as connection:
         assert connection.execute("select count(*) from kept").fetchone() == (0,)
 
@@ -131,7 +139,10 @@ def test_it_recovers_from_its_own_death(server: EmbeddedPostgres) -> None:
     """After SIGKILL of the postmaster the next start finds the stale files and goes on."""
     with psycopg.connect(server.start(), autocommit=True) as connection:
         connection.execute("create table kept (n integer)")
-        os.kill(postmaster(server.data_dir), signal.SIGKILL)
+        pid = postmaster(server.data_dir)
+        os.kill(pid, signal.SIGKILL)
+    while not dead(pid):
+        pass
     with psycopg.connect(server.start()) as connection:
         assert connection.execute("select count(*) from kept").fetchone() == (0,)
 
