@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -75,7 +75,8 @@ def check_role(role: object) -> Role:
     """Return the role under the name it is stored by."""
     known = _ROLES.get(role) if isinstance(role, str) else None
     if known is None:
-        raise InvalidInputError(f"role {role!r} is unknown; use one of {', '.join(_ROLES)}.")
+        shown = repr(role) if isinstance(role, str) and role.isidentifier() and len(role) <= 20 else "given"
+        raise InvalidInputError(f"role {shown} is unknown; use one of {', '.join(_ROLES)}.")
     return known
 
 
@@ -110,7 +111,13 @@ def check_time(value: datetime | None, what: str) -> datetime | None:
         raise InvalidInputError(f"{what} must be a datetime, not {type(value).__name__}.")
     if value.utcoffset() is None:
         raise InvalidInputError(f"{what} has no time zone; use datetime.now(timezone.utc) or .replace(tzinfo=…).")
-    return value
+    try:
+        utc = value.astimezone(UTC)
+    except OverflowError:
+        utc = datetime.max.replace(tzinfo=UTC)
+    if not 2 <= utc.year <= 9998:  # at the edges another time zone would make it unreadable
+        raise InvalidInputError(f"{what} lies outside the years 2 to 9998.")
+    return utc
 
 
 def check_object(value: Mapping[str, Any] | None, what: str) -> JsonObject:

@@ -82,6 +82,10 @@ async def test_adopt_stays_in_one_conversation_after_the_end(async_memory: Async
     third = await sessions.resume_or_create("thread-1", user_id="ann", on_missing="adopt")
     assert second.id == third.id != first.id
     assert second.info.parent_id == first.id
+    general = [
+        await sessions.resume_or_create("thread-1", user_id="ann", kind="general", on_missing="adopt") for _ in "12"
+    ]
+    assert general[0].id == general[1].id != second.id
     await second.end()
     fourth = await sessions.resume_or_create("thread-1", user_id="ann", on_missing="adopt")
     assert fourth.id not in (first.id, second.id)

@@ -3,6 +3,7 @@
 """What is accepted comes back identical; what is refused leaves nothing behind."""
 
 import json
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -80,6 +81,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"role": "user", "content": "x", "created_at": "yesterday"}, "datetime"),
     ({"role": "user", "content": "x", "colour": "red"}, "colour"),
     ({"content": "x"}, "role"),
+    ({"role": "user", "content": "x", "created_at": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))}, "years"),
+    (
+        {
+            "role": "user",
+            "content": "x",
+            "created_at": datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=12))),
+        },
+        "years",
+    ),
 ]
 
 

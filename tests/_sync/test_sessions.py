@@ -84,6 +84,8 @@ def test_adopt_stays_in_one_conversation_after_the_end(memory: ChatMemory) -> No
     third = sessions.resume_or_create("thread-1", user_id="ann", on_missing="adopt")
     assert second.id == third.id != first.id
     assert second.info.parent_id == first.id
+    general = [sessions.resume_or_create("thread-1", user_id="ann", kind="general", on_missing="adopt") for _ in "12"]
+    assert general[0].id == general[1].id != second.id
     second.end()
     fourth = sessions.resume_or_create("thread-1", user_id="ann", on_missing="adopt")
     assert fourth.id not in (first.id, second.id)

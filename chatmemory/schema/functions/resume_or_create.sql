@@ -28,7 +28,7 @@ begin
         end;
         return;
     end if;
-    if p_adopt and (v_session.status <> 'active' or v_session.deleted_at is not null) then
+    if p_adopt and (v_session.status <> 'active' or v_session.deleted_at is not null or v_session.kind <> p_kind) then
         select s.* into v_session from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.continues = p_session and s.user_id = p_user and s.kind = p_kind
               and s.status = 'active' and s.deleted_at is null
