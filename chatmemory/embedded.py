@@ -173,6 +173,8 @@ class EmbeddedPostgres:
 
         with self._explained():
             self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
+            for name in ("lock", "users.lock"):  # whoever can read them could hold them
+                (self.data_dir / name).touch(mode=0o600)
             lock = fasteners.InterProcessLock(self.data_dir / "lock")
             lock.acquire()
         try:

@@ -98,6 +98,13 @@ def test_nobody_else_can_reach_it(server: EmbeddedPostgres) -> None:
     assert stat.S_IMODE(server.cluster.stat().st_mode) == 0o700
 
 
+def test_nobody_else_can_hold_its_locks(server: EmbeddedPostgres) -> None:
+    """Whoever may read a lock file may hold the lock, and nobody else's start would ever end."""
+    server.start()
+    for name in ("lock", "users.lock"):
+        assert stat.S_IMODE((server.data_dir / name).stat().st_mode) == 0o600
+
+
 def test_what_users_write_never_stands_in_its_log(server: EmbeddedPostgres) -> None:
     """A failing statement is logged without its text and its row."""
     with psycopg.connect(server.start(), autocommit=True) as connection:
