@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from chatmemory.models import Appended, Content, JsonObject, Message, Role, shorten
+from chatmemory.models import Appended, Content, JsonObject, Message, Role, StoredRow, shorten
 
 
 class Draft(NamedTuple):
@@ -33,9 +33,11 @@ def unique(drafts: Iterable[Draft]) -> list[Draft]:
     return list(first.values())
 
 
-def payload(drafts: Iterable[Draft]) -> str:
-    """What the append function of the schema takes."""
-    return to_json([_row(draft) for draft in drafts])
+def batch_arguments(drafts: Sequence[Draft]) -> tuple[Any, ...]:
+    """Any number of messages as the append function of the schema takes them."""
+    dated = [draft.created_at for draft in drafts if draft.created_at is not None]
+    rows = to_json([_row(draft) for draft in drafts])
+    return (rows, len(drafts), max(dated, default=None), len(dated) == len(drafts))
 
 
 def _row(draft: Draft) -> JsonObject:
@@ -66,22 +68,23 @@ def _arguments(draft: Draft) -> tuple[Any, ...]:
 
 def messages_from(drafts: Sequence[Draft], appended: Appended) -> dict[str, Message]:
     """The stored messages by id: those that stood there before, and the new ones counted on from first_seq."""
-    stored = {index: (seq, at, tokens) for index, seq, at, tokens in appended.stored or ()}
+    stored = {row[0]: row for row in appended.stored or ()}
     messages = {}
     seq = appended.first_seq
     for index, draft in enumerate(drafts):
         if index in stored:
-            old_seq, at, tokens = stored[index]
-            message = _message(draft, old_seq, datetime.fromisoformat(at), tokens)
+            messages[draft.id] = _stored(draft, stored[index])
         else:
-            message = _message(draft, seq, draft.created_at or appended.at, None)
+            at = draft.created_at or cast(datetime, appended.at)
+            messages[draft.id] = Message(seq, draft.id, draft.role, draft.content, at, draft.metadata)
             seq += 1
-        messages[draft.id] = message
     return messages
 
 
-def _message(draft: Draft, seq: int, at: datetime, tokens: int | None) -> Message:
-    return Message(seq, draft.id, draft.role, draft.content, at, draft.metadata, tokens)
+def _stored(draft: Draft, row: StoredRow) -> Message:
+    _, seq, at, tokens, blocks, metadata = row
+    content = draft.content if blocks is None else blocks
+    return Message(seq, draft.id, draft.role, content, datetime.fromisoformat(at), metadata or {}, tokens)
 
 
 def title_from(drafts: Iterable[Draft]) -> str | None:

@@ -151,16 +151,21 @@ def session_from_row(row: Sequence[Any]) -> SessionInfo:
     return SessionInfo(**values)
 
 
+# Index among those appended, seq, created_at, tokens, content_json, metadata.
+StoredRow: TypeAlias = tuple[int, int, str, int | None, list[JsonObject] | None, JsonObject | None]
+
+
 class Appended(NamedTuple):
     """What one append did to its session."""
 
     first_seq: int  # of the first message that is new
-    at: datetime  # when the new ones were stored
+    at: datetime | None  # when the new ones were stored; None: there was none
     last_seq: int
     message_count: int
     token_count: int
     title: str | None
-    stored: list[tuple[int, int, str, int | None]] | None  # which stood there before: index, seq, created_at, tokens
+    last_message_at: datetime | None
+    stored: list[StoredRow] | None  # those that stood there before
 
 
 @public

@@ -6,7 +6,7 @@ _SESSION = (
     "last_active_at, last_message_at, ended_at, archived_at, message_count, token_count, last_seq, parent_id"
 )
 # The hot path: one function, one round trip.
-APPEND = "select * from chatmemory.append(%s, %s, %s, %s, %s, %s, %s)"
+APPEND = "select * from chatmemory.append(%s, %s, %s, %s, %s, %s, %s, %s)"
 APPEND_TURN = "select * from chatmemory.append_turn(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
@@ -61,9 +61,7 @@ DELETE_SESSION = (
     "update chatmemory.sessions set deleted_at = clock_timestamp() "
     "where id = %s and deleted_at is null returning " + _SESSION
 )
-RESTORE_SESSION = (
-    "update chatmemory.sessions set deleted_at = null where id = %s and deleted_at is not null returning " + _SESSION
-)
+RESTORE_SESSION = "select " + _SESSION + " from chatmemory.restore_session(%s, %s, %s, %s, %s)"
 
 # Copy a session's messages up to a seq into another, and count them there.
 COPY_MESSAGES = (

@@ -9,6 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chatmemory._public import public
 
+CENTURY_HOURS = 876_000
+MOST = 1_000_000_000
+
 
 @public
 class Settings(BaseSettings):
@@ -18,10 +21,10 @@ class Settings(BaseSettings):
 
     # database.py
     postgres_url: SecretStr | None = Field(None, description="Postgres; none: the embedded server")
-    postgres_pool_min_size: int = Field(1, ge=0, description="connections kept open")
-    postgres_pool_max_size: int = Field(10, ge=1, description="connections at most")
+    postgres_pool_min_size: int = Field(1, ge=0, le=1_000, description="connections kept open")
+    postgres_pool_max_size: int = Field(10, ge=1, le=10_000, description="connections at most")
     postgres_timeout_seconds: float = Field(
-        10.0, gt=0, description="how long a call waits for Postgres, over retries, before it fails"
+        10.0, gt=0, le=86_400, description="how long a call waits for Postgres, over retries, before it fails"
     )
     prepared_statements: bool = Field(
         default=True, description="off: for a transaction pooler that cannot hold them (PgBouncer before 1.21)"
@@ -30,19 +33,23 @@ class Settings(BaseSettings):
     # embedded.py
     data_dir: Path | None = Field(None, description="where the embedded Postgres lives; none: the user's data")
     # sessions.py
-    session_timeout_hours: float = Field(24.0, gt=0, description="idle for longer, a session expires")
-    max_sessions_per_user: int = Field(20, ge=1, description="active sessions of one kind a user may have")
+    session_timeout_hours: float = Field(24.0, gt=0, le=CENTURY_HOURS, description="idle for longer, a session expires")
+    max_sessions_per_user: int = Field(20, ge=1, le=MOST, description="active sessions of one kind a user may have")
     session_limit_policy: Literal["end_oldest", "refuse"] = Field(
         "end_oldest", description="what a new session does to a user who has them all"
     )
     # chatmemory_langchain, cli/chat.py
-    max_context_messages: int = Field(20, ge=0, description="how many of the newest messages a prompt gets")
+    max_context_messages: int = Field(20, ge=0, le=MOST, description="how many of the newest messages a prompt gets")
     # session.py
-    min_messages_for_summary: int = Field(4, ge=0, description="a session that ends shorter is not learnt from")
-    max_message_bytes: int = Field(1_000_000, ge=1, description="the largest message, in UTF-8 bytes of JSON")
+    min_messages_for_summary: int = Field(
+        4, ge=0, le=MOST, description="a session that ends shorter is not learnt from"
+    )
+    max_message_bytes: int = Field(
+        1_000_000, ge=1, le=500_000_000, description="the largest message, in UTF-8 bytes of JSON"
+    )
     # cleanup.py
     cleanup_inactive_sessions: bool = Field(default=True, description="expire idle sessions in the background")
-    cleanup_interval_hours: float = Field(6.0, gt=0, description="how often, in each process")
+    cleanup_interval_hours: float = Field(6.0, gt=0, le=CENTURY_HOURS, description="how often, in each process")
     enable_session_archiving: bool = Field(
         default=True, description="cleanup marks ended sessions that have nothing left to learn as archived"
     )
@@ -51,3 +58,8 @@ class Settings(BaseSettings):
     def session_timeout(self) -> timedelta:
         """How long a session may be idle."""
         return timedelta(hours=self.session_timeout_hours)
+
+    @property
+    def session_limits(self) -> tuple[int, bool, int]:
+        """What the schema's functions must know to keep a user within the limit of active sessions."""
+        return (self.max_sessions_per_user, self.session_limit_policy == "end_oldest", self.min_messages_for_summary)

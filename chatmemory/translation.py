@@ -1,6 +1,8 @@
 """What a driver's errors and addresses mean, in our words; without a secret, and without a message's content."""
 
+import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -21,6 +23,12 @@ from chatmemory.errors import (
 DRIVER_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
 
 _PARENT_GONE = "23503"  # foreign key violation: the session was erased meanwhile
+# What a URL's parts look like where no password has spilled into them.
+_HOSTS = re.compile(r"[\w.,%-]*|[\da-fA-F:.,%\w]*:[\da-fA-F:.,%\w]*|/.*")  # names, IPv6, a socket's directory
+_PORTS = re.compile(r"\d+(,\d+)*")
+_SPILLED = re.compile(r"[@:/]")
+
+_STATEMENT_LOST = ("26000", "42P05")  # a prepared statement is missing, or there already
 _WENT_AWAY = ("08", "57P", "53300")  # connection exceptions, shutdown and crash, too many connections
 
 
@@ -36,6 +44,11 @@ def translated(error: Exception, subject: str) -> ChatMemoryError:
     detail = error.diag.message_detail if isinstance(error, psycopg.Error) else None
     if isinstance(error, psycopg.Error) and sqlstate.startswith("CM"):
         return _FROM_SCHEMA[sqlstate](subject, detail or "")
+    if sqlstate in _STATEMENT_LOST:
+        return ConfigurationError(
+            "A pooler between chatmemory and Postgres does not keep prepared statements; "
+            "set prepared_statements=false (CHATMEMORY_PREPARED_STATEMENTS), or use PgBouncer 1.21 or later."
+        )
     if sqlstate == _PARENT_GONE:
         return not_found(subject)
     if isinstance(error, PoolTimeout | TooManyRequests):
@@ -110,25 +123,33 @@ def unreadable() -> ConfigurationError:
     )
 
 
-def login_of(url: str) -> str | None:
-    """The database user that a URL names."""
+class Address(NamedTuple):
+    """Where a URL points to, without its secrets."""
+
+    host: str
+    port: str | None
+    database: str | None
+    user: str | None
+
+    def __str__(self) -> str:
+        where = f"{self.host}:{self.port}" if self.port else self.host
+        return f"{where} (database {self.database or 'default'}, user {self.user or 'default'})"
+
+
+def address_of(url: str) -> Address:
+    """Read a URL.
+
+    Raises:
+        ConfigurationError: It cannot be read, or a password with unescaped characters has spilled into its other
+            parts, where errors would show it.
+    """
     try:
-        user = conninfo_to_dict(url).get("user")
+        parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise unreadable() from None
-    return None if user is None else str(user)
-
-
-def describe(url: str) -> str:
-    """Where a URL points to, without its secrets."""
-    parts = conninfo_to_dict(url)
-    host, port = parts.get("host") or "localhost", parts.get("port")
-    where = f"{host}:{port}" if port else str(host)
-    return f"{where} (database {parts.get('dbname') or 'default'}, user {parts.get('user') or 'default'})"
-
-
-def without_secret(text: str, url: str) -> str:
-    """A driver's text without the password, on one line."""
-    password = conninfo_to_dict(url).get("password")
-    text = " ".join(text.split()).rstrip(".?")
-    return text.replace(str(password), "***") if password else text
+    named = {name: str(parts[name]) for name in ("host", "port", "dbname", "user") if parts.get(name) is not None}
+    address = Address(named.get("host") or "localhost", *map(named.get, ("port", "dbname", "user")))
+    readable = _HOSTS.fullmatch(address.host) and _PORTS.fullmatch(address.port or "5432")
+    if not readable or _SPILLED.search(address.database or ""):
+        raise unreadable()
+    return address

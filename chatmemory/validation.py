@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -11,12 +11,14 @@ import uuid_utils
 
 from chatmemory.drafts import Draft, to_json
 from chatmemory.errors import ContentTooLargeError, InvalidInputError, MessageConflictError
-from chatmemory.models import Content, JsonObject, NewMessage, Role, text_of
+from chatmemory.models import Content, JsonObject, NewMessage, Role, shorten, text_of
 
-MAX_ID_LENGTH = 255
+MAX_ID_BYTES = 255
 MAX_TITLE_LENGTH = 500
 MAX_JSON_DEPTH = 100
 MAX_METADATA_BYTES = 1_000_000
+MAX_INTEGER_BITS = 4096
+LONGEST = timedelta(days=36_500)  # nothing here is older
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -40,15 +42,35 @@ def check_id(value: object, what: str) -> str:
     if isinstance(value, str):
         text = value
     elif isinstance(value, (int, UUID, uuid_utils.UUID)) and not isinstance(value, bool):
-        text = str(value)
+        text = str(check_integer(value, what)) if isinstance(value, int) else str(value)
     else:
         raise InvalidInputError(f"{what} must be a string, an int or a UUID, not {type(value).__name__}.")
     if not text.strip():
         raise InvalidInputError(f"{what} is empty; give a non-empty string.")
-    if len(text) > MAX_ID_LENGTH:
-        raise InvalidInputError(f"{what} has {len(text)} characters; at most {MAX_ID_LENGTH} are allowed.")
-    check_text(text, what)
+    size = check_text(text, what)
+    if size > MAX_ID_BYTES:
+        raise InvalidInputError(f"{what} has {size} bytes in UTF-8; at most {MAX_ID_BYTES} are allowed.")
     return text
+
+
+def check_integer(value: int, what: str) -> int:
+    """Refuse what Python does not turn into digits any more."""
+    if value.bit_length() > MAX_INTEGER_BITS:
+        raise InvalidInputError(f"{what} is an integer of {value.bit_length()} bits; store it as a string.")
+    return value
+
+
+def shown(value: object) -> str:
+    """A word as an error may show it; anything that may be content by its type alone."""
+    is_word = isinstance(value, str) and len(value) <= 30 and value.replace("-", "_").isidentifier()
+    return repr(value) if is_word else f"a {type(value).__name__} that is no such word"
+
+
+def check_choice(value: object, what: str, choices: Iterable[str]) -> None:
+    """Refuse what is not among the choices."""
+    allowed = tuple(choices)
+    if value not in allowed:
+        raise InvalidInputError(f"{what} is {shown(value)}; use one of {', '.join(allowed)}.")
 
 
 def check_text(text: str, what: str) -> int:
@@ -67,7 +89,7 @@ def check_text(text: str, what: str) -> int:
 def check_kind(kind: object) -> str:
     """Return the kind if it can be one."""
     if not isinstance(kind, str) or not _KIND.fullmatch(kind):
-        raise InvalidInputError(f"kind {kind!r} is not a kind: use a lower-case letter, then letters, digits, _ or -.")
+        raise InvalidInputError(f"kind is {shown(kind)}; use a letter, then letters, digits, _ or -, in lower case.")
     return kind
 
 
@@ -75,8 +97,7 @@ def check_role(role: object) -> Role:
     """Return the role under the name it is stored by."""
     known = _ROLES.get(role) if isinstance(role, str) else None
     if known is None:
-        shown = repr(role) if isinstance(role, str) and role.isidentifier() and len(role) <= 20 else "given"
-        raise InvalidInputError(f"role {shown} is unknown; use one of {', '.join(_ROLES)}.")
+        raise InvalidInputError(f"role is {shown(role)}; use one of {', '.join(_ROLES)}.")
     return known
 
 
@@ -96,10 +117,10 @@ def check_count(value: object, what: str, *, least: int = 0) -> int:
     """Return a whole number that is at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidInputError(f"{what} must be a whole number, not {type(value).__name__}.")
+    if abs(value) >= 2**63:
+        raise InvalidInputError(f"{what} has {value.bit_length()} bits; it must lie between {least} and 2**63.")
     if value < least:
         raise InvalidInputError(f"{what} is {value}; it must be at least {least}.")
-    if value >= 2**63:
-        raise InvalidInputError(f"{what} is {value}, which is too large.")
     return value
 
 
@@ -118,6 +139,13 @@ def check_time(value: datetime | None, what: str) -> datetime | None:
     if not 2 <= utc.year <= 9998:  # at the edges another time zone would make it unreadable
         raise InvalidInputError(f"{what} lies outside the years 2 to 9998.")
     return utc
+
+
+def check_duration(value: timedelta, what: str) -> timedelta:
+    """Return a time span that Postgres can count with."""
+    if not isinstance(value, timedelta) or value < timedelta(0):
+        raise InvalidInputError(f"{what} must be a timedelta that is not negative.")
+    return min(value, LONGEST)
 
 
 def check_object(value: Mapping[str, Any] | None, what: str) -> JsonObject:
@@ -151,7 +179,9 @@ def _walk(value: Any, path: str, depth: int, above: tuple[int, ...]) -> None:
     elif kind is float:
         if not math.isfinite(value):
             raise InvalidInputError(f"{path} is {value}, which JSON cannot hold; use None.")
-    elif value is not None and kind is not bool and kind is not int:
+    elif kind is int:
+        check_integer(value, path)
+    elif value is not None and kind is not bool:
         raise InvalidInputError(f"{path} is a {kind.__name__}, which JSON cannot hold as such.")
 
 
@@ -164,7 +194,7 @@ def _walk_inside(value: dict[Any, Any] | list[Any], path: str, depth: int, above
         if type(key) is not str:
             raise InvalidInputError(f"{path} has a key that is a {type(key).__name__}; JSON keys are strings.")
         check_text(key, f"a key of {path}")
-        _walk(item, f"{path}[{key!r}]", depth, above)
+        _walk(item, f"{path}[{shorten(key, 40)!r}]", depth, above)
 
 
 def check_content(content: object, max_bytes: int) -> tuple[Content, str]:
@@ -213,7 +243,7 @@ def _from_mapping(message: Mapping[str, Any]) -> NewMessage:
     unknown = message.keys() - _KEYS
     if unknown:
         raise InvalidInputError(
-            f"a message has unknown keys {sorted(map(str, unknown))}; use {', '.join(sorted(_KEYS))}."
+            f"a message has a key that is {shown(min(unknown, key=str))}; use {', '.join(sorted(_KEYS))}."
         )
     if "role" not in message or "content" not in message:
         raise InvalidInputError("a message needs the keys role and content.")

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from chatmemory import queries
+from chatmemory import _forks, queries
 from chatmemory._async.migrations import apply, ensure_schema
 from chatmemory._concurrency import AsyncLock, async_in_thread
 from chatmemory.embedded import EmbeddedPostgres
@@ -18,12 +18,11 @@ from chatmemory.errors import ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.translation import (
     DRIVER_ERRORS,
+    address_of,
     cause_of,
-    describe,
     translated,
     unreadable,
     went_away,
-    without_secret,
 )
 
 Row = tuple[Any, ...]
@@ -41,6 +40,14 @@ class AsyncDatabase:
         self._pool: Pool | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._closed = False
+        _forks.watch(self)
+
+    def forked(self) -> object:
+        """In a forked child: leave the parent's connections and server alone, and connect anew at next use."""
+        parents = (self._pool, self._embedded)
+        self._pool = self._embedded = None
+        self._lock = AsyncLock()
+        return parents
 
     async def call(
         self, query: LiteralString, params: Params, *, subject: str = "", again: Callable[[], Call] | None = None
@@ -176,11 +183,13 @@ class AsyncDatabase:
     async def connect_once(self, url: str | None = None) -> AsyncConnection[Row]:
         """One connection outside the pool."""
         url = url or await self._url()
+        address = address_of(url)
         try:
             return await AsyncConnection.connect(url, **self._connect_args())
         except psycopg.OperationalError as error:
+            said = " ".join(str(error).split()).rstrip(".?")
             raise StorageUnavailableError(
-                f"Postgres at {describe(url)} cannot be reached: {without_secret(str(error), url)}. "
+                f"Postgres at {address} cannot be reached: {said}. "
                 "Check that it runs and that the address, user and password are right."
             ) from None
         except psycopg.ProgrammingError:

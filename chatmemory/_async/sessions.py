@@ -14,7 +14,9 @@ from chatmemory.models import Page, SessionInfo, Status, session_from_row
 from chatmemory.settings import Settings
 from chatmemory.translation import not_found
 from chatmemory.validation import (
+    check_choice,
     check_count,
+    check_duration,
     check_id,
     check_kind,
     check_object,
@@ -70,7 +72,7 @@ class AsyncSessions:
             check_title(title),
             _json_or_none(metadata, "metadata"),
             _json_or_none(details, "details"),
-            *self._limits(),
+            *self._settings.session_limits,
         )
         rows = await self._database.call_once(queries.CREATE_SESSION, params, subject=id)
         self._on_use()
@@ -102,8 +104,7 @@ class AsyncSessions:
             SessionNotFoundError: With "adopt", the id exists and is not this user's.
             SessionLimitError: As for create().
         """
-        if on_missing not in ("new", "adopt"):
-            raise InvalidInputError(f'on_missing is {on_missing!r}; use "new" or "adopt".')
+        check_choice(on_missing, "on_missing", ("new", "adopt"))
         id = None if session_id is None else check_id(session_id, "session_id")
         params = (
             self._tenant_id,
@@ -114,7 +115,7 @@ class AsyncSessions:
             on_missing == "adopt" and id is not None,
             _json_or_none(metadata, "metadata"),
             self._settings.session_timeout,
-            *self._limits(),
+            *self._settings.session_limits,
         )
         rows = await self._database.call(queries.RESUME_OR_CREATE, params, subject=id or "")
         self._on_use()
@@ -162,8 +163,8 @@ class AsyncSessions:
             limit: How many a page holds, 0 or more.
             offset: How many to pass over.
         """
-        if status is not None and status not in get_args(Status):
-            raise InvalidInputError(f"status is {status!r}; use one of {', '.join(get_args(Status))}.")
+        if status is not None:
+            check_choice(status, "status", get_args(Status))
         if active_only and status not in (None, "active"):
             raise InvalidInputError(f"active_only contradicts status={status!r}; give one of them.")
         params = {
@@ -196,9 +197,8 @@ class AsyncSessions:
 
     async def end_inactive(self, idle_for: timedelta) -> Infos:
         """Expire this tenant's sessions that were idle for longer than `idle_for`; return them, oldest first."""
-        if not isinstance(idle_for, timedelta) or idle_for < timedelta(0):
-            raise InvalidInputError(f"idle_for is {idle_for!r}; use a timedelta that is not negative.")
-        rows = await self._database.fetch(self._tenant_id, queries.IDLE_SESSIONS, (idle_for,))
+        params = (check_duration(idle_for, "idle_for"),)
+        rows = await self._database.fetch(self._tenant_id, queries.IDLE_SESSIONS, params)
         ended = []
         for (id,) in rows:
             try:
@@ -211,15 +211,15 @@ class AsyncSessions:
         """Bring back a deleted session.
 
         Raises:
+            SessionLimitError: It is active, and there is no room for it: as for create().
             SessionNotFoundError: There is no deleted session with this id.
         """
         id = check_id(session_id, "session_id")
-        async with self._database.transaction(self._tenant_id, id) as connection:
-            row = await (await connection.execute(queries.RESTORE_SESSION, (id,))).fetchone()
-            if row is None:
-                raise not_found(id)
-            await connection.execute(queries.ADD_EVENT, (self._tenant_id, id, "restored", None))
-        return self._handle(session_from_row(row))
+        params = (self._tenant_id, id, *self._settings.session_limits)
+        rows = await self._database.call_once(queries.RESTORE_SESSION, params, subject=id)
+        if not rows:
+            raise not_found(id)
+        return self._handle(session_from_row(rows[0]))
 
     async def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
         params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary)
@@ -227,14 +227,6 @@ class AsyncSessions:
         if not rows:
             raise not_found(session_id)
         return session_from_row(rows[0])
-
-    def _limits(self) -> tuple[int, bool, int]:
-        settings = self._settings
-        return (
-            settings.max_sessions_per_user,
-            settings.session_limit_policy == "end_oldest",
-            settings.min_messages_for_summary,
-        )
 
     def _handle(self, info: SessionInfo) -> AsyncSession:
         return AsyncSession(info, self._database, self._settings)

@@ -111,11 +111,12 @@ class ChatMemory:
 
 def _settings(postgres: str | None, settings: Settings | None) -> Settings:
     try:
-        if settings is None:
-            settings = Settings()
+        settings = settings or Settings()
         if postgres is None:
             return settings
         return Settings.model_validate({**settings.model_dump(), "postgres_url": postgres})
+    except UnicodeDecodeError:
+        raise ConfigurationError("The file .env is not UTF-8; save it as UTF-8.") from None
     except ValidationError as error:
         problems = "; ".join(
             f"CHATMEMORY_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"

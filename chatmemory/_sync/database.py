@@ -12,7 +12,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from chatmemory import queries
+from chatmemory import _forks, queries
 from chatmemory._concurrency import Lock, in_thread
 from chatmemory._sync.migrations import apply, ensure_schema
 from chatmemory.embedded import EmbeddedPostgres
@@ -20,12 +20,11 @@ from chatmemory.errors import ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.translation import (
     DRIVER_ERRORS,
+    address_of,
     cause_of,
-    describe,
     translated,
     unreadable,
     went_away,
-    without_secret,
 )
 
 Row = tuple[Any, ...]
@@ -43,6 +42,14 @@ class Database:
         self._pool: Pool | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._closed = False
+        _forks.watch(self)
+
+    def forked(self) -> object:
+        """In a forked child: leave the parent's connections and server alone, and connect anew at next use."""
+        parents = (self._pool, self._embedded)
+        self._pool = self._embedded = None
+        self._lock = Lock()
+        return parents
 
     def call(
         self, query: LiteralString, params: Params, *, subject: str = "", again: Callable[[], Call] | None = None
@@ -178,11 +185,13 @@ class Database:
     def connect_once(self, url: str | None = None) -> Connection[Row]:
         """One connection outside the pool."""
         url = url or self._url()
+        address = address_of(url)
         try:
             return Connection.connect(url, **self._connect_args())
         except psycopg.OperationalError as error:
+            said = " ".join(str(error).split()).rstrip(".?")
             raise StorageUnavailableError(
-                f"Postgres at {describe(url)} cannot be reached: {without_secret(str(error), url)}. "
+                f"Postgres at {address} cannot be reached: {said}. "
                 "Check that it runs and that the address, user and password are right."
             ) from None
         except psycopg.ProgrammingError:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from chatmemory import exports, queries
 from chatmemory._public import public
 from chatmemory._sync.database import Call, Database
-from chatmemory.drafts import Draft, messages_from, payload, title_from, to_json, turn_arguments, unique
+from chatmemory.drafts import Draft, batch_arguments, messages_from, title_from, to_json, turn_arguments, unique
 from chatmemory.errors import InvalidInputError
 from chatmemory.models import (
     Appended,
@@ -29,6 +29,7 @@ from chatmemory.models import (
 from chatmemory.settings import Settings
 from chatmemory.translation import not_found
 from chatmemory.validation import (
+    check_choice,
     check_count,
     check_id,
     check_json,
@@ -122,9 +123,7 @@ class Session:
         new_ids = not any(draft.has_own_id for draft in once)
 
         def checked(check_ids: bool = True) -> Call:
-            newest = max((draft.created_at for draft in once if draft.created_at), default=None)
-            params = (self.tenant_id, self.id, payload(once), len(once), newest, title, check_ids)
-            return queries.APPEND, params
+            return queries.APPEND, (self.tenant_id, self.id, *batch_arguments(once), title, check_ids)
 
         if new_ids and len(once) <= 2:
             call: Call = queries.APPEND_TURN, (self.tenant_id, self.id, title, *turn_arguments(once))
@@ -244,7 +243,6 @@ class Session:
         return type(self)(session_from_row(row), self._database, self._settings)
 
     def _fork_params(self, info: SessionInfo, new: str, user: str | None) -> tuple[Any, ...]:
-        settings = self._settings
         return (
             self.tenant_id,
             new,
@@ -253,9 +251,7 @@ class Session:
             info.title,
             to_json(info.metadata),
             to_json(info.details),
-            settings.max_sessions_per_user,
-            settings.session_limit_policy == "end_oldest",
-            settings.min_messages_for_summary,
+            *self._settings.session_limits,
         )
 
     def delete(self) -> None:
@@ -274,13 +270,11 @@ class Session:
         """Show a deleted session again.
 
         Raises:
+            SessionLimitError: It is active, and there is no room for it: as for sessions.create().
             SessionNotFoundError: It is not deleted, or it was erased.
         """
-        with self._database.transaction(self.tenant_id, self.id) as connection:
-            rows = connection.execute(queries.RESTORE_SESSION, (self.id,)).fetchall()
-            info = self._learn(rows)
-            connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "restored", None))
-        return info
+        params = (self.tenant_id, self.id, *self._settings.session_limits)
+        return self._learn(self._database.call_once(queries.RESTORE_SESSION, params, subject=self.id))
 
     def erase(self) -> Erasure:
         """Remove the session and all that belongs to it, for good; deleted ones too.
@@ -325,8 +319,7 @@ class Session:
             InvalidInputError: The format is neither.
             SessionNotFoundError: The session was deleted or erased.
         """
-        if format not in ("json", "markdown"):
-            raise InvalidInputError(f'format is {format!r}; use "json" or "markdown".')
+        check_choice(format, "format", ("json", "markdown"))
         info = self.refresh()
         messages = [message for message in self.messages()]
         return exports.to_json(info, messages) if format == "json" else exports.to_markdown(info, messages)
@@ -354,9 +347,9 @@ def _counted(info: SessionInfo, appended: Appended) -> SessionInfo:
         last_seq=appended.last_seq,
         message_count=appended.message_count,
         token_count=appended.token_count,
-        updated_at=appended.at,
-        last_active_at=appended.at,
-        last_message_at=appended.at,
+        updated_at=appended.at or info.updated_at,
+        last_active_at=appended.at or info.last_active_at,
+        last_message_at=appended.last_message_at,
     )
 
 

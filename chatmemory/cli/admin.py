@@ -34,13 +34,10 @@ def migrate(
 
 
 def _login_of(postgres: str | None) -> str:
-    """The user in the URL, or in a connection string of key=value pairs."""
-    import re
-    from urllib.parse import unquote
+    from chatmemory.translation import address_of
 
     url = settings_for(postgres).postgres_url
-    found = re.search(r"://([^:/@?]+)[^/]*@|\buser=([^\s&]+)", url.get_secret_value()) if url else None
-    return unquote(found[1] or found[2]) if found else DEFAULT_LOGIN
+    return (address_of(url.get_secret_value()).user if url else None) or DEFAULT_LOGIN
 
 
 def _apply(postgres: str | None) -> list[str]:

@@ -13,7 +13,7 @@ from chatmemory.cli.screen import stdout, text
 from chatmemory.errors import ChatMemoryError
 from chatmemory.schema import latest_version
 from chatmemory.settings import Settings
-from chatmemory.translation import describe
+from chatmemory.translation import address_of
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -86,7 +86,7 @@ def _in_force(settings: Settings) -> dict[str, Any]:
 
 
 def _address(settings: Settings) -> str | None:
-    return None if settings.postgres_url is None else describe(settings.postgres_url.get_secret_value())
+    return None if settings.postgres_url is None else str(address_of(settings.postgres_url.get_secret_value()))
 
 
 def _fallbacks(settings: Settings) -> list[str]:

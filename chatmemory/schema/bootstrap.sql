@@ -18,11 +18,15 @@ begin
     end if;
 end $$;
 do $$
+declare
+    v_role text;
+    v_modern boolean := current_setting('server_version_num')::integer >= 160000;  -- grants with options
 begin
-    if not pg_has_role({login_text}, 'chatmemory_app', 'member') then
-        grant chatmemory_app to {login};
-    end if;
-    if not pg_has_role({login_text}, 'chatmemory_worker', 'member') then
-        grant chatmemory_worker to {login};
-    end if;
+    foreach v_role in array array['chatmemory_app', 'chatmemory_worker'] loop
+        if not pg_has_role({login_text}, v_role, 'usage')
+                or v_modern and not pg_has_role({login_text}, v_role, 'set') then
+            execute format('grant %I to %I', v_role, {login_text})
+                || case when v_modern then ' with inherit true, set true' else '' end;
+        end if;
+    end loop;
 end $$;

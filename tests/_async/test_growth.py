@@ -23,7 +23,7 @@ CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
         "append_turn(%s, %s, null, %s, 'user', 'x', null, null, null, null, null, null, null, null, null)",
         ("acme", "long", "new"),
     ),
-    "append again": ("append(%s, %s, %s, 1, null, null, true)", ("acme", "long", MESSAGE)),
+    "append again": ("append(%s, %s, %s, 1, null, false, null, true)", ("acme", "long", MESSAGE)),
     "history": ("read_messages(%s, %s, 20, null)", ("acme", "long")),
     "messages": ("messages_after(%s, %s, 10000, 20)", ("acme", "long")),
     "resume": (

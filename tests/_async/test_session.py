@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,9 @@ from chatmemory import (
     MessageConflictError,
     NewMessage,
     SessionEndedError,
+    SessionLimitError,
     SessionNotFoundError,
+    Settings,
 )
 from tests.helpers import calls
 
@@ -85,6 +88,63 @@ async def test_the_same_id_in_an_ended_session_is_still_answered(async_memory: A
     assert await session.append("user", "Hello", message_id="m-1") == first
     with pytest.raises(SessionEndedError, match=session.id):
         await session.append("user", "More")
+
+
+async def test_what_stands_there_is_what_comes_back(async_memory: AsyncChatMemory) -> None:
+    """The answer to a repeated id is the stored message, whatever metadata came with the repetition."""
+    session = await begin(async_memory)
+    stored = await session.append("user", [{"n": 1}], message_id="m-1", metadata={"a": 1})
+    again = await session.append("user", [{"n": 1.0}], message_id="m-1", metadata={"b": 2})
+    assert repr(again.content) == repr(stored.content)
+    assert again == stored
+
+
+async def test_an_append_that_adds_nothing_changes_nothing(async_memory: AsyncChatMemory) -> None:
+    """A retry leaves no trace in the session, in a running and in an ended one; the handle agrees with the database."""
+    session = await begin(async_memory)
+    await session.append("user", "Hello", message_id="m-1")
+    for prepare in calls(lambda: session.refresh(), lambda: session.end()):
+        before = await prepare()
+        await session.append("user", "Hello", message_id="m-1")
+        assert session.info == before
+        assert await session.refresh() == before
+
+
+async def test_a_long_import_can_be_repeated(async_memory: AsyncChatMemory) -> None:
+    """All of it again adds nothing; half of it again adds the other half, in order."""
+    session = await begin(async_memory)
+    rows = [NewMessage("user", str(n), f"m-{n}") for n in range(10_000)]
+    half = await session.append_many(rows[:5_000])
+    both = await session.append_many(rows)
+    assert both[:5_000] == half
+    assert [message.seq for message in both] == list(range(1, 10_001))
+    assert await session.append_many(rows) == both
+
+
+async def test_the_newest_message_stays_the_newest(async_memory: AsyncChatMemory) -> None:
+    """Importing the past never moves last_message_at back, and handle and database agree."""
+    session = await begin(async_memory)
+    now = datetime.now(UTC)
+    past, future = now - timedelta(days=9), now + timedelta(days=9)
+    at: dict[str, Any] = {"role": "user", "content": "x"}
+    expected = [past, past, now, now, future, future]
+    for rows, newest in zip(
+        [
+            [{**at, "created_at": past}],
+            [{**at, "created_at": past, "message_id": "m"}, {**at, "created_at": past - timedelta(days=1)}],
+            [at, {**at, "created_at": past}],
+            [{**at, "created_at": past}] * 3,
+            [{**at, "created_at": future}, at],
+            [at, at, at],
+        ],
+        expected,
+        strict=True,
+    ):
+        await session.append_many(rows)
+        told = session.info.last_message_at
+        assert told is not None
+        assert abs(told - newest) < timedelta(minutes=1)
+        assert told == (await session.refresh()).last_message_at
 
 
 async def test_another_content_under_an_id_is_a_conflict(async_memory: AsyncChatMemory) -> None:
@@ -217,6 +277,25 @@ async def test_a_deleted_session_is_hidden_everywhere_until_restored(async_memor
     assert await session.history() == [stored]
     await session.delete()
     assert await (await sessions.restore(session.id)).history() == [stored]
+
+
+async def test_a_restored_session_needs_room(postgres_url: str, settings: Settings) -> None:
+    """Within the limit of active sessions: refused, or the one that was idle longest is ended."""
+    few = settings.model_copy(update={"max_sessions_per_user": 1, "session_limit_policy": "refuse"})
+    async with AsyncChatMemory.open(postgres_url, settings=few) as memory:
+        first = await begin(memory)
+        await first.delete()
+        second = await begin(memory)
+        for restore in calls(lambda: first.restore(), lambda: memory.tenant("acme").sessions.restore(first.id)):
+            with pytest.raises(SessionLimitError):
+                await restore()
+        with pytest.raises(SessionNotFoundError):
+            await first.refresh()
+    few = few.model_copy(update={"session_limit_policy": "end_oldest"})
+    async with AsyncChatMemory.open(postgres_url, settings=few) as memory:
+        restored = await memory.tenant("acme").sessions.restore(first.id)
+        assert restored.info.is_active
+        assert (await memory.tenant("acme").sessions.get(second.id)).info.status == "completed"
 
 
 async def test_erase_leaves_nothing(async_memory: AsyncChatMemory) -> None:

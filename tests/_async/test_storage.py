@@ -1,5 +1,7 @@
 """Postgres that is wrong, closed to us, too new, or not there."""
 
+from pathlib import Path
+
 import psycopg
 import pytest
 from psycopg import AsyncConnection
@@ -13,6 +15,7 @@ from chatmemory import (
     Settings,
     StorageUnavailableError,
 )
+from chatmemory.embedded import EmbeddedPostgres
 from chatmemory.schema import bootstrap_sql, latest_version, script
 from tests.fixtures.postgres import on_login
 
@@ -44,6 +47,12 @@ def test_open_does_no_io() -> None:
         "mysql://ann:s3cr3t@127.0.0.1/db",
         "host=127.0.0.1 port=1 password=s3cr3t user=ann",
         "postgresql://ann:s3cr3t@127.0.0.1:1/db?nonsense=1",
+        "postgresql://ann:s3cr3t/x@127.0.0.1:1/db",
+        "postgresql://ann:1/s3cr3t@127.0.0.1:1/db",
+        "postgresql://ann:x@s3cr3t@127.0.0.1:1/db",
+        "postgresql://ann:x@s3cr3t:1@127.0.0.1:1/db",
+        "postgresql://ann:x?s3cr3t@127.0.0.1:1/db",
+        "postgresql://ann:x#s3cr3t@127.0.0.1:1/db",
     ],
 )
 async def test_an_address_that_cannot_work_is_told_without_its_password(url: str) -> None:
@@ -54,6 +63,52 @@ async def test_an_address_that_cannot_work_is_told_without_its_password(url: str
     while error is not None:
         assert "s3cr3t" not in str(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+async def test_a_short_password_is_not_betrayed_by_what_is_blacked_out() -> None:
+    """A password that also occurs in the driver's text changes nothing there."""
+    with pytest.raises(StorageUnavailableError, match="connection") as raised:
+        await use("postgresql://ann:n@127.0.0.1:1/db", postgres_timeout_seconds=2)
+    assert "*" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("session_timeout_hours", "inf"),
+        ("cleanup_interval_hours", "1e300"),
+        ("postgres_timeout_seconds", "inf"),
+        ("max_sessions_per_user", "9" * 5000),
+    ],
+)
+async def test_a_setting_beyond_its_range_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers that Postgres or the clock cannot hold are refused when opening."""
+    monkeypatch.setenv(f"CHATMEMORY_{name.upper()}", value)
+    with pytest.raises(ConfigurationError, match=name.upper()):
+        AsyncChatMemory.open()
+
+
+async def test_an_env_file_that_is_not_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .env in another encoding is a typed error."""
+    (tmp_path / ".env").write_bytes(b"CHATMEMORY_POSTGRES_URL=caf\xe9")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"\.env"):
+        AsyncChatMemory.open()
+
+
+async def test_a_pooler_that_loses_statements_is_told_by_the_setting(
+    async_memory: AsyncChatMemory, postgres_url: str
+) -> None:
+    """What PgBouncer before 1.21 does to prepared statements: the error names the setting that helps."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    for n in range(3):
+        await session.append("user", str(n))
+    pool = async_memory._database._pool
+    assert pool is not None
+    async with pool.connection() as connection:
+        connection.pgconn.exec_(b"deallocate all")  # behind psycopg's back
+    with pytest.raises(ConfigurationError, match="PREPARED_STATEMENTS"):
+        await session.append("user", "lost")
 
 
 async def test_settings_errors_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +148,17 @@ async def test_a_user_who_may_not_create_is_told_the_sql(empty_postgres_url: str
     assert sql in str(raised.value)
     await execute(empty_postgres_url, sql)
     await use(url)
+
+
+async def test_a_user_who_may_create_roles_needs_no_administrator(data_dir: Path) -> None:
+    """A database user with CREATEROLE sets everything up, though a role's creator is no member of it by itself."""
+    server = EmbeddedPostgres(data_dir)  # without our roles
+    try:
+        url = server.start()
+        await execute(url, "create role creator login createrole; grant create on database chatmemory to creator")
+        await use(on_login(url, "creator"))
+    finally:
+        server.stop()
 
 
 async def test_the_owner_of_the_tables_is_bound_too(empty_postgres_url: str, plain_login: str) -> None:

@@ -3,6 +3,7 @@
 """What is accepted comes back identical; what is refused leaves nothing behind."""
 
 import json
+import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chatmemory import ChatMemory, ContentTooLargeError, InvalidInputError, Settings
+from tests.helpers import calls
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -61,6 +63,12 @@ for _ in range(200):
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"role": "robot", "content": "x"}, "robot"),
+    ({"role": "What I said, in the wrong place", "content": "x"}, "role is a str that is no such word"),
+    ({"What I said, in the wrong place": 1, "role": "user", "content": "x"}, "a key that is a str"),
+    ({"role": "user", "content": "x", "metadata": {"a": 10**5000}}, "bits"),
+    ({"role": "user", "content": [{"n": 10**5000}]}, "bits"),
+    ({"role": "user", "content": "x", "message_id": 10**5000}, "bits"),
+    ({"role": "user", "content": "x", "message_id": "𝄞" * 64}, "256 bytes"),
     ({"role": None, "content": "x"}, "role"),
     ({"role": "user", "content": "a\0b"}, "NUL"),
     ({"role": "user", "content": "a\ud800b"}, "surrogate at character 1"),
@@ -120,3 +128,42 @@ def test_messages_must_be_a_list(memory: ChatMemory) -> None:
     for bad in ("hello", {"role": "user", "content": "x"}, ["hello"]):
         with pytest.raises(InvalidInputError):
             session.append_many(bad)  # type: ignore[arg-type]  # that is the point
+
+
+def test_no_error_repeats_what_may_be_content(memory: ChatMemory) -> None:
+    """A word that is unknown is named; anything longer is told by its type."""
+    sessions = memory.tenant("acme").sessions
+    said: Any = "What I said, in the wrong place"
+    for call in calls(
+        lambda: sessions.create(user_id="ann", kind=said),
+        lambda: sessions.resume_or_create(user_id="ann", on_missing=said),
+        lambda: sessions.list(status=said),
+        lambda: sessions.list(limit=-(10**5000)),
+        lambda: sessions.create(user_id=10**5000),
+        lambda: sessions.end_inactive(said),
+    ):
+        with pytest.raises(InvalidInputError) as raised:
+            call()
+        assert "What I said" not in str(raised.value)
+
+
+def incompressible(seed: int) -> str:
+    """63 characters of four bytes each."""
+    rng = random.Random(seed)
+    return "".join(chr(rng.randrange(0x10000, 0x1FFFF)) for _ in range(63)) + "end"
+
+
+def test_the_longest_ids_are_found_again(memory: ChatMemory) -> None:
+    """Ids of the full 255 bytes, which do not compress, work everywhere."""
+    tenant, user, session_id, message_id = (incompressible(n) for n in range(4))
+    session = memory.tenant(tenant).sessions.create(user_id=user, session_id=session_id)
+    stored = session.append("user", "x", message_id=message_id)
+    assert session.append("user", "x", message_id=message_id) == stored
+    assert (memory.tenant(tenant).sessions.get(session_id, user_id=user)).info.message_count == 1
+
+
+def test_nothing_is_idle_for_ever(memory: ChatMemory) -> None:
+    """The longest time span there is expires nothing, and is no error."""
+    sessions = memory.tenant("acme").sessions
+    sessions.create(user_id="ann")
+    assert sessions.end_inactive(timedelta.max) == []

@@ -1,6 +1,7 @@
 # Generated from tests/_async/test_session.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,9 @@ from chatmemory import (
     NewMessage,
     Session,
     SessionEndedError,
+    SessionLimitError,
     SessionNotFoundError,
+    Settings,
 )
 from tests.helpers import calls
 
@@ -87,6 +90,63 @@ def test_the_same_id_in_an_ended_session_is_still_answered(memory: ChatMemory) -
     assert session.append("user", "Hello", message_id="m-1") == first
     with pytest.raises(SessionEndedError, match=session.id):
         session.append("user", "More")
+
+
+def test_what_stands_there_is_what_comes_back(memory: ChatMemory) -> None:
+    """The answer to a repeated id is the stored message, whatever metadata came with the repetition."""
+    session = begin(memory)
+    stored = session.append("user", [{"n": 1}], message_id="m-1", metadata={"a": 1})
+    again = session.append("user", [{"n": 1.0}], message_id="m-1", metadata={"b": 2})
+    assert repr(again.content) == repr(stored.content)
+    assert again == stored
+
+
+def test_an_append_that_adds_nothing_changes_nothing(memory: ChatMemory) -> None:
+    """A retry leaves no trace in the session, in a running and in an ended one; the handle agrees with the database."""
+    session = begin(memory)
+    session.append("user", "Hello", message_id="m-1")
+    for prepare in calls(lambda: session.refresh(), lambda: session.end()):
+        before = prepare()
+        session.append("user", "Hello", message_id="m-1")
+        assert session.info == before
+        assert session.refresh() == before
+
+
+def test_a_long_import_can_be_repeated(memory: ChatMemory) -> None:
+    """All of it again adds nothing; half of it again adds the other half, in order."""
+    session = begin(memory)
+    rows = [NewMessage("user", str(n), f"m-{n}") for n in range(10_000)]
+    half = session.append_many(rows[:5_000])
+    both = session.append_many(rows)
+    assert both[:5_000] == half
+    assert [message.seq for message in both] == list(range(1, 10_001))
+    assert session.append_many(rows) == both
+
+
+def test_the_newest_message_stays_the_newest(memory: ChatMemory) -> None:
+    """Importing the past never moves last_message_at back, and handle and database agree."""
+    session = begin(memory)
+    now = datetime.now(UTC)
+    past, future = now - timedelta(days=9), now + timedelta(days=9)
+    at: dict[str, Any] = {"role": "user", "content": "x"}
+    expected = [past, past, now, now, future, future]
+    for rows, newest in zip(
+        [
+            [{**at, "created_at": past}],
+            [{**at, "created_at": past, "message_id": "m"}, {**at, "created_at": past - timedelta(days=1)}],
+            [at, {**at, "created_at": past}],
+            [{**at, "created_at": past}] * 3,
+            [{**at, "created_at": future}, at],
+            [at, at, at],
+        ],
+        expected,
+        strict=True,
+    ):
+        session.append_many(rows)
+        told = session.info.last_message_at
+        assert told is not None
+        assert abs(told - newest) < timedelta(minutes=1)
+        assert told == session.refresh().last_message_at
 
 
 def test_another_content_under_an_id_is_a_conflict(memory: ChatMemory) -> None:
@@ -219,6 +279,25 @@ def test_a_deleted_session_is_hidden_everywhere_until_restored(memory: ChatMemor
     assert session.history() == [stored]
     session.delete()
     assert sessions.restore(session.id).history() == [stored]
+
+
+def test_a_restored_session_needs_room(postgres_url: str, settings: Settings) -> None:
+    """Within the limit of active sessions: refused, or the one that was idle longest is ended."""
+    few = settings.model_copy(update={"max_sessions_per_user": 1, "session_limit_policy": "refuse"})
+    with ChatMemory.open(postgres_url, settings=few) as memory:
+        first = begin(memory)
+        first.delete()
+        second = begin(memory)
+        for restore in calls(lambda: first.restore(), lambda: memory.tenant("acme").sessions.restore(first.id)):
+            with pytest.raises(SessionLimitError):
+                restore()
+        with pytest.raises(SessionNotFoundError):
+            first.refresh()
+    few = few.model_copy(update={"session_limit_policy": "end_oldest"})
+    with ChatMemory.open(postgres_url, settings=few) as memory:
+        restored = memory.tenant("acme").sessions.restore(first.id)
+        assert restored.info.is_active
+        assert (memory.tenant("acme").sessions.get(second.id)).info.status == "completed"
 
 
 def test_erase_leaves_nothing(memory: ChatMemory) -> None:

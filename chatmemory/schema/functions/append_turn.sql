@@ -5,7 +5,7 @@ create or replace function chatmemory.append_turn(
     p_id1 text, p_role1 text, p_content1 text, p_content_json1 json, p_metadata1 json, p_created_at1 timestamptz,
     p_id2 text, p_role2 text, p_content2 text, p_content_json2 json, p_metadata2 json, p_created_at2 timestamptz,
     out first_seq bigint, out at timestamptz, out last_seq bigint, out message_count bigint,
-    out token_count bigint, out title text, out stored json
+    out token_count bigint, out title text, out last_message_at timestamptz, out stored json
 ) language plpgsql security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -16,10 +16,12 @@ begin
     at := clock_timestamp();
     update chatmemory.sessions s set
         last_seq = s.last_seq + v_count, message_count = s.message_count + v_count, title = coalesce(s.title, p_title),
-        last_message_at = coalesce(greatest(p_created_at1, p_created_at2), at), last_active_at = at, updated_at = at
+        last_message_at = greatest(s.last_message_at, coalesce(p_created_at1, at),
+            case when v_count = 2 then coalesce(p_created_at2, at) end),
+        last_active_at = at, updated_at = at
         where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null and s.status = 'active'
-        returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title
-        into first_seq, last_seq, message_count, token_count, title;
+        returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at
+        into first_seq, last_seq, message_count, token_count, title, last_message_at;
     if not found then
         perform chatmemory.refuse_append(p_tenant, p_session);
     end if;

@@ -5,28 +5,13 @@ create or replace function chatmemory.create_session(
 ) returns setof chatmemory.sessions language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_now timestamptz := clock_timestamp();
-    v_excess bigint;
-    v_oldest text;
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     perform chatmemory.lock_user(p_tenant, p_user);
     if exists (select from chatmemory.sessions s where s.tenant_id = p_tenant and s.id = p_session) then
         raise exception 'session exists' using errcode = 'CM423';
     end if;
-    select count(*) - p_max + 1 into v_excess from chatmemory.sessions s
-        where s.tenant_id = p_tenant and s.user_id = p_user and s.kind = p_kind
-          and s.ended_at is null and s.deleted_at is null;
-    if v_excess > 0 and not p_end_oldest then
-        raise exception 'too many active sessions' using errcode = 'CM429', detail = p_max;
-    end if;
-    for v_oldest in
-        select s.id from chatmemory.sessions s
-            where s.tenant_id = p_tenant and s.user_id = p_user and s.kind = p_kind
-              and s.ended_at is null and s.deleted_at is null
-            order by s.last_active_at, s.id limit greatest(v_excess, 0)
-    loop
-        perform chatmemory.end_session(p_tenant, v_oldest, 'completed', null, 'session limit', p_min_messages);
-    end loop;
+    perform chatmemory.make_room(p_tenant, p_user, p_kind, p_max, p_end_oldest, p_min_messages);
     return query
         insert into chatmemory.sessions (tenant_id, id, user_id, kind, title, metadata, details,
                 created_at, updated_at, last_active_at, parent_id, continues)

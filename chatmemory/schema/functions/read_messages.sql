@@ -18,8 +18,10 @@ begin
           and exists (select from chatmemory.sessions s
               where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null)
         order by m.seq desc limit p_limit;
-    if not found and not exists (select from chatmemory.sessions s
-            where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null) then
-        raise exception 'session not found' using errcode = 'CM404';
+    if not found then  -- two ifs: in one condition the query would run each time
+        if not exists (select from chatmemory.sessions s
+                where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null) then
+            raise exception 'session not found' using errcode = 'CM404';
+        end if;
     end if;
 end $$;

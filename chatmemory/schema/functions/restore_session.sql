@@ -1,0 +1,23 @@
+-- Show a deleted session again; an active one needs room within the user's limit. None that is deleted gives no row.
+create or replace function chatmemory.restore_session(
+    p_tenant text, p_session text, p_max bigint, p_end_oldest boolean, p_min_messages bigint
+) returns setof chatmemory.sessions language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_session chatmemory.sessions;
+begin
+    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.lock_user(p_tenant, s.user_id) from chatmemory.sessions s
+        where s.tenant_id = p_tenant and s.id = p_session;
+    select s.* into v_session from chatmemory.sessions s
+        where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is not null for no key update;
+    if not found then
+        return;
+    end if;
+    if v_session.status = 'active' then
+        perform chatmemory.make_room(
+            p_tenant, v_session.user_id, v_session.kind, p_max, p_end_oldest, p_min_messages);
+    end if;
+    return query update chatmemory.sessions s set deleted_at = null
+        where s.tenant_id = p_tenant and s.id = p_session returning s.*;
+    insert into chatmemory.events (tenant_id, session_id, type) values (p_tenant, p_session, 'restored');
+end $$;
