@@ -49,4 +49,6 @@ clean: ## remove .venv, caches and build results
 		'$(PYTHON)' -m venv --clear .venv; \
 	fi
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,all]'
+	@# its wheel carries tiktoken's vocabularies, which the tests read from there; the rest of it is of no use
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps litellm
 	@touch $@

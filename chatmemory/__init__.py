@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ChatMemoryError,
         ConfigurationError,
         ContentTooLargeError,
+        ContextTooSmallError,
         EmbeddedServerError,
         InvalidInputError,
         MessageConflictError,
@@ -30,7 +31,18 @@ if TYPE_CHECKING:
         StorageError,
         StorageUnavailableError,
     )
-    from chatmemory.models import CleanUp, Erasure, Event, Message, NewMessage, Page, SessionInfo
+    from chatmemory.models import (
+        CleanUp,
+        Context,
+        Erasure,
+        Event,
+        Health,
+        Message,
+        NewMessage,
+        Omitted,
+        Page,
+        SessionInfo,
+    )
     from chatmemory.settings import Settings
 
 _HOMES = {
@@ -46,6 +58,7 @@ _HOMES = {
         "ChatMemoryError",
         "ConfigurationError",
         "ContentTooLargeError",
+        "ContextTooSmallError",
         "EmbeddedServerError",
         "InvalidInputError",
         "MessageConflictError",
@@ -60,7 +73,18 @@ _HOMES = {
         "StorageError",
         "StorageUnavailableError",
     ],
-    "chatmemory.models": ["CleanUp", "Erasure", "Event", "Message", "NewMessage", "Page", "SessionInfo"],
+    "chatmemory.models": [
+        "CleanUp",
+        "Context",
+        "Erasure",
+        "Event",
+        "Health",
+        "Message",
+        "NewMessage",
+        "Omitted",
+        "Page",
+        "SessionInfo",
+    ],
     "chatmemory.settings": ["Settings"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -75,14 +99,18 @@ __all__ = [
     "CleanUp",
     "ConfigurationError",
     "ContentTooLargeError",
+    "Context",
+    "ContextTooSmallError",
     "EmbeddedServerError",
     "Erasure",
     "Event",
+    "Health",
     "InvalidInputError",
     "Message",
     "MessageConflictError",
     "MissingExtraError",
     "NewMessage",
+    "Omitted",
     "Page",
     "SchemaPermissionError",
     "SchemaVersionError",

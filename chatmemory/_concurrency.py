@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
+import os
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -17,9 +19,56 @@ async def async_in_thread(call: Callable[[], T]) -> T:
     return await asyncio.to_thread(call)
 
 
+def async_within(seconds: float) -> asyncio.Timeout:
+    """Raise TimeoutError where the body takes longer."""
+    return asyncio.timeout(seconds)
+
+
+def within(_seconds: float) -> contextlib.AbstractContextManager[None]:
+    """Nothing: what blocks a thread has time limits of its own."""
+    return contextlib.nullcontext()
+
+
 def in_thread(call: Callable[[], T]) -> T:
     """Run a blocking call."""
     return call()
+
+
+class Once(Generic[T]):
+    """A slow call that is made once in a process, on a thread that keeps nobody from exiting."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._lock = threading.Lock()
+        self._pid = 0  # a forked child does not inherit a thread
+        self._done = threading.Event()
+        self.result: T | None = None
+
+    def start(self) -> "Once[T]":
+        """Begin, unless that has happened."""
+        if self.result is None and self._pid != os.getpid():
+            with self._lock:
+                if self._pid != os.getpid():
+                    self._pid, self._done = os.getpid(), threading.Event()
+                    threading.Thread(target=self._run, name="chatmemory-once", daemon=True).start()
+        return self
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has begun and neither succeeded nor failed."""
+        return self.result is None and not self._done.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it has succeeded or failed, at most this long."""
+        self._done.wait(seconds)
+
+    def _run(self) -> None:
+        try:
+            self.result = self._call()
+        except Exception:  # whatever it is, there is no result, and waiters see that
+            logging.getLogger("chatmemory").debug("a background load failed", exc_info=True)
+        finally:
+            self._done.set()
 
 
 class AsyncBackground:

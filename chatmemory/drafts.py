@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, cast
 
 from chatmemory.models import Appended, Content, JsonObject, Message, Role, StoredRow, shorten
+from chatmemory.tokens import Counter, message_tokens
 
 
 class Draft(NamedTuple):
@@ -18,6 +19,8 @@ class Draft(NamedTuple):
     metadata: JsonObject
     created_at: datetime | None
     has_own_id: bool
+    tokens: int = 0
+    token_encoding: str = ""
 
 
 def to_json(value: Any) -> str:
@@ -33,15 +36,26 @@ def unique(drafts: Iterable[Draft]) -> list[Draft]:
     return list(first.values())
 
 
+def counted(drafts: Iterable[Draft], counter: Counter) -> list[Draft]:
+    """The drafts with what each costs in a prompt."""
+    return [
+        draft._replace(tokens=message_tokens(counter, draft.content, draft.metadata), token_encoding=counter.name)
+        for draft in drafts
+    ]
+
+
 def batch_arguments(drafts: Sequence[Draft]) -> tuple[Any, ...]:
     """Any number of messages as the append function of the schema takes them."""
     dated = [draft.created_at for draft in drafts if draft.created_at is not None]
     rows = to_json([_row(draft) for draft in drafts])
-    return (rows, len(drafts), max(dated, default=None), len(dated) == len(drafts))
+    tokens = sum(draft.tokens for draft in drafts)
+    return (rows, len(drafts), max(dated, default=None), len(dated) == len(drafts), tokens)
 
 
 def _row(draft: Draft) -> JsonObject:
     row: JsonObject = {"id": draft.id, "role": draft.role, "content": draft.text}
+    if draft.token_encoding:
+        row["tokens"], row["token_encoding"] = draft.tokens, draft.token_encoding
     if draft.content is not draft.text:
         row["content_json"] = draft.content
     if draft.metadata:
@@ -51,19 +65,19 @@ def _row(draft: Draft) -> JsonObject:
     return row
 
 
-_NO_MESSAGE = (None,) * 6
+_NO_MESSAGE = (None,) * 7
 
 
 def turn_arguments(drafts: Sequence[Draft]) -> tuple[Any, ...]:
     """One or two messages as the append_turn function of the schema takes them."""
     second = _arguments(drafts[1]) if len(drafts) == 2 else _NO_MESSAGE
-    return (*_arguments(drafts[0]), *second)
+    return (drafts[0].token_encoding, *_arguments(drafts[0]), *second)
 
 
 def _arguments(draft: Draft) -> tuple[Any, ...]:
     content_json = None if draft.content is draft.text else to_json(draft.content)
     metadata = to_json(draft.metadata) if draft.metadata else None
-    return (draft.id, draft.role, draft.text, content_json, metadata, draft.created_at)
+    return (draft.id, draft.role, draft.text, content_json, metadata, draft.tokens, draft.created_at)
 
 
 def messages_from(drafts: Sequence[Draft], appended: Appended) -> dict[str, Message]:
@@ -76,15 +90,17 @@ def messages_from(drafts: Sequence[Draft], appended: Appended) -> dict[str, Mess
             messages[draft.id] = _stored(draft, stored[index])
         else:
             at = draft.created_at or cast(datetime, appended.at)
-            messages[draft.id] = Message(seq, draft.id, draft.role, draft.content, at, draft.metadata)
+            messages[draft.id] = Message(
+                seq, draft.id, draft.role, draft.content, at, draft.metadata, draft.tokens, draft.token_encoding
+            )
             seq += 1
     return messages
 
 
 def _stored(draft: Draft, row: StoredRow) -> Message:
-    _, seq, at, tokens, blocks, metadata = row
+    _, seq, at, tokens, encoding, blocks, metadata = row
     content = draft.content if blocks is None else blocks
-    return Message(seq, draft.id, draft.role, content, datetime.fromisoformat(at), metadata or {}, tokens)
+    return Message(seq, draft.id, draft.role, content, datetime.fromisoformat(at), metadata or {}, tokens, encoding)
 
 
 def title_from(drafts: Iterable[Draft]) -> str | None:

@@ -4,7 +4,8 @@ ChatMemoryError
 ├── ConfigurationError            settings or an address that cannot work
 │   └── MissingExtraError         an optional part is not installed (also ImportError)
 ├── InvalidInputError             refused before anything was written (also ValueError)
-│   └── ContentTooLargeError
+│   ├── ContentTooLargeError
+│   └── ContextTooSmallError      what must be in a prompt does not fit into max_tokens
 ├── SessionError
 │   ├── SessionNotFoundError      missing, deleted, or someone else's: they look the same (also LookupError)
 │   ├── SessionExistsError
@@ -49,6 +50,11 @@ class InvalidInputError(ChatMemoryError, ValueError):
 @public
 class ContentTooLargeError(InvalidInputError):
     """The message is larger than max_message_bytes; nothing was written."""
+
+
+@public
+class ContextTooSmallError(InvalidInputError):
+    """What must be in the prompt does not fit into max_tokens."""
 
 
 @public

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from chatmemory._public import public
+from chatmemory.tools import ToolCall, tool_call_id_in, tool_calls_in
 
 Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 JsonObject: TypeAlias = dict[str, Any]
@@ -48,7 +49,8 @@ class Message:
         role: Who speaks.
         content: A string, or a list of JSON blocks.
         metadata: What the app attached.
-        tokens: Its cost in the prompt, in tokens; None where it was not counted.
+        tokens: Its cost in the prompt, in tokens.
+        token_encoding: What counted them: a tiktoken encoding, or "estimate".
         created_at: When it was said, with a time zone.
     """
 
@@ -58,12 +60,23 @@ class Message:
     content: Content
     created_at: datetime
     metadata: JsonObject = field(default_factory=dict)
-    tokens: int | None = None
+    tokens: int | None = field(default=None, compare=False)
+    token_encoding: str | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:
         """The readable text of the content."""
         return text_of(self.content)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """What an assistant's message asks tools to do."""
+        return tool_calls_in(self.content, self.metadata) if self.role == "assistant" else ()
+
+    @property
+    def tool_call_id(self) -> str | None:
+        """Which call a tool's message answers."""
+        return tool_call_id_in(self.content, self.metadata) if self.role == "tool" else None
 
     def __repr__(self) -> str:
         return f"<Message {self.seq} {self.role}: {shorten(' '.join(self.text.split()), 60)!r}>"
@@ -71,8 +84,8 @@ class Message:
 
 def message_from_row(row: Sequence[Any]) -> Message:
     """Build a message from the columns every query names in this order."""
-    seq, id, role, content, content_json, metadata, tokens, created_at = row
-    return Message(seq, id, role, content if content_json is None else content_json, created_at, metadata or {}, tokens)
+    seq, id, role, text, blocks, metadata, tokens, encoding, created_at = row
+    return Message(seq, id, role, text if blocks is None else blocks, created_at, metadata or {}, tokens, encoding)
 
 
 @public
@@ -151,8 +164,8 @@ def session_from_row(row: Sequence[Any]) -> SessionInfo:
     return SessionInfo(**values)
 
 
-# Index among those appended, seq, created_at, tokens, content_json, metadata.
-StoredRow: TypeAlias = tuple[int, int, str, int | None, list[JsonObject] | None, JsonObject | None]
+# Index among those appended, seq, created_at, tokens, token_encoding, content_json, metadata.
+StoredRow: TypeAlias = tuple[int, int, str, int | None, str | None, list[JsonObject] | None, JsonObject | None]
 
 
 class Appended(NamedTuple):
@@ -203,6 +216,74 @@ class Page(Generic[T], Sequence[T]):
         return f"<Page {self.offset}-{self.offset + len(self.items)} of {self.total}>{lines}"
 
 
+Source: TypeAlias = Literal["redis", "postgres"]
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Omitted:
+    """What a context leaves out, and no summary covers.
+
+    Attributes:
+        count: How many messages.
+        from_seq: The first of them.
+        to_seq: The last of them.
+    """
+
+    count: int
+    from_seq: int
+    to_seq: int
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the next prompt gets; iterating gives the messages.
+
+    Attributes:
+        messages: The newest, oldest first; a system message the session begins with stands before them.
+        system: The app's own system message, as given.
+        summary: What was said before the messages, in short; None until there is long-term memory.
+        memories: Recalled memories; none until there is long-term memory.
+        tokens: What all of it costs in a prompt.
+        tokens_by_part: The same by part: prompt (what surrounds any prompt), system, messages.
+        max_tokens: The budget, without what was kept free for the reply.
+        omitted: What is left out.
+        source: Where it was read.
+        exact_tokens: Whether the tokens were counted with the model's vocabulary, and not estimated.
+        prefix_id: The same as long as the context begins with the same bytes, up to what was its newest message.
+    """
+
+    messages: tuple[Message, ...]
+    system: str | None
+    summary: str | None
+    memories: tuple[str, ...]
+    tokens: int
+    tokens_by_part: dict[str, int]
+    max_tokens: int | None
+    omitted: Omitted | None
+    source: Source
+    exact_tokens: bool
+    prefix_id: str
+
+    def as_openai(self) -> list[JsonObject]:
+        """The context as messages for any server that speaks OpenAI's chat protocol."""
+        from chatmemory.openai_messages import to_openai
+
+        return to_openai(self)
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __repr__(self) -> str:
+        budget = f" of {self.max_tokens}" if self.max_tokens is not None else ""
+        left_out = f", {self.omitted.count} omitted" if self.omitted else ""
+        return f"<Context of {len(self.messages)} messages, {self.tokens}{budget} tokens{left_out}, from {self.source}>"
+
+
 @public
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -235,6 +316,27 @@ class CleanUp:
 
     expired: int
     archived: int
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What works, and what does without.
+
+    Attributes:
+        postgres: Whether it answers; without it nothing works.
+        redis: Whether it answers and takes writes; unreachable, Postgres does its work.
+        tokens: What counts tokens now: an encoding of tiktoken, or "estimate".
+    """
+
+    postgres: Literal["ok", "unreachable"]
+    redis: Literal["ok", "unreachable", "off"]
+    tokens: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that is configured works."""
+        return self.postgres == "ok" and self.redis != "unreachable"
 
 
 @public

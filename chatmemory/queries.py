@@ -6,8 +6,15 @@ _SESSION = (
     "last_active_at, last_message_at, ended_at, archived_at, message_count, token_count, last_seq, parent_id"
 )
 # The hot path: one function, one round trip.
-APPEND = "select * from chatmemory.append(%s, %s, %s, %s, %s, %s, %s, %s)"
-APPEND_TURN = "select * from chatmemory.append_turn(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_APPEND = " from chatmemory.append(%s, %s, %s, %s, %s, %s, %s, %s, %s) a"
+_APPEND_TURN = " from chatmemory.append_turn(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) a"
+APPEND = "select a.*" + _APPEND
+APPEND_TURN = "select a.*" + _APPEND_TURN
+# The same, and then the window with what was appended: one statement, and still one round trip.
+_AND_WINDOW = " cross join lateral chatmemory.read_window(%s, %s, %s, null) w"
+APPEND_AND_READ = "select a.*, w.*" + _APPEND + _AND_WINDOW
+APPEND_TURN_AND_READ = "select a.*, w.*" + _APPEND_TURN + _AND_WINDOW
+READ_WINDOW = "select * from chatmemory.read_window(%s, %s, %s, %s)"
 READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
 RESUME_OR_CREATE = (
@@ -66,8 +73,8 @@ RESTORE_SESSION = "select " + _SESSION + " from chatmemory.restore_session(%s, %
 # Copy a session's messages up to a seq into another, and count them there.
 COPY_MESSAGES = (
     "insert into chatmemory.messages "
-    "(tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, created_at) "
-    "select tenant_id, %(to)s, seq, id, role, content, content_json, metadata, tokens, created_at "
+    "(tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at) "
+    "select tenant_id, %(to)s, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
     "from chatmemory.messages where session_id = %(from)s and seq <= %(at_seq)s"
 )
 COUNT_COPIED = (
@@ -75,6 +82,13 @@ COUNT_COPIED = (
     "token_count = t.tokens, last_message_at = t.newest from (select count(*) as count, "
     "coalesce(sum(tokens), 0) as tokens, max(created_at) as newest from chatmemory.messages "
     "where session_id = %(to)s) t where id = %(to)s returning " + _SESSION
+)
+
+# Single messages: those too large for the window.
+READ_SEQS = (
+    "select seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
+    "from chatmemory.messages where session_id = %(id)s and seq = any(%(seqs)s) "
+    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null)"
 )
 
 # The timeline.
@@ -97,6 +111,7 @@ SCHEMA_EXISTS = "select count(*) > 0 from pg_tables where schemaname = 'chatmemo
 SCHEMA_VERSION = "select coalesce(max(version), 0) from chatmemory.schema_migrations"
 MIGRATION_LOCK = "select pg_advisory_xact_lock(%s)"
 LOGIN = "select session_user"
+PING = "select"
 
 # What doctor asks: the server, and whether isolation is really on.
 SERVER_VERSION = "select current_setting('server_version'), session_user, current_database()"

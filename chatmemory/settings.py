@@ -30,6 +30,33 @@ class Settings(BaseSettings):
         default=True, description="off: for a transaction pooler that cannot hold them (PgBouncer before 1.21)"
     )
     auto_migrate: bool = Field(default=True, description="create or upgrade the schema at first use")
+    # cache.py
+    redis_url: SecretStr | None = Field(None, description="Redis for the context window; none: Postgres alone")
+    redis_cluster: bool = Field(default=False, description="the Redis URL names a node of a cluster")
+    redis_timeout_seconds: float = Field(
+        0.2, gt=0, le=60, description="how long the first call to a dead Redis waits; the next ones do not try"
+    )
+    # window.py
+    session_cache_ttl_seconds: float = Field(
+        1800.0, ge=1, le=86_400, description="how long Redis keeps a window, or a session to resume, after its last use"
+    )
+    enable_session_caching: bool = Field(
+        default=True, description="resume a session that was resumed a short while ago without asking Postgres"
+    )
+    window_max_messages: int = Field(200, ge=1, le=1000, description="how many messages of a session Redis holds")
+    window_max_bytes: int = Field(262_144, ge=1, le=MOST, description="how many bytes of them Redis holds, about")
+    window_message_bytes: int = Field(
+        32_768, ge=1, le=MOST, description="a larger message is fetched from Postgres when it is needed"
+    )
+    # tokens.py
+    model: str | None = Field(None, description="the model whose encoding counts tokens; unknown or none: o200k_base")
+    # context.py
+    context_trim_step: float = Field(
+        0.5,
+        ge=0,
+        le=0.9,
+        description="the share of a full context that is trimmed at once; 0: no more than needed",
+    )
     # embedded.py
     data_dir: Path | None = Field(None, description="where the embedded Postgres lives; none: the user's data")
     # sessions.py
@@ -38,8 +65,10 @@ class Settings(BaseSettings):
     session_limit_policy: Literal["end_oldest", "refuse"] = Field(
         "end_oldest", description="what a new session does to a user who has them all"
     )
-    # chatmemory_langchain, cli/chat.py
-    max_context_messages: int = Field(20, ge=0, le=MOST, description="how many of the newest messages a prompt gets")
+    # session.py, chatmemory_langchain, cli/chat.py
+    max_context_messages: int = Field(
+        20, ge=0, le=MOST, description="how many of the newest messages a prompt gets where no number is given"
+    )
     # session.py
     min_messages_for_summary: int = Field(
         4, ge=0, le=MOST, description="a session that ends shorter is not learnt from"

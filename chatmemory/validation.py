@@ -18,6 +18,7 @@ MAX_TITLE_LENGTH = 500
 MAX_JSON_DEPTH = 100
 MAX_METADATA_BYTES = 1_000_000
 MAX_INTEGER_BITS = 4096
+MAX_SHARE = 0.9
 LONGEST = timedelta(days=36_500)  # nothing here is older
 
 _ROLES: dict[str, Role] = {
@@ -122,6 +123,24 @@ def check_count(value: object, what: str, *, least: int = 0) -> int:
     if value < least:
         raise InvalidInputError(f"{what} is {value}; it must be at least {least}.")
     return value
+
+
+def check_budget(max_tokens: object, reserve: object) -> int | None:
+    """Return how many tokens a context may have, or None where there is no limit."""
+    kept = check_count(reserve, "reserve_tokens")
+    if max_tokens is None:
+        return None
+    budget = check_count(max_tokens, "max_tokens", least=1)
+    if kept >= budget:
+        raise InvalidInputError(f"reserve_tokens is {kept} and leaves nothing of max_tokens, which is {budget}.")
+    return budget - kept
+
+
+def check_share(value: object, what: str) -> float:
+    """Return a share from 0 to 0.9."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_SHARE:
+        raise InvalidInputError(f"{what} must be a number from 0 to {MAX_SHARE}.")
+    return float(value)
 
 
 def check_time(value: datetime | None, what: str) -> datetime | None:

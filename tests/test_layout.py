@@ -44,7 +44,7 @@ CATCHERS = {
         "chatmemory/embedded.py": "says that the server it has just started does not answer",
         "chatmemory/_async/migrations.py": "turns a missing right into what to ask an administrator for",
     },
-    "redis": {"chatmemory/_async/window.py": "translates them: a cache that fails is a cache that is empty"},
+    "redis": {"chatmemory/_async/cache.py": "swallows them: a cache that fails is a cache that is empty"},
     "openai": {"chatmemory/_async/llm.py": "translates them into ours"},
 }
 

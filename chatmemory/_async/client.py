@@ -2,19 +2,25 @@
 
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import ValidationError
 
 from chatmemory import queries
 from chatmemory._async.database import AsyncDatabase
+from chatmemory._async.parts import AsyncParts
 from chatmemory._async.tenant import AsyncTenant
+from chatmemory._async.window import AsyncWindows
 from chatmemory._concurrency import AsyncBackground
 from chatmemory._public import public
 from chatmemory.errors import ConfigurationError, StorageError
-from chatmemory.models import CleanUp
+from chatmemory.models import CleanUp, Health
 from chatmemory.settings import Settings
+from chatmemory.tokenizer import Tokenizer
 from chatmemory.validation import check_id
+
+if TYPE_CHECKING:
+    from chatmemory._async.cache import AsyncCache
 
 CLEAN_UP_BATCH = 1000
 
@@ -29,6 +35,10 @@ class AsyncChatMemory:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._database = AsyncDatabase(settings)
+        self._cache = _cache(settings)
+        windows = AsyncWindows(self._cache, settings)
+        tokenizer = Tokenizer(settings.model)
+        self._parts = AsyncParts(settings, self._database, windows, tokenizer, self._maybe_clean_up)
         self._background = AsyncBackground()
         self._clean_up_due = datetime.now(UTC)
 
@@ -39,13 +49,14 @@ class AsyncChatMemory:
         Args:
             postgres: postgresql://user:password@host/database. None: CHATMEMORY_POSTGRES_URL, and without
                 that an embedded server in the user's data directory.
-            redis: Accepted for the context window, which is still to come; nothing uses it yet.
+            redis: redis://host:6379/0, rediss://… or unix:///path, for the context window and resuming.
+                None: CHATMEMORY_REDIS_URL, and without that Postgres does it all.
             settings: All settings; None: from CHATMEMORY_ variables and .env.
 
         Raises:
             ConfigurationError: A setting cannot be used.
         """
-        return cls(_settings(postgres, settings))
+        return cls(_settings(postgres, redis, settings))
 
     def tenant(self, tenant_id: object) -> AsyncTenant:
         """The part of the memory that belongs to one organisation; no I/O.
@@ -53,7 +64,19 @@ class AsyncChatMemory:
         Raises:
             InvalidInputError: The id is empty, too long, or not a string, int or UUID.
         """
-        return AsyncTenant(check_id(tenant_id, "tenant_id"), self._database, self.settings, self._maybe_clean_up)
+        return AsyncTenant(check_id(tenant_id, "tenant_id"), self._parts)
+
+    async def health(self) -> Health:
+        """Ask each part now whether it works; what is wrong is told, never raised."""
+        try:
+            await self._database.ping()
+            postgres: Literal["ok", "unreachable"] = "ok"
+        except (StorageError, ConfigurationError):
+            postgres = "unreachable"
+        redis: Literal["ok", "unreachable", "off"] = "off"
+        if self._cache is not None:
+            redis = "ok" if await self._cache.ping() else "unreachable"
+        return Health(postgres=postgres, redis=redis, tokens=self._parts.tokenizer.at_hand().name)
 
     async def clean_up(self) -> CleanUp:
         """Expire idle sessions and archive finished ones now, in all tenants.
@@ -92,6 +115,8 @@ class AsyncChatMemory:
     async def close(self) -> None:
         """Give back all connections; the embedded server stops when its last user has gone."""
         await self._background.close()
+        if self._cache is not None:
+            await self._cache.close()
         await self._database.close()
 
     async def __aenter__(self) -> Self:
@@ -107,12 +132,21 @@ class AsyncChatMemory:
         return f"<{type(self).__name__} on {where}>"
 
 
-def _settings(postgres: str | None, settings: Settings | None) -> Settings:
+def _cache(settings: Settings) -> "AsyncCache | None":
+    """Redis, where there is one; only then its driver is loaded."""
+    if settings.redis_url is None:
+        return None
+    from chatmemory._async.cache import AsyncCache
+
+    return AsyncCache(settings.redis_url.get_secret_value(), settings)
+
+
+def _settings(postgres: str | None, redis: str | None, settings: Settings | None) -> Settings:
     try:
         settings = settings or Settings()
-        if postgres is None:
-            return settings
-        return Settings.model_validate({**settings.model_dump(), "postgres_url": postgres})
+        given = {"postgres_url": postgres, "redis_url": redis}
+        given = {name: url for name, url in given.items() if url is not None}
+        return Settings.model_validate({**settings.model_dump(), **given}) if given else settings
     except UnicodeDecodeError:
         raise ConfigurationError("The file .env is not UTF-8; save it as UTF-8.") from None
     except ValidationError as error:

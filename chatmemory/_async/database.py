@@ -143,6 +143,11 @@ class AsyncDatabase:
                     rows = await (await connection.execute(query, params)).fetchall()
         return rows
 
+    async def ping(self) -> None:
+        """See whether Postgres answers."""
+        async with self._live_connection("this call") as connection:
+            await connection.execute(queries.PING)
+
     async def heal(self) -> None:
         """Replace connections that a restarted Postgres has left behind."""
         if self._pool is not None:

@@ -1,11 +1,8 @@
 """One organisation's part of the memory."""
 
-from collections.abc import Callable
-
-from chatmemory._async.database import AsyncDatabase
+from chatmemory._async.parts import AsyncParts
 from chatmemory._async.sessions import AsyncSessions
 from chatmemory._public import public
-from chatmemory.settings import Settings
 
 
 @public
@@ -17,9 +14,9 @@ class AsyncTenant:
         sessions: Its sessions.
     """
 
-    def __init__(self, tenant_id: str, database: AsyncDatabase, settings: Settings, on_use: Callable[[], None]) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
         self.id = tenant_id
-        self.sessions = AsyncSessions(tenant_id, database, settings, on_use)
+        self.sessions = AsyncSessions(tenant_id, parts)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"

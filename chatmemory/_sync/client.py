@@ -4,7 +4,7 @@
 
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import ValidationError
 
@@ -12,11 +12,17 @@ from chatmemory import queries
 from chatmemory._concurrency import Background
 from chatmemory._public import public
 from chatmemory._sync.database import Database
+from chatmemory._sync.parts import Parts
 from chatmemory._sync.tenant import Tenant
+from chatmemory._sync.window import Windows
 from chatmemory.errors import ConfigurationError, StorageError
-from chatmemory.models import CleanUp
+from chatmemory.models import CleanUp, Health
 from chatmemory.settings import Settings
+from chatmemory.tokenizer import Tokenizer
 from chatmemory.validation import check_id
+
+if TYPE_CHECKING:
+    from chatmemory._sync.cache import Cache
 
 CLEAN_UP_BATCH = 1000
 
@@ -31,6 +37,10 @@ class ChatMemory:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._database = Database(settings)
+        self._cache = _cache(settings)
+        windows = Windows(self._cache, settings)
+        tokenizer = Tokenizer(settings.model)
+        self._parts = Parts(settings, self._database, windows, tokenizer, self._maybe_clean_up)
         self._background = Background()
         self._clean_up_due = datetime.now(UTC)
 
@@ -41,13 +51,14 @@ class ChatMemory:
         Args:
             postgres: postgresql://user:password@host/database. None: CHATMEMORY_POSTGRES_URL, and without
                 that an embedded server in the user's data directory.
-            redis: Accepted for the context window, which is still to come; nothing uses it yet.
+            redis: redis://host:6379/0, rediss://… or unix:///path, for the context window and resuming.
+                None: CHATMEMORY_REDIS_URL, and without that Postgres does it all.
             settings: All settings; None: from CHATMEMORY_ variables and .env.
 
         Raises:
             ConfigurationError: A setting cannot be used.
         """
-        return cls(_settings(postgres, settings))
+        return cls(_settings(postgres, redis, settings))
 
     def tenant(self, tenant_id: object) -> Tenant:
         """The part of the memory that belongs to one organisation; no I/O.
@@ -55,7 +66,19 @@ class ChatMemory:
         Raises:
             InvalidInputError: The id is empty, too long, or not a string, int or UUID.
         """
-        return Tenant(check_id(tenant_id, "tenant_id"), self._database, self.settings, self._maybe_clean_up)
+        return Tenant(check_id(tenant_id, "tenant_id"), self._parts)
+
+    def health(self) -> Health:
+        """Ask each part now whether it works; what is wrong is told, never raised."""
+        try:
+            self._database.ping()
+            postgres: Literal["ok", "unreachable"] = "ok"
+        except (StorageError, ConfigurationError):
+            postgres = "unreachable"
+        redis: Literal["ok", "unreachable", "off"] = "off"
+        if self._cache is not None:
+            redis = "ok" if self._cache.ping() else "unreachable"
+        return Health(postgres=postgres, redis=redis, tokens=self._parts.tokenizer.at_hand().name)
 
     def clean_up(self) -> CleanUp:
         """Expire idle sessions and archive finished ones now, in all tenants.
@@ -94,6 +117,8 @@ class ChatMemory:
     def close(self) -> None:
         """Give back all connections; the embedded server stops when its last user has gone."""
         self._background.close()
+        if self._cache is not None:
+            self._cache.close()
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -109,12 +134,21 @@ class ChatMemory:
         return f"<{type(self).__name__} on {where}>"
 
 
-def _settings(postgres: str | None, settings: Settings | None) -> Settings:
+def _cache(settings: Settings) -> "Cache | None":
+    """Redis, where there is one; only then its driver is loaded."""
+    if settings.redis_url is None:
+        return None
+    from chatmemory._sync.cache import Cache
+
+    return Cache(settings.redis_url.get_secret_value(), settings)
+
+
+def _settings(postgres: str | None, redis: str | None, settings: Settings | None) -> Settings:
     try:
         settings = settings or Settings()
-        if postgres is None:
-            return settings
-        return Settings.model_validate({**settings.model_dump(), "postgres_url": postgres})
+        given = {"postgres_url": postgres, "redis_url": redis}
+        given = {name: url for name, url in given.items() if url is not None}
+        return Settings.model_validate({**settings.model_dump(), **given}) if given else settings
     except UnicodeDecodeError:
         raise ConfigurationError("The file .env is not UTF-8; save it as UTF-8.") from None
     except ValidationError as error:

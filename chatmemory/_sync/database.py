@@ -145,6 +145,11 @@ class Database:
                     rows = connection.execute(query, params).fetchall()
         return rows
 
+    def ping(self) -> None:
+        """See whether Postgres answers."""
+        with self._live_connection("this call") as connection:
+            connection.execute(queries.PING)
+
     def heal(self) -> None:
         """Replace connections that a restarted Postgres has left behind."""
         if self._pool is not None:

@@ -3,18 +3,33 @@
 """One session: its messages and its lifecycle."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 from chatmemory import exports, queries
+from chatmemory._concurrency import in_thread
 from chatmemory._public import public
-from chatmemory._sync.database import Call, Database
-from chatmemory.drafts import Draft, batch_arguments, messages_from, title_from, to_json, turn_arguments, unique
-from chatmemory.errors import InvalidInputError
+from chatmemory._sync.contexts import Contexts
+from chatmemory._sync.database import Call, Row
+from chatmemory._sync.parts import Parts
+from chatmemory.context import Budget, Oversize, limit_of
+from chatmemory.drafts import (
+    Draft,
+    batch_arguments,
+    counted,
+    messages_from,
+    title_from,
+    to_json,
+    turn_arguments,
+    unique,
+)
+from chatmemory.errors import ChatMemoryError, InvalidInputError
 from chatmemory.models import (
     Appended,
     Content,
+    Context,
     Erasure,
     Event,
     Json,
@@ -26,7 +41,6 @@ from chatmemory.models import (
     message_from_row,
     session_from_row,
 )
-from chatmemory.settings import Settings
 from chatmemory.translation import not_found
 from chatmemory.validation import (
     check_choice,
@@ -39,6 +53,8 @@ from chatmemory.validation import (
     new_id,
 )
 
+LONG = 50_000  # characters, from which counting their tokens would hold up an event loop
+
 
 @public
 class Session:
@@ -49,13 +65,14 @@ class Session:
         tenant_id: Whose organisation's it is.
     """
 
-    def __init__(self, info: SessionInfo, database: Database, settings: Settings) -> None:
+    def __init__(self, info: SessionInfo, parts: Parts) -> None:
         self.id = info.id
         self.tenant_id = info.tenant_id
         self._info = info
         self._appended: Appended | None = None
-        self._database = database
-        self._settings = settings
+        self._parts = parts
+        self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
+        self._contexts = Contexts(info, parts)
 
     @property
     def info(self) -> SessionInfo:
@@ -118,21 +135,116 @@ class Session:
         return self._append(drafts) if drafts else []
 
     def _append(self, drafts: list[Draft]) -> list[Message]:
-        once = unique(drafts) if len(drafts) > 1 else drafts
+        rows, once = self._store(drafts, (queries.APPEND, queries.APPEND_TURN))
+        return self._stored(drafts, once, Appended(*rows[0]))
+
+    def _store(
+        self, drafts: list[Draft], statements: tuple[LiteralString, LiteralString], *window: object
+    ) -> tuple[list[Row], list[Draft]]:
+        """Run a statement that appends: the general one, or the one for one or two messages with new ids."""
+        once = self._counted(unique(drafts) if len(drafts) > 1 else drafts)
         title = None if self._info.title else title_from(once)
         new_ids = not any(draft.has_own_id for draft in once)
 
         def checked(check_ids: bool = True) -> Call:
-            return queries.APPEND, (self.tenant_id, self.id, *batch_arguments(once), title, check_ids)
+            return statements[0], (self.tenant_id, self.id, *batch_arguments(once), title, check_ids, *window)
 
         if new_ids and len(once) <= 2:
-            call: Call = queries.APPEND_TURN, (self.tenant_id, self.id, title, *turn_arguments(once))
+            call: Call = statements[1], (self.tenant_id, self.id, title, *turn_arguments(once), *window)
         else:
             call = checked(not new_ids)
-        [row] = self._database.call(*call, subject=self.id, again=checked)
-        self._appended = Appended(*row)
-        stored = messages_from(once, self._appended)
+        try:
+            return self._database.call(*call, subject=self.id, again=checked), once
+        except ChatMemoryError:
+            raise
+        except BaseException:  # cancelled: it may be stored, or not
+            self._windows.forget_soon(self.tenant_id, self.id)
+            raise
+
+    def _counted(self, drafts: list[Draft]) -> list[Draft]:
+        counter = self._parts.tokenizer.at_hand()
+        if sum(len(draft.text) for draft in drafts) > LONG:
+            return in_thread(lambda: counted(drafts, counter))
+        return counted(drafts, counter)
+
+    def _stored(self, drafts: list[Draft], once: list[Draft], appended: Appended) -> list[Message]:
+        """What was appended, also in the window."""
+        self._appended = appended
+        self._contexts.saw(appended.last_seq)
+        stored = messages_from(once, appended)
+        new = [message for message in stored.values() if message.seq >= appended.first_seq]
+        self._windows.append(self.tenant_id, self.id, new, appended.token_count)
         return [stored[draft.id] for draft in drafts]
+
+    def context(
+        self,
+        max_tokens: int | None = None,
+        *,
+        max_messages: int | None = None,
+        system: str | None = None,
+        fresh: bool = False,
+        reserve_tokens: int = 0,
+        trim_step: float | None = None,
+        on_oversize: Oversize = "truncate",
+    ) -> Context:
+        """What the next prompt gets: the newest messages, inside a budget.
+
+        A tool call and its results go in together or not at all. What does not fit is trimmed in steps, so that the
+        beginning stays the same for many turns (Context.prefix_id) and a provider's prompt cache can use it.
+
+        Args:
+            max_tokens: The budget; None: max_messages decides alone.
+            max_messages: Just the newest this many, or fewer where the budget is full. None: as many as the budget
+                takes, and without a budget max_context_messages at most.
+            system: The app's own system message, which is counted and always in.
+            fresh: Whether to read from Postgres even if Redis holds the window.
+            reserve_tokens: How much of max_tokens to keep free for the reply.
+            trim_step: The share of the budget that is trimmed at once, from 0 (no more than needed) to 0.9; None:
+                context_trim_step.
+            on_oversize: What becomes of a newest message that is larger than the whole budget: "truncate" cuts it
+                at a token boundary, with a mark; "refuse" raises; "omit" leaves it out.
+
+        Raises:
+            ContextTooSmallError: What must be in does not fit into max_tokens.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
+        return self._contexts.read(budget.request(self._settings, system), self.info, fresh=fresh)
+
+    def append_and_context(
+        self,
+        messages: Iterable[NewMessage | Mapping[str, Any]],
+        *,
+        max_tokens: int | None = None,
+        max_messages: int | None = None,
+        system: str | None = None,
+        reserve_tokens: int = 0,
+        trim_step: float | None = None,
+        on_oversize: Oversize = "truncate",
+    ) -> Context:
+        """Store messages as append_many(), and give the context() that follows, in one round trip to Postgres.
+
+        Args:
+            messages: As for append_many().
+            max_tokens: As for context(), and so are the others.
+            max_messages: See there.
+            system: See there.
+            reserve_tokens: See there.
+            trim_step: See there.
+            on_oversize: See there.
+
+        Raises:
+            ChatMemoryError: As append_many() and context(); after a ContextTooSmallError the messages are stored.
+        """
+        budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
+        request = budget.request(self._settings, system)
+        drafts = check_messages(messages, self._settings.max_message_bytes)
+        if not drafts:
+            return self._contexts.read(request, self.info, fresh=True)
+        statements = queries.APPEND_AND_READ, queries.APPEND_TURN_AND_READ
+        rows, once = self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self.info))
+        self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
+        return self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
 
     def history(self, limit: int = 20, *, before_seq: int | None = None) -> list[Message]:
         """The newest messages, oldest first.
@@ -148,6 +260,8 @@ class Session:
         params = (self.tenant_id, self.id, check_count(limit, "limit"), before)
         rows = self._database.call(queries.READ_MESSAGES, params, subject=self.id)
         rows.reverse()
+        if rows:
+            self._contexts.saw(rows[-1][0])
         return [message_from_row(row) for row in rows]
 
     def messages(self, batch_size: int = 500) -> Iterator[Message]:
@@ -194,6 +308,7 @@ class Session:
             rows = connection.execute(queries.UPDATE_SESSION, params).fetchall()
             for event in _changes(old, title, new):
                 connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, *event))
+        self._windows.forget_user(self.tenant_id, self._info.user_id)
         return self._learn(rows)
 
     def end(self, *, success: bool = True, results: Json = None) -> SessionInfo:
@@ -209,7 +324,8 @@ class Session:
         stored = None if results is None else to_json(check_json(results, "results"))
         status = "completed" if success else "failed"
         params = (self.tenant_id, self.id, status, stored, None, self._settings.min_messages_for_summary)
-        return self._learn(self._database.call(queries.END_SESSION, params, subject=self.id))
+        with self._forgotten():
+            return self._learn(self._database.call(queries.END_SESSION, params, subject=self.id))
 
     def fork(self, *, at_seq: int | None = None, user_id: object = None) -> "Session":
         """Begin a new session with this one's messages.
@@ -240,7 +356,9 @@ class Session:
             told = to_json({"into": new, "at_seq": up_to})
             connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "forked", told))
         assert row is not None
-        return type(self)(session_from_row(row), self._database, self._settings)
+        info = session_from_row(row)
+        self._windows.forget_user(info.tenant_id, info.user_id)
+        return type(self)(info, self._parts)
 
     def _fork_params(self, info: SessionInfo, new: str, user: str | None) -> tuple[Any, ...]:
         return (
@@ -260,7 +378,7 @@ class Session:
         Raises:
             SessionNotFoundError: It is deleted already, or erased.
         """
-        with self._database.transaction(self.tenant_id, self.id) as connection:
+        with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
             row = connection.execute(queries.DELETE_SESSION, (self.id,)).fetchone()
             if row is None:
                 raise not_found(self.id)
@@ -287,7 +405,7 @@ class Session:
         Raises:
             SessionNotFoundError: There is nothing left to erase.
         """
-        with self._database.transaction(self.tenant_id, self.id) as connection:
+        with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
             if not connection.execute(queries.LOCK_TO_ERASE, (self.id,)).fetchall():
                 raise not_found(self.id)
             counts = [
@@ -324,6 +442,15 @@ class Session:
         messages = [message for message in self.messages()]
         return exports.to_json(info, messages) if format == "json" else exports.to_markdown(info, messages)
 
+    @contextmanager
+    def _forgotten(self) -> Iterator[None]:
+        """Nothing of the session is left in Redis, neither when its end begins nor after it, whatever happens."""
+        self._windows.forget(self._info)
+        try:
+            yield
+        finally:
+            self._windows.forget(self._info)
+
     @property
     def _key(self) -> JsonObject:
         return {"id": self.id, "user_id": None}
@@ -333,6 +460,7 @@ class Session:
             raise not_found(self.id)
         self._appended = None
         self._info = session_from_row(rows[0])
+        self._contexts.saw(self._info.last_seq)
         return self._info
 
     def __repr__(self) -> str:

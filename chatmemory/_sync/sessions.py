@@ -2,18 +2,18 @@
 # Do not edit: change that file, then run: make sync
 """A tenant's sessions: begin, find, list, end."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
 from chatmemory import queries
 from chatmemory._public import public
-from chatmemory._sync.database import Database
+from chatmemory._sync.parts import Parts
 from chatmemory._sync.session import Session
+from chatmemory._sync.window import new_lease
 from chatmemory.drafts import to_json
 from chatmemory.errors import ChatMemoryError, InvalidInputError, SessionNotFoundError
 from chatmemory.models import Page, SessionInfo, Status, session_from_row
-from chatmemory.settings import Settings
 from chatmemory.translation import not_found
 from chatmemory.validation import (
     check_choice,
@@ -34,11 +34,10 @@ Infos: TypeAlias = list[SessionInfo]  # inside the class, `list` is the method
 class Sessions:
     """The sessions of one tenant."""
 
-    def __init__(self, tenant_id: str, database: Database, settings: Settings, on_use: Callable[[], None]) -> None:
+    def __init__(self, tenant_id: str, parts: Parts) -> None:
         self._tenant_id = tenant_id
-        self._database = database
-        self._settings = settings
-        self._on_use = on_use
+        self._parts = parts
+        self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
 
     def create(
         self,
@@ -77,8 +76,8 @@ class Sessions:
             *self._settings.session_limits,
         )
         rows = self._database.call_once(queries.CREATE_SESSION, params, subject=id)
-        self._on_use()
-        return self._handle(session_from_row(rows[0]))
+        self._parts.on_use()
+        return self._began(session_from_row(rows[0]))
 
     def resume_or_create(
         self,
@@ -108,20 +107,29 @@ class Sessions:
         """
         check_choice(on_missing, "on_missing", ("new", "adopt"))
         id = None if session_id is None else check_id(session_id, "session_id")
+        user, how, lease = check_id(user_id, "user_id"), f"{on_missing} {check_kind(kind)} {id}", new_lease()
+        if id is not None:
+            known = self._windows.resumable(self._tenant_id, user, how, lease)
+            if known is not None:
+                return self._handle(known)
         params = (
             self._tenant_id,
             id,
             new_id(),
-            check_id(user_id, "user_id"),
-            check_kind(kind),
+            user,
+            kind,
             on_missing == "adopt" and id is not None,
             _json_or_none(metadata, "metadata"),
             self._settings.session_timeout,
             *self._settings.session_limits,
         )
         rows = self._database.call(queries.RESUME_OR_CREATE, params, subject=id or "")
-        self._on_use()
-        return self._handle(session_from_row(rows[0]))
+        self._parts.on_use()
+        info = session_from_row(rows[0])
+        if info.created_at == info.last_active_at:
+            return self._began(info)
+        self._windows.resumed(info, how, lease)
+        return self._handle(info)
 
     def get(self, session_id: object, *, user_id: object = None) -> Session:
         """Find a session, ended ones too, without resuming it.
@@ -221,17 +229,24 @@ class Sessions:
         rows = self._database.call_once(queries.RESTORE_SESSION, params, subject=id)
         if not rows:
             raise not_found(id)
-        return self._handle(session_from_row(rows[0]))
+        return self._began(session_from_row(rows[0]))
 
     def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
         params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary)
         rows = self._database.call(queries.END_SESSION, params, subject=session_id)
         if not rows:
             raise not_found(session_id)
-        return session_from_row(rows[0])
+        info = session_from_row(rows[0])
+        self._windows.forget_user(info.tenant_id, info.user_id)
+        return info
+
+    def _began(self, info: SessionInfo) -> Session:
+        """A handle on a new session, for which the user's oldest may have ended."""
+        self._windows.forget_user(info.tenant_id, info.user_id)
+        return self._handle(info)
 
     def _handle(self, info: SessionInfo) -> Session:
-        return Session(info, self._database, self._settings)
+        return Session(info, self._parts)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._tenant_id!r}>"

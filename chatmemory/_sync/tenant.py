@@ -2,12 +2,9 @@
 # Do not edit: change that file, then run: make sync
 """One organisation's part of the memory."""
 
-from collections.abc import Callable
-
 from chatmemory._public import public
-from chatmemory._sync.database import Database
+from chatmemory._sync.parts import Parts
 from chatmemory._sync.sessions import Sessions
-from chatmemory.settings import Settings
 
 
 @public
@@ -19,9 +16,9 @@ class Tenant:
         sessions: Its sessions.
     """
 
-    def __init__(self, tenant_id: str, database: Database, settings: Settings, on_use: Callable[[], None]) -> None:
+    def __init__(self, tenant_id: str, parts: Parts) -> None:
         self.id = tenant_id
-        self.sessions = Sessions(tenant_id, database, settings, on_use)
+        self.sessions = Sessions(tenant_id, parts)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"

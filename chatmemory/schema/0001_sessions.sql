@@ -51,7 +51,8 @@ create table chatmemory.messages (
     content text not null,  -- the readable text
     content_json json,      -- the blocks, where the content is a list
     metadata json,
-    tokens integer,
+    tokens integer,         -- the cost in a prompt
+    token_encoding text,    -- by which encoding, or by which estimate, it was counted
     created_at timestamptz not null,
     primary key (tenant_id, session_id, seq),
     unique (tenant_id, id, session_id),  -- in this order it is no rival to the primary key for reading a session

@@ -22,11 +22,13 @@ update chatmemory.sessions set last_seq = 20000, message_count = 20000 where id 
 MESSAGE = json.dumps([{"id": "m-7", "role": "user", "content": "x"}])
 CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "append": (
-        "append_turn(%s, %s, null, %s, 'user', 'x', null, null, null, null, null, null, null, null, null)",
+        "append_turn(%s, %s, null, 'estimate', %s, 'user', 'x', null, null, 1, null,"
+        "null, null, null, null, null, null, null)",
         ("acme", "long", "new"),
     ),
-    "append again": ("append(%s, %s, %s, 1, null, false, null, true)", ("acme", "long", MESSAGE)),
+    "append again": ("append(%s, %s, %s, 1, null, false, 1, null, true)", ("acme", "long", MESSAGE)),
     "history": ("read_messages(%s, %s, 20, null)", ("acme", "long")),
+    "window": ("read_window(%s, %s, 20, null)", ("acme", "long")),
     "messages": ("messages_after(%s, %s, 10000, 20)", ("acme", "long")),
     "resume": (
         "resume_or_create(%s, %s, 'fresh', 'ann', 'chat', true, null, interval '1 day', 20, true, 4)",

@@ -82,7 +82,7 @@ def test_a_title_needs_twenty_characters_or_a_question() -> None:
 def test_drafts_become_messages_in_order_around_stored_ones() -> None:
     """What stood there before keeps its place, what is new counts on from first_seq."""
     drafts = check_messages([{"role": "user", "content": c, "message_id": c} for c in "abc"], 1000)
-    appended = Appended(9, NOW, 10, 10, 0, None, NOW, [(1, 4, NOW.isoformat(), None, None, None)])
+    appended = Appended(9, NOW, 10, 10, 0, None, NOW, [(1, 4, NOW.isoformat(), 7, "estimate", None, None)])
     messages = messages_from(unique([*drafts, drafts[0]]), appended)
     assert [(id, message.seq) for id, message in messages.items()] == [("a", 9), ("b", 4), ("c", 10)]
 
@@ -90,4 +90,4 @@ def test_drafts_become_messages_in_order_around_stored_ones() -> None:
 def test_what_is_sent_leaves_out_what_is_empty() -> None:
     """Plain messages cost no empty fields on the wire."""
     drafts = check_messages([{"role": "user", "content": "a", "message_id": "m"}], 1000)
-    assert batch_arguments(drafts) == ('[{"id":"m","role":"user","content":"a"}]', 1, None, False)
+    assert batch_arguments(drafts) == ('[{"id":"m","role":"user","content":"a"}]', 1, None, False, 0)

@@ -3,8 +3,8 @@
 -- are answered from what is stored, as `stored`, and only the others are added; where all stand there, nothing
 -- changes and `at` is null.
 create or replace function chatmemory.append(
-    p_tenant text, p_session text, p_messages json, p_count bigint, p_newest timestamptz, p_all_dated boolean, p_title text,
-    p_check_ids boolean,
+    p_tenant text, p_session text, p_messages json, p_count bigint, p_newest timestamptz, p_all_dated boolean, p_tokens bigint,
+    p_title text, p_check_ids boolean,
     out first_seq bigint, out at timestamptz, out last_seq bigint, out message_count bigint,
     out token_count bigint, out title text, out last_message_at timestamptz, out stored json
 ) language plpgsql security definer
@@ -13,6 +13,7 @@ set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan a
 declare
     v_messages json := p_messages;
     v_count bigint := p_count;
+    v_tokens bigint := p_tokens;
     v_known bigint[];
     v_conflict text;
 begin
@@ -21,14 +22,16 @@ begin
         perform from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null for no key update;
         select array_agg(n.number), p_count - count(*),
-               json_agg(json_build_array(n.number - 1, m.seq, m.created_at, m.tokens, m.content_json, m.metadata)),
+               json_agg(json_build_array(
+                   n.number - 1, m.seq, m.created_at, m.tokens, m.token_encoding, m.content_json, m.metadata)),
                min(m.id) filter (where m.role <> n.role or m.content <> n.content
                    or m.content_json::jsonb is distinct from n.content_json::jsonb)
             into v_known, v_count, stored, v_conflict
             from rows from (json_to_recordset(p_messages) as (id text, role text, content text, content_json json))
                 with ordinality as n(id, role, content, content_json, number)
             cross join lateral (  -- offset 0: look each id up, never read the whole session
-                select m.id, m.seq, m.role, m.content, m.content_json, m.metadata, m.created_at, m.tokens
+                select m.id, m.seq, m.role, m.content, m.content_json, m.metadata, m.created_at, m.tokens,
+                       m.token_encoding
                 from chatmemory.messages m
                 where m.tenant_id = p_tenant and m.session_id = p_session and m.id = n.id offset 0
             ) m;
@@ -45,7 +48,8 @@ begin
             end if;
             return;
         elsif v_count < p_count then
-            select json_agg(n.message order by n.number) into v_messages
+            select json_agg(n.message order by n.number), sum((n.message ->> 'tokens')::bigint)
+                into v_messages, v_tokens
                 from json_array_elements(p_messages) with ordinality as n(message, number)
                 left join unnest(v_known) as known(number) on known.number = n.number
                 where known.number is null;
@@ -53,7 +57,8 @@ begin
     end if;
     at := clock_timestamp();
     update chatmemory.sessions s set
-        last_seq = s.last_seq + v_count, message_count = s.message_count + v_count, title = coalesce(s.title, p_title),
+        last_seq = s.last_seq + v_count, message_count = s.message_count + v_count,
+        token_count = s.token_count + v_tokens, title = coalesce(s.title, p_title),
         last_message_at = greatest(s.last_message_at, p_newest, case when not p_all_dated then at end),
         last_active_at = at, updated_at = at
         where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null and s.status = 'active'
@@ -63,10 +68,11 @@ begin
         perform chatmemory.refuse_append(p_tenant, p_session);
     end if;
     insert into chatmemory.messages
-        (tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, created_at)
+        (tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at)
         select p_tenant, p_session, first_seq + m.number - 1, m.id, m.role, m.content, m.content_json, m.metadata,
-               m.tokens, coalesce(m.created_at, at)
+               m.tokens, m.token_encoding, coalesce(m.created_at, at)
         from rows from (json_to_recordset(v_messages) as (id text, role text, content text,
-            content_json json, metadata json, tokens integer, created_at timestamptz))
-            with ordinality as m(id, role, content, content_json, metadata, tokens, created_at, number);
+            content_json json, metadata json, tokens integer, token_encoding text, created_at timestamptz))
+            with ordinality as m(
+                id, role, content, content_json, metadata, tokens, token_encoding, created_at, number);
 end $$;

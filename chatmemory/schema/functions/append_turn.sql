@@ -1,9 +1,11 @@
 -- What append does, for one or two messages whose ids are new: the hot path. Scalar arguments, because unpacking
 -- JSON costs more than storing the messages. A second id of null means that there is one message.
 create or replace function chatmemory.append_turn(
-    p_tenant text, p_session text, p_title text,
-    p_id1 text, p_role1 text, p_content1 text, p_content_json1 json, p_metadata1 json, p_created_at1 timestamptz,
-    p_id2 text, p_role2 text, p_content2 text, p_content_json2 json, p_metadata2 json, p_created_at2 timestamptz,
+    p_tenant text, p_session text, p_title text, p_encoding text,
+    p_id1 text, p_role1 text, p_content1 text, p_content_json1 json, p_metadata1 json, p_tokens1 integer,
+    p_created_at1 timestamptz,
+    p_id2 text, p_role2 text, p_content2 text, p_content_json2 json, p_metadata2 json, p_tokens2 integer,
+    p_created_at2 timestamptz,
     out first_seq bigint, out at timestamptz, out last_seq bigint, out message_count bigint,
     out token_count bigint, out title text, out last_message_at timestamptz, out stored json
 ) language plpgsql security definer
@@ -15,7 +17,8 @@ begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     at := clock_timestamp();
     update chatmemory.sessions s set
-        last_seq = s.last_seq + v_count, message_count = s.message_count + v_count, title = coalesce(s.title, p_title),
+        last_seq = s.last_seq + v_count, message_count = s.message_count + v_count,
+        token_count = s.token_count + p_tokens1 + coalesce(p_tokens2, 0), title = coalesce(s.title, p_title),
         last_message_at = greatest(s.last_message_at, coalesce(p_created_at1, at),
             case when v_count = 2 then coalesce(p_created_at2, at) end),
         last_active_at = at, updated_at = at
@@ -26,13 +29,13 @@ begin
         perform chatmemory.refuse_append(p_tenant, p_session);
     end if;
     insert into chatmemory.messages
-        (tenant_id, session_id, seq, id, role, content, content_json, metadata, created_at)
+        (tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at)
         values (p_tenant, p_session, first_seq, p_id1, p_role1, p_content1, p_content_json1, p_metadata1,
-                coalesce(p_created_at1, at));
+                p_tokens1, p_encoding, coalesce(p_created_at1, at));
     if v_count = 2 then
         insert into chatmemory.messages
-            (tenant_id, session_id, seq, id, role, content, content_json, metadata, created_at)
+            (tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at)
             values (p_tenant, p_session, last_seq, p_id2, p_role2, p_content2, p_content_json2, p_metadata2,
-                    coalesce(p_created_at2, at));
+                    p_tokens2, p_encoding, coalesce(p_created_at2, at));
     end if;
 end $$;

@@ -1,14 +1,16 @@
 -- The messages after a seq, oldest first.
 create or replace function chatmemory.messages_after(p_tenant text, p_session text, p_after bigint, p_limit bigint)
 returns table (
-    seq bigint, id text, role text, content text, content_json json, metadata json, tokens integer, created_at timestamptz
+    seq bigint, id text, role text, content text, content_json json, metadata json, tokens integer,
+    token_encoding text, created_at timestamptz
 ) language plpgsql security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     return query
-        select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.created_at
+        select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding,
+               m.created_at
         from chatmemory.messages m
         where m.tenant_id = p_tenant and m.session_id = p_session and m.seq > p_after
           and exists (select from chatmemory.sessions s

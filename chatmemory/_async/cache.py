@@ -1,0 +1,179 @@
+"""Redis, as far as it can be trusted: every call answers or fails in bounded time, and a failure stops the trying."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from chatmemory import _forks
+from chatmemory._concurrency import AsyncBackground, async_within
+from chatmemory.breaker import Breaker
+from chatmemory.errors import ConfigurationError
+from chatmemory.keys import script
+from chatmemory.settings import Settings
+
+# What a server, or what claims to be one, may make redis-py raise. RuntimeError: its event loop is another.
+FAILURES = (RedisError, OSError, ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError)
+# What it answers when it would refuse every key, not just this one.
+REFUSALS = ("READONLY", "OOM", "MISCONF", "LOADING", "NOAUTH", "WRONGPASS", "NOPERM", "CLUSTERDOWN", "MASTERDOWN")
+PROBE = "cm:probe"
+
+
+class AsyncCache:
+    """One Redis, behind a circuit breaker."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._settings = settings
+        self._url = url
+        self._client: Any = None
+        self._breaker = Breaker()
+        self._prober = AsyncBackground()
+        self._stale: dict[str, float] = {}  # keys that could not be dropped, and until when they may still stand
+        self.last_error: str | None = None
+        _forks.watch(self)
+
+    def forked(self) -> object:
+        """In a forked child: leave the parent's connections alone, and connect anew at next use."""
+        parents = (self._client, self._prober)
+        self._client, self._prober = None, AsyncBackground()
+        return parents
+
+    @property
+    def state(self) -> str:
+        """Closed (in use) or open (left alone)."""
+        return self._breaker.state
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether calls go through; a probe is started where one is due."""
+        if not self._breaker.is_closed and self._breaker.probe_is_due(time.monotonic()):
+            self._prober.start(self._probe)
+        return self._breaker.is_closed
+
+    async def run(self, name: str, key: str, *args: Any) -> Any:
+        """Run a script of lua/ on one key.
+
+        Returns:
+            What it returns, or None: the breaker is open, Redis failed, or the key held something else, which is
+            then dropped.
+        """
+        if key in self._stale:
+            await self.drop(key)
+        if not self.is_usable:
+            return None
+        try:
+            async with async_within(self._settings.redis_timeout_seconds):
+                return await self._evaluate(name, key, args)
+        except ResponseError as error:
+            if str(error).startswith(REFUSALS):
+                self._failed(error, key)
+            else:
+                await self.drop(key)
+        except FAILURES as error:
+            self._failed(error, key)
+        return None
+
+    async def _evaluate(self, name: str, key: str, args: Sequence[Any]) -> Any:
+        client = self._client or self._connect()
+        text = script(name)
+        try:
+            return await client.evalsha(_digest(text), 1, key, *args)
+        except NoScriptError:
+            return await client.eval(text, 1, key, *args)
+
+    async def drop(self, *keys: str) -> None:
+        """Forget what stands under these keys; where Redis cannot do it now, before it is used again."""
+        if not self.is_usable:
+            self._remember(*keys)
+            return
+        try:
+            async with async_within(self._settings.redis_timeout_seconds):
+                client = self._client or self._connect()
+                for key in keys:
+                    await client.delete(key)
+                    self._stale.pop(key, None)
+        except FAILURES as error:
+            self._failed(error, *keys)
+
+    def drop_soon(self, key: str) -> None:
+        """Forget what stands under this key, beside the caller's work."""
+        self._remember(key)
+        self._prober.start(self._probe)
+
+    def _failed(self, error: Exception, *keys: str) -> None:
+        self.last_error = type(error).__name__
+        if isinstance(error, RuntimeError):  # the client belongs to an event loop that is gone
+            self._client = None
+        self._breaker.failed(time.monotonic())
+        self._remember(*keys)
+
+    def _remember(self, *keys: str) -> None:
+        now = time.monotonic()
+        self._stale = {key: until for key, until in self._stale.items() if until > now}
+        self._stale.update(dict.fromkeys(keys, now + self._settings.session_cache_ttl_seconds + 1))
+
+    async def _probe(self) -> None:
+        """See whether Redis takes writes again, and drop what has become stale meanwhile."""
+        try:
+            async with async_within(self._settings.redis_timeout_seconds):
+                client = self._client or self._connect()
+                if not await client.set(PROBE, "1", px=1000):
+                    return
+            while self._stale:
+                async with async_within(self._settings.redis_timeout_seconds):
+                    key = next(iter(self._stale))
+                    await client.delete(key)
+                    self._stale.pop(key, None)
+        except FAILURES as error:
+            self.last_error = type(error).__name__
+            self._breaker.failed(time.monotonic())
+        else:
+            self.last_error = None
+            self._breaker.succeeded()
+
+    def _connect(self) -> Any:
+        """A client; it connects when it is used, and neither it nor its connections try again."""
+        seconds = self._settings.redis_timeout_seconds / 2  # to connect, and to answer
+        options: dict[str, Any] = {
+            "socket_timeout": seconds,
+            "socket_connect_timeout": seconds,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        try:
+            if self._settings.redis_cluster:
+                self._client = RedisCluster.from_url(self._url, **options)
+            else:
+                self._client = Redis.from_url(self._url, **options)
+        except ValueError:
+            raise unreadable_redis() from None
+        return self._client
+
+    async def ping(self) -> bool:
+        """Whether Redis answers now, whatever the breaker thinks."""
+        await self._probe()
+        return self._breaker.is_closed
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        await self._prober.close()
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+
+def unreadable_redis() -> ConfigurationError:
+    """The error for an address that makes no sense; the address is not shown."""
+    return ConfigurationError(
+        "The Redis URL cannot be read (it is not shown: it may hold a password). "
+        "Use redis://user:password@host:6379/0, rediss://… or unix:///path/to/socket."
+    )
+
+
+def _digest(text: str) -> str:
+    from hashlib import sha1
+
+    return sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,120 @@
+# Generated from chatmemory/_async/window.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""The window of each session in Redis, and the sessions a user may resume from there. Without Redis, nothing."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from chatmemory.context import Window
+from chatmemory.keys import sessions_key, window_key
+from chatmemory.models import Message, SessionInfo
+from chatmemory.packing import pack, pack_session, unpack_session, unpack_window
+from chatmemory.settings import Settings
+
+if TYPE_CHECKING:
+    from chatmemory._sync.cache import Cache
+
+VISIT_SECONDS = 1800.0  # Postgres hears of a resumed session at least this often
+SHARE_OF_TIMEOUT = 0.1  # and often enough that it does not take an active session for an idle one
+
+
+class Windows:
+    """All windows of one memory. A window is believed only as far as the reader can tell that it is not too old."""
+
+    def __init__(self, cache: "Cache | None", settings: Settings) -> None:
+        self._cache = cache
+        self._settings = settings
+        self._ttl = round(settings.session_cache_ttl_seconds * 1000)
+
+    def read(self, tenant_id: str, session_id: str, limit: int, seen: int) -> tuple[Window, set[int]] | None:
+        """The newest messages, and which of them are there without content; None where Redis cannot tell.
+
+        Args:
+            tenant_id: The tenant.
+            session_id: The session.
+            limit: How many at most.
+            seen: A window that does not reach this seq is too old.
+        """
+        if self._cache is None:
+            return None
+        key = window_key(tenant_id, session_id)
+        reply = self._cache.run("window", key, "read", self._ttl, limit)
+        if not reply:
+            return None
+        try:
+            window, stubs = unpack_window(reply)
+        except (ValueError, TypeError, KeyError):
+            self._cache.drop(key)
+            return None
+        return (window, stubs) if window.last_seq >= seen else None
+
+    def append(self, tenant_id: str, session_id: str, messages: Sequence[Message], token_count: int) -> None:
+        """Let the window go on with messages that Postgres has just stored."""
+        if self._cache is not None and messages:
+            key = window_key(tenant_id, session_id)
+            self._cache.run("window", key, "append", *self._head(messages, token_count), *self._packed(messages))
+
+    def store(self, tenant_id: str, session_id: str, window: Window) -> None:
+        """Keep what was read from Postgres, unless something newer stands there or is known of."""
+        if self._cache is None or not window.messages or window.messages[-1].seq < window.last_seq:
+            return
+        begins = pack(window.first, self._settings.window_max_bytes) if window.first else ""
+        newest = window.messages[-self._settings.window_max_messages :]
+        head = self._head(newest, window.token_count)
+        key = window_key(tenant_id, session_id)
+        self._cache.run("window", key, "store", *head, begins, *self._packed(newest))
+
+    def _head(self, messages: Sequence[Message], token_count: int) -> tuple[Any, ...]:
+        settings = self._settings
+        bounds = (settings.window_max_messages, settings.window_max_bytes)
+        return (self._ttl, messages[-1].seq, token_count, *bounds)
+
+    def _packed(self, messages: Sequence[Message]) -> list[str]:
+        return [pack(message, self._settings.window_message_bytes) for message in messages]
+
+    def forget_soon(self, tenant_id: str, session_id: str) -> None:
+        """Forget the window beside the caller's work: nobody knows what was stored."""
+        if self._cache is not None:
+            self._cache.drop_soon(window_key(tenant_id, session_id))
+
+    def forget(self, info: SessionInfo) -> None:
+        """Forget a session: its window, and that it may be resumed."""
+        if self._cache is not None:
+            keys = (window_key(info.tenant_id, info.id), sessions_key(info.tenant_id, info.user_id))
+            self._cache.drop(*keys)
+
+    def forget_user(self, tenant_id: str, user_id: str) -> None:
+        """Forget which sessions this user may resume."""
+        if self._cache is not None and self._settings.enable_session_caching:
+            self._cache.drop(sessions_key(tenant_id, user_id))
+
+    def resumable(self, tenant_id: str, user_id: str, how: str, lease: str) -> SessionInfo | None:
+        """The session that was resumed in this way a short while ago; else the lease is taken to say which it is."""
+        if self._cache is None or not self._settings.enable_session_caching:
+            return None
+        key = sessions_key(tenant_id, user_id)
+        found = self._cache.run("sessions", key, "get", how, self._ttl, lease, self._good_for)
+        if not found:
+            return None
+        try:
+            info = unpack_session(found)
+        except (ValueError, TypeError, KeyError):
+            self._cache.drop(key)
+            return None
+        return info if (info.tenant_id, info.user_id) == (tenant_id, user_id) else None
+
+    def resumed(self, info: SessionInfo, how: str, lease: str) -> None:
+        """Keep what Postgres said, if the lease still stands."""
+        if self._cache is not None and self._settings.enable_session_caching:
+            key = sessions_key(info.tenant_id, info.user_id)
+            self._cache.run("sessions", key, "put", how, self._ttl, lease, pack_session(info))
+
+    @property
+    def _good_for(self) -> float:
+        return min(VISIT_SECONDS, self._settings.session_timeout.total_seconds() * SHARE_OF_TIMEOUT)
+
+
+def new_lease() -> str:
+    """A lease of one's own."""
+    return uuid4().hex

@@ -1,0 +1,47 @@
+"""A context as messages of OpenAI's chat protocol, which most servers speak."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chatmemory.models import Context, JsonObject, Message
+from chatmemory.tools import is_call
+
+
+def to_openai(context: Context) -> list[JsonObject]:
+    """The system message, the summary, and the messages."""
+    told = [text for text in (context.system, context.summary) if text is not None]
+    return [*({"role": "system", "content": text} for text in told), *map(_message, context.messages)]
+
+
+def _message(message: Message) -> JsonObject:
+    made: JsonObject = {"role": message.role, "content": _content(message)}
+    if message.tool_calls:
+        made["content"] = made["content"] or None
+        made["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.role == "tool":
+        made["tool_call_id"] = message.tool_call_id or ""
+    return made
+
+
+def _content(message: Message) -> str | list[JsonObject]:
+    if isinstance(message.content, str):
+        return message.content
+    parts = [_part(block) for block in message.content if not is_call(block)]
+    only_text = message.role != "user" or all(part["type"] == "text" for part in parts)
+    return message.text if only_text else parts  # only a user's message may hold pictures
+
+
+def _part(block: Mapping[str, Any]) -> JsonObject:
+    """One block: text and OpenAI's own as they are, pictures of LangChain and Anthropic as OpenAI's."""
+    if isinstance(block.get("text"), str):
+        return {"type": "text", "text": block["text"]}
+    source = block.get("source")
+    picture = source if isinstance(source, dict) else block
+    if block.get("type") == "image":
+        mime = picture.get("mime_type") or picture.get("media_type") or "image/png"
+        data = picture.get("base64") or picture.get("data")
+        return {"type": "image_url", "image_url": {"url": picture.get("url") or f"data:{mime};base64,{data}"}}
+    return {**block, "type": str(block.get("type", "unknown"))}

@@ -1,0 +1,33 @@
+-- What a context is made of, in one round trip: how far the session has come, its newest messages before p_before
+-- (newest first), and the system message it begins with, where that is older. A session without messages gives one
+-- row with a null seq.
+create or replace function chatmemory.read_window(p_tenant text, p_session text, p_limit bigint, p_before bigint)
+returns table (
+    last_seq bigint, token_count bigint,
+    seq bigint, id text, role text, content text, content_json json, metadata json, tokens integer,
+    token_encoding text, created_at timestamptz
+) language plpgsql security definer
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+    v_before bigint := coalesce(p_before, 9223372036854775807);
+begin
+    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    return query
+        select s.last_seq, s.token_count, m.*
+        from chatmemory.sessions s left join lateral (
+            (select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding, m.created_at
+            from chatmemory.messages m
+            where m.tenant_id = p_tenant and m.session_id = p_session and m.seq < v_before
+            order by m.seq desc limit p_limit)
+            union all
+            select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding, m.created_at
+            from chatmemory.messages m
+            where m.tenant_id = p_tenant and m.session_id = p_session and m.seq = 1 and m.role = 'system'
+              and least(s.last_seq, v_before - 1) > p_limit
+        ) m on true
+        where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null;
+    if not found then
+        raise exception 'session not found' using errcode = 'CM404';
+    end if;
+end $$;

@@ -1,0 +1,63 @@
+"""Tool calls and their results, in the forms in which the hosts write them."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+_CALLS = ("tool_call", "tool_use", "function_call")
+
+
+class ToolCall(NamedTuple):
+    """One call an assistant asks for.
+
+    Attributes:
+        id: What its result refers to.
+        name: The tool.
+        arguments: JSON text.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+def is_call(block: Mapping[str, Any]) -> bool:
+    """Whether a block of a message's content is a tool call."""
+    return block.get("type") in _CALLS
+
+
+def tool_calls_in(content: object, metadata: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    """The calls of an assistant's message: from its metadata (OpenAI, LangChain), else from its blocks (Anthropic)."""
+    for kept in _namespaces(metadata):
+        calls = kept.get("tool_calls")
+        if isinstance(calls, list):
+            return tuple(_calls(calls))
+    blocks = content if isinstance(content, list) else []
+    return tuple(_calls(filter(is_call, blocks)))
+
+
+def tool_call_id_in(content: object, metadata: Mapping[str, Any]) -> str | None:
+    """Which call a tool's message answers."""
+    blocks = content if isinstance(content, list) else []
+    for source in (*_namespaces(metadata), *blocks):
+        for key in ("tool_call_id", "tool_use_id", "call_id"):
+            if isinstance(source.get(key), str):
+                return str(source[key])
+    return None
+
+
+def _namespaces(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The metadata itself, and what adapters keep one level down."""
+    yield metadata
+    yield from (value for value in metadata.values() if isinstance(value, dict))
+
+
+def _calls(calls: Iterable[Any]) -> Iterator[ToolCall]:
+    for call in calls:
+        if not isinstance(call, dict):
+            continue
+        function = call.get("function")
+        said = function if isinstance(function, dict) else call
+        arguments: Any = next((said[key] for key in ("arguments", "args", "input") if key in said), {})
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        yield ToolCall(str(call.get("call_id") or call.get("id") or ""), str(said.get("name") or ""), text)
