@@ -15,7 +15,7 @@ from langchain_core.messages import (
 )
 from pydantic import BaseModel
 
-from chatmemory import InvalidInputError, Message, NewMessage
+from chatmemory import Context, InvalidInputError, Message, NewMessage
 
 KEY = "langchain"
 """Where in a message's metadata stands what role and content cannot hold."""
@@ -82,9 +82,30 @@ def from_message(message: Message | NewMessage) -> BaseMessage:
         return _without_langchain(message)
     fields = {name: value for name, value in kept.items() if name not in ("type", _STRINGS)}
     content: Any = message.content
-    for index in kept.get(_STRINGS, ()):
-        content = [*content[:index], content[index]["text"], *content[index + 1 :]]
+    for index in kept.get(_STRINGS, ()) if isinstance(content, list) else ():  # a context may have cut it to a string
+        if index < len(content):
+            content = [*content[:index], content[index]["text"], *content[index + 1 :]]
     return _CLASSES[kept["type"]](content=content, **fields)
+
+
+def from_context(context: Context, *, from_human: bool = False) -> list[BaseMessage]:
+    """What a prompt gets as LangChain messages: the summary as a system message, and the messages from a turn on.
+
+    Args:
+        context: What Session.context() gave.
+        from_human: Whether to leave out what stands before the first human message even in a whole session, but
+            for its system message.
+    """
+    stored = context.messages
+    begins = [message for message in stored[:1] if message.seq == 1 and message.role == "system"]
+    rest = stored[len(begins) :]
+    if from_human or context.omitted:
+        users = [index for index, message in enumerate(rest) if message.role == "user"]
+        others = [] if from_human else [index for index, message in enumerate(rest) if message.role != "tool"]
+        starts = users or others
+        rest = rest[starts[0] :] if starts else ()
+    summary = [] if context.summary is None else [SystemMessage(context.summary)]
+    return [*map(from_message, begins), *summary, *map(from_message, rest)]
 
 
 def _role(message: BaseMessage) -> str:

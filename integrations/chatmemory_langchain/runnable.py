@@ -26,11 +26,10 @@ from chatmemory import (
     ChatMemory,
     ConfigurationError,
     InvalidInputError,
-    Message,
     Session,
 )
 from chatmemory_langchain.history import ChatMemoryHistory
-from chatmemory_langchain.messages import from_message
+from chatmemory_langchain.messages import from_context
 
 FIELDS = [
     ConfigurableFieldSpec("tenant_id", str, "Tenant", "Whose organisation's session it is.", "default", True),
@@ -49,6 +48,7 @@ def with_memory(
     history_messages_key: str | None = None,
     kind: str = "chat",
     history_size: int | None = None,
+    max_tokens: int | None = None,
 ) -> RunnableWithMessageHistory:
     """Give a chain a memory: each call reads the session, runs the chain, and stores the input and the output.
 
@@ -67,8 +67,9 @@ def with_memory(
         history_messages_key: Where in the input dict the chain wants what was said before; None: it is put in front
             of the new messages.
         kind: What the sessions are: chat, general …
-        history_size: How many of the newest stored messages the chain gets at most, from the start of a turn;
-            None: max_context_messages of the memory's settings.
+        history_size: How many of the newest stored messages the chain gets, from the start of a turn; None: what
+            Session.context() gives, up to max_context_messages of the memory's settings.
+        max_tokens: What the stored messages that the chain gets may cost in tokens; None: only their number counts.
 
     Raises:
         InvalidInputError: history_messages_key is given without input_messages_key.
@@ -76,7 +77,7 @@ def with_memory(
     if history_messages_key and not input_messages_key:
         raise InvalidInputError("history_messages_key needs input_messages_key, to tell the new messages.")
     keys = _Keys(input_messages_key, output_messages_key, history_messages_key)
-    return ChatMemoryRunnable(_Remembering(chain, memory, keys, kind, history_size), keys)
+    return ChatMemoryRunnable(_Remembering(chain, memory, keys, kind, _Limits(max_tokens, history_size)), keys)
 
 
 class _Keys(NamedTuple):
@@ -85,6 +86,13 @@ class _Keys(NamedTuple):
     input: str | None
     output: str | None
     history: str | None
+
+
+class _Limits(NamedTuple):
+    """How much of the past a chain gets."""
+
+    tokens: int | None
+    messages: int | None
 
 
 class _Turn(NamedTuple):
@@ -131,13 +139,13 @@ class _Remembering(Runnable[Any, Any]):
         memory: ChatMemory | AsyncChatMemory,
         keys: _Keys,
         kind: str,
-        history_size: int | None,
+        limits: _Limits,
     ) -> None:
         self._chain = chain
         self._memory = memory
         self._keys = keys
         self._kind = kind
-        self._history_size = memory.settings.max_context_messages if history_size is None else history_size
+        self._limits = limits
 
     @property
     def OutputType(self) -> Any:  # noqa: N802  # LangChain's name
@@ -199,7 +207,8 @@ class _Remembering(Runnable[Any, Any]):
         session = sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
-        return self._turn(session, said, _from_a_turn(session.history(self._history_size)), input)
+        context = session.context(self._limits.tokens, max_messages=self._limits.messages)
+        return self._turn(session, said, from_context(context), input)
 
     def _sync_memory(self) -> ChatMemory:
         if isinstance(self._memory, ChatMemory):
@@ -216,7 +225,8 @@ class _Remembering(Runnable[Any, Any]):
         session = await sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
-        return self._turn(session, said, _from_a_turn(await session.history(self._history_size)), input)
+        context = await session.context(self._limits.tokens, max_messages=self._limits.messages)
+        return self._turn(session, said, from_context(context), input)
 
     def _turn(
         self, session: Session | AsyncSession, said: list[BaseMessage], past: list[BaseMessage], input: Any
@@ -290,13 +300,6 @@ def _joined(whole: Any, chunk: Any) -> Any:
         return whole + chunk
     except TypeError:
         return chunk
-
-
-def _from_a_turn(stored: list[Message]) -> list[BaseMessage]:
-    """Without the rest of a turn that was cut off: models refuse tool results whose call they do not see."""
-    starts = [index for index, message in enumerate(stored) if message.seq == 1 or message.role == "user"]
-    starts = starts or [index for index, message in enumerate(stored) if message.role != "tool"]
-    return [from_message(message) for message in stored[starts[0] :]] if starts else []
 
 
 def _without_repeated(replies: list[BaseMessage], given: list[BaseMessage]) -> list[BaseMessage]:
