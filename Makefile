@@ -29,7 +29,7 @@ sync: .venv/.installed ## write chatmemory/_sync and tests/_sync from the async 
 	$(BIN)/python scripts/unasync.py
 
 bench: .venv/.installed ## a turn beside hand-written SQL
-	$(BIN)/python benchmarks/turn.py
+	$(BIN)/python -m benchmarks.turn
 
 docs: .venv/.installed ## write the pages of docs/ that are made from the code
 	$(BIN)/python scripts/reference.py

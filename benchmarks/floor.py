@@ -1,13 +1,17 @@
-"""The floor: the same work as chatmemory's, written by hand for psycopg, with nothing around it.
+"""The floor: the same work as chatmemory's, written by hand for psycopg and redis-py, with nothing around it.
 
 Plain tables in the same database, with the same keys and foreign key but no row-level security; one connection
-in autocommit without a pool; one prepared statement for each piece of work.
+in autocommit without a pool; one prepared statement for each piece of work; the window as a Redis list, written and
+read in one pipeline. Tokens are not counted.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
+import redis
+import redis.asyncio
 import uuid_utils
 from psycopg import AsyncConnection, Connection
 
@@ -48,10 +52,24 @@ APPEND_TWO = _COUNT.format(2) + (
     "(values (1, %s, %s, %s, %s), (0, %s, %s, %s, %s)) as v (back, id, role, content, metadata) "
     "returning seq, created_at"
 )
+# Both rows, and the newest 20 with them; what a statement inserts it does not see as rows of the table.
+APPEND_AND_READ = (
+    _COUNT.format(2).replace(") insert", "), i as (insert")
+    + "select s.tenant_id, s.id, s.last_seq - v.back, v.id, v.role, v.content, v.metadata::json, now() from s, "
+    "(values (1, %s, %s, %s, %s), (0, %s, %s, %s, %s)) as v (back, id, role, content, metadata) returning *) "
+    "select seq, id, role, content, content_json, metadata, tokens, created_at from ("
+    "select * from i union all (select * from bench_floor.messages where tenant_id = %s and session_id = %s "
+    "order by seq desc limit 18)) w order by seq"
+)
 HISTORY = (
     "select seq, id, role, content, content_json, metadata, tokens, created_at from bench_floor.messages "
     "where tenant_id = %s and session_id = %s order by seq desc limit 20"
 )
+
+
+def cached(id: str, role: str, content: str) -> str:
+    """A message as it stands in Redis."""
+    return json.dumps({"id": id, "role": role, "content": content})
 
 
 def create_tables(url: str) -> None:
@@ -77,11 +95,20 @@ def _message(role: str, content: str) -> tuple[str, str, str, None]:
     return (_new_id(), role, content, None)
 
 
+def _window(pipeline: Any, session_id: str, *messages: tuple[str, str, str, None]) -> None:
+    key = f"bench:{session_id}"
+    pipeline.rpush(key, *(cached(*message[:3]) for message in messages))
+    pipeline.ltrim(key, -20, -1)
+    pipeline.lrange(key, -20, -1)
+    pipeline.expire(key, 3600)
+
+
 class Floor:
     """Hand-written, sync."""
 
-    def __init__(self, connection: Connection[Row]) -> None:
+    def __init__(self, connection: Connection[Row], cache: redis.Redis) -> None:
         self._connection = connection
+        self._cache = cache
 
     def append(self, session_id: str, content: str) -> list[Row]:
         """One message."""
@@ -93,6 +120,19 @@ class Floor:
         params = (TENANT, session_id, *_message("user", content), *_message("assistant", content))
         return self._connection.execute(APPEND_TWO, params, prepare=True).fetchall()
 
+    def turn(self, session_id: str, content: str) -> list[Any]:
+        """A turn in Postgres, then one Redis pipeline that writes and reads the window."""
+        first, second = _message("user", content), _message("assistant", content)
+        self._connection.execute(APPEND_TWO, (TENANT, session_id, *first, *second), prepare=True).fetchall()
+        pipeline = self._cache.pipeline(transaction=False)
+        _window(pipeline, session_id, first, second)
+        return [json.loads(item) for item in pipeline.execute()[2]]
+
+    def append_and_read(self, session_id: str, content: str) -> list[Row]:
+        """A turn, and the newest 20, in one statement."""
+        params = (TENANT, session_id, *_message("user", content), *_message("assistant", content), TENANT, session_id)
+        return self._connection.execute(APPEND_AND_READ, params, prepare=True).fetchall()
+
     def history(self, session_id: str) -> list[Row]:
         """The newest 20."""
         return self._connection.execute(HISTORY, (TENANT, session_id), prepare=True).fetchall()[::-1]
@@ -101,8 +141,9 @@ class Floor:
 class AsyncFloor:
     """Hand-written, async."""
 
-    def __init__(self, connection: AsyncConnection[Row]) -> None:
+    def __init__(self, connection: AsyncConnection[Row], cache: redis.asyncio.Redis) -> None:
         self._connection = connection
+        self._cache = cache
 
     async def append(self, session_id: str, content: str) -> list[Row]:
         """One message."""
@@ -113,6 +154,20 @@ class AsyncFloor:
         """A turn."""
         params = (TENANT, session_id, *_message("user", content), *_message("assistant", content))
         return await (await self._connection.execute(APPEND_TWO, params, prepare=True)).fetchall()
+
+    async def turn(self, session_id: str, content: str) -> list[Any]:
+        """A turn in Postgres, then one Redis pipeline that writes and reads the window."""
+        first, second = _message("user", content), _message("assistant", content)
+        cursor = await self._connection.execute(APPEND_TWO, (TENANT, session_id, *first, *second), prepare=True)
+        await cursor.fetchall()
+        pipeline = self._cache.pipeline(transaction=False)
+        _window(pipeline, session_id, first, second)
+        return [json.loads(item) for item in (await pipeline.execute())[2]]
+
+    async def append_and_read(self, session_id: str, content: str) -> list[Row]:
+        """A turn, and the newest 20, in one statement."""
+        params = (TENANT, session_id, *_message("user", content), *_message("assistant", content), TENANT, session_id)
+        return await (await self._connection.execute(APPEND_AND_READ, params, prepare=True)).fetchall()
 
     async def history(self, session_id: str) -> list[Row]:
         """The newest 20."""

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+IDLE_BEATS = 100
+
 AsyncLock = asyncio.Lock
 Lock = threading.Lock
 
@@ -83,8 +85,9 @@ class AsyncBackground:
         async def run() -> None:
             await work()
 
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(run())
+        loop = asyncio.get_running_loop()
+        if self._task is None or self._task.done() or self._task.get_loop() is not loop:
+            self._task = loop.create_task(run())
 
     async def wait(self) -> None:
         """Wait until the work is done."""
@@ -98,6 +101,75 @@ class AsyncBackground:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+
+
+class AsyncPulse:
+    """A task that does some work at a steady pace while there is some, and ends after a while without.
+
+    Args:
+        seconds: The pace.
+        work: Tells whether there was something to do.
+    """
+
+    def __init__(self, seconds: float, work: Callable[[], Awaitable[bool]]) -> None:
+        self._seconds = seconds
+        self._work = work
+        self._background = AsyncBackground()
+
+    def start(self) -> None:
+        """See that the work is done soon."""
+        self._background.start(self._beat)
+
+    async def _beat(self) -> None:
+        idle = 0
+        while idle < IDLE_BEATS:
+            await asyncio.sleep(self._seconds)
+            idle = 0 if await self._work() else idle + 1
+
+    async def close(self) -> None:
+        """End it."""
+        await self._background.close()
+
+
+class Pulse:
+    """A thread that does some work at a steady pace while there is some, and ends after a while without.
+
+    Args:
+        seconds: The pace.
+        work: Tells whether there was something to do.
+    """
+
+    def __init__(self, seconds: float, work: Callable[[], bool]) -> None:
+        self._seconds = seconds
+        self._work = work
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()  # set while a thread runs that will still look for work
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """See that the work is done soon."""
+        if self._wanted.is_set():
+            return
+        with self._lock:
+            if not self._wanted.is_set() and not self._closed.is_set():
+                self._wanted.set()
+                self._thread = threading.Thread(target=self._beat, name="chatmemory-pulse", daemon=True)
+                self._thread.start()
+
+    def _beat(self) -> None:
+        idle = 0
+        while idle < IDLE_BEATS and not self._closed.wait(self._seconds):
+            idle = 0 if self._work() else idle + 1
+        self._wanted.clear()
+        self._work()  # what came between the last look and that
+
+    def close(self) -> None:
+        """End it, and wait until its last work is done."""
+        with self._lock:
+            self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
 
 
 class Background:

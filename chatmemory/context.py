@@ -228,6 +228,8 @@ def _seq_mark(messages: Sequence[Message], request: Request) -> int:
 
 def _starts(messages: Sequence[Message], begin: int, complete: bool) -> Iterator[int]:
     """Where a context may begin, from `begin` on: not between a tool call and its results."""
+    if not any(message.role == "tool" for message in messages):
+        return iter(range(begin, len(messages)))
     asked: dict[str, int] = {}
     answered: dict[int, int] = {}  # by the index of what asked, the last result
     for index, message in enumerate(messages):

@@ -1,6 +1,7 @@
 """Names of Redis keys, and the scripts that work on them. What stands under a key is one hash in one cluster slot."""
 
 from functools import cache
+from hashlib import sha1
 from importlib.resources import files
 from urllib.parse import quote
 
@@ -24,3 +25,9 @@ def _quoted(id: str) -> str:
 def script(name: str) -> str:
     """The text of a script in lua/."""
     return (files("chatmemory") / "lua" / f"{name}.lua").read_text()
+
+
+@cache
+def digest(name: str) -> str:
+    """What Redis calls a script."""
+    return sha1(script(name).encode(), usedforsecurity=False).hexdigest()

@@ -71,7 +71,8 @@ class Message:
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """What an assistant's message asks tools to do."""
-        return tool_calls_in(self.content, self.metadata) if self.role == "assistant" else ()
+        bare = self.role != "assistant" or (isinstance(self.content, str) and not self.metadata)
+        return () if bare else tool_calls_in(self.content, self.metadata)
 
     @property
     def tool_call_id(self) -> str | None:

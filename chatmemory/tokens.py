@@ -56,9 +56,11 @@ def message_tokens(counter: Counter, content: str | list[dict[str, Any]], metada
     """What a message adds to a prompt: its text, its parts, its tool calls, and what surrounds them."""
     if isinstance(content, str):
         cost = counter.count(content)
+        if not metadata:
+            return MESSAGE_TOKENS + cost
     else:
         cost = sum(_block_tokens(counter, block) for block in content)
-    calls = tool_calls_in(content, metadata) if metadata or not isinstance(content, str) else ()
+    calls = tool_calls_in(content, metadata)
     return MESSAGE_TOKENS + cost + sum(MESSAGE_TOKENS + counter.count(call.name + call.arguments) for call in calls)
 
 

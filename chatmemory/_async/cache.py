@@ -13,7 +13,7 @@ from chatmemory import _forks
 from chatmemory._concurrency import AsyncBackground, async_within
 from chatmemory.breaker import Breaker
 from chatmemory.errors import ConfigurationError
-from chatmemory.keys import script
+from chatmemory.keys import digest, script
 from chatmemory.settings import Settings
 
 # What a server, or what claims to be one, may make redis-py raise. RuntimeError: its event loop is another.
@@ -79,11 +79,10 @@ class AsyncCache:
 
     async def _evaluate(self, name: str, key: str, args: Sequence[Any]) -> Any:
         client = self._client or self._connect()
-        text = script(name)
         try:
-            return await client.evalsha(_digest(text), 1, key, *args)
+            return await client.evalsha(digest(name), 1, key, *args)
         except NoScriptError:
-            return await client.eval(text, 1, key, *args)
+            return await client.eval(script(name), 1, key, *args)
 
     async def drop(self, *keys: str) -> None:
         """Forget what stands under these keys; where Redis cannot do it now, before it is used again."""
@@ -171,9 +170,3 @@ def unreadable_redis() -> ConfigurationError:
         "The Redis URL cannot be read (it is not shown: it may hold a password). "
         "Use redis://user:password@host:6379/0, rediss://… or unix:///path/to/socket."
     )
-
-
-def _digest(text: str) -> str:
-    from hashlib import sha1
-
-    return sha1(text.encode(), usedforsecurity=False).hexdigest()

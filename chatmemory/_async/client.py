@@ -36,9 +36,9 @@ class AsyncChatMemory:
         self.settings = settings
         self._database = AsyncDatabase(settings)
         self._cache = _cache(settings)
-        windows = AsyncWindows(self._cache, settings)
+        self._windows = AsyncWindows(self._cache, settings)
         tokenizer = Tokenizer(settings.model)
-        self._parts = AsyncParts(settings, self._database, windows, tokenizer, self._maybe_clean_up)
+        self._parts = AsyncParts(settings, self._database, self._windows, tokenizer, self._maybe_clean_up)
         self._background = AsyncBackground()
         self._clean_up_due = datetime.now(UTC)
 
@@ -115,6 +115,7 @@ class AsyncChatMemory:
     async def close(self) -> None:
         """Give back all connections; the embedded server stops when its last user has gone."""
         await self._background.close()
+        await self._windows.close()
         if self._cache is not None:
             await self._cache.close()
         await self._database.close()

@@ -134,14 +134,15 @@ class AsyncSession:
 
     async def _append(self, drafts: list[Draft]) -> list[Message]:
         rows, once = await self._store(drafts, (queries.APPEND, queries.APPEND_TURN))
-        return await self._stored(drafts, once, Appended(*rows[0]))
+        return self._stored(drafts, once, Appended(*rows[0]))
 
     async def _store(
         self, drafts: list[Draft], statements: tuple[LiteralString, LiteralString], *window: object
     ) -> tuple[list[Row], list[Draft]]:
         """Run a statement that appends: the general one, or the one for one or two messages with new ids."""
         once = await self._counted(unique(drafts) if len(drafts) > 1 else drafts)
-        title = None if self._info.title else title_from(once)
+        titled = self._info.title or (self._appended and self._appended.title)
+        title = None if titled else title_from(once)
         new_ids = not any(draft.has_own_id for draft in once)
 
         def checked(check_ids: bool = True) -> Call:
@@ -165,13 +166,13 @@ class AsyncSession:
             return await async_in_thread(lambda: counted(drafts, counter))
         return counted(drafts, counter)
 
-    async def _stored(self, drafts: list[Draft], once: list[Draft], appended: Appended) -> list[Message]:
+    def _stored(self, drafts: list[Draft], once: list[Draft], appended: Appended) -> list[Message]:
         """What was appended, also in the window."""
         self._appended = appended
         self._contexts.saw(appended.last_seq)
         stored = messages_from(once, appended)
         new = [message for message in stored.values() if message.seq >= appended.first_seq]
-        await self._windows.append(self.tenant_id, self.id, new, appended.token_count)
+        self._windows.append(self.tenant_id, self.id, new, appended.token_count)
         return [stored[draft.id] for draft in drafts]
 
     async def context(
@@ -207,7 +208,7 @@ class AsyncSession:
             SessionNotFoundError: The session was deleted or erased.
         """
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
-        return await self._contexts.read(budget.request(self._settings, system), self.info, fresh=fresh)
+        return await self._contexts.read(budget.request(self._settings, system), self._info, fresh=fresh)
 
     async def append_and_context(
         self,
@@ -238,10 +239,10 @@ class AsyncSession:
         request = budget.request(self._settings, system)
         drafts = check_messages(messages, self._settings.max_message_bytes)
         if not drafts:
-            return await self._contexts.read(request, self.info, fresh=True)
+            return await self._contexts.read(request, self._info, fresh=True)
         statements = queries.APPEND_AND_READ, queries.APPEND_TURN_AND_READ
-        rows, once = await self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self.info))
-        await self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
+        rows, once = await self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self._info))
+        self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
         return await self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
 
     async def history(self, limit: int = 20, *, before_seq: int | None = None) -> list[Message]:

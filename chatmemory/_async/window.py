@@ -1,9 +1,11 @@
 """The window of each session in Redis, and the sessions a user may resume from there. Without Redis, nothing."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+from chatmemory import _forks
+from chatmemory._concurrency import AsyncPulse
 from chatmemory.context import Window
 from chatmemory.keys import sessions_key, window_key
 from chatmemory.models import Message, SessionInfo
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
 
 VISIT_SECONDS = 1800.0  # Postgres hears of a resumed session at least this often
 SHARE_OF_TIMEOUT = 0.1  # and often enough that it does not take an active session for an idle one
+FLUSH_SECONDS = 0.01  # how late Redis may hear of what was appended
+
+
+class Late(NamedTuple):
+    """Messages that Postgres has and the window has not."""
+
+    messages: Sequence[Message]
+    token_count: int  # of the whole session, with them
 
 
 class AsyncWindows:
@@ -24,6 +34,15 @@ class AsyncWindows:
         self._cache = cache
         self._settings = settings
         self._ttl = round(settings.session_cache_ttl_seconds * 1000)
+        self._late: dict[str, Late] = {}
+        self._flusher = AsyncPulse(FLUSH_SECONDS, self.flush)
+        _forks.watch(self)
+
+    def forked(self) -> object:
+        """In a forked child: what is late is the parent's to write."""
+        parents = self._flusher
+        self._late, self._flusher = {}, AsyncPulse(FLUSH_SECONDS, self.flush)
+        return parents
 
     async def read(self, tenant_id: str, session_id: str, limit: int, seen: int) -> tuple[Window, set[int]] | None:
         """The newest messages, and which of them are there without content; None where Redis cannot tell.
@@ -37,7 +56,11 @@ class AsyncWindows:
         if self._cache is None:
             return None
         key = window_key(tenant_id, session_id)
-        reply = await self._cache.run("window", key, "read", self._ttl, limit)
+        late = self._late.pop(key, None)
+        if late is None:
+            reply = await self._cache.run("window", key, "read", self._ttl, limit)
+        else:
+            reply = await self._write(key, late, limit)
         if not reply:
             return None
         try:
@@ -47,11 +70,42 @@ class AsyncWindows:
             return None
         return (window, stubs) if window.last_seq >= seen else None
 
-    async def append(self, tenant_id: str, session_id: str, messages: Sequence[Message], token_count: int) -> None:
-        """Let the window go on with messages that Postgres has just stored."""
-        if self._cache is not None and messages:
-            key = window_key(tenant_id, session_id)
-            await self._cache.run("window", key, "append", *self._head(messages, token_count), *self._packed(messages))
+    def append(self, tenant_id: str, session_id: str, messages: Sequence[Message], token_count: int) -> None:
+        """Let the window go on with messages that Postgres has just stored: a little later, or with the next read.
+
+        The caller need not wait for Redis: whoever has seen these messages believes no window without them.
+        """
+        if self._cache is None or not messages:
+            return
+        key = window_key(tenant_id, session_id)
+        late = self._late.get(key)
+        if late is not None and late.messages[-1].seq + 1 == messages[0].seq:
+            messages = [*late.messages, *messages]
+        self._late[key] = Late(messages, token_count)
+        self._flusher.start()
+
+    async def flush(self) -> bool:
+        """Write what is late; tell whether there was something."""
+        keys = list(self._late)
+        for key in keys:
+            late = self._late.pop(key, None)
+            if late is not None:
+                try:
+                    await self._write(key, late, -1)
+                except BaseException:  # cancelled; writing it again does no harm
+                    self._late.setdefault(key, late)
+                    raise
+        return bool(keys)
+
+    async def close(self) -> None:
+        """Write what is late, and stop."""
+        await self._flusher.close()
+        await self.flush()
+
+    async def _write(self, key: str, late: "Late", limit: int) -> Any:
+        assert self._cache is not None
+        head = self._head(late.messages, late.token_count, limit)
+        return await self._cache.run("window", key, "append", *head, *self._packed(late.messages))
 
     async def store(self, tenant_id: str, session_id: str, window: Window) -> None:
         """Keep what was read from Postgres, unless something newer stands there or is known of."""
@@ -59,14 +113,14 @@ class AsyncWindows:
             return
         begins = pack(window.first, self._settings.window_max_bytes) if window.first else ""
         newest = window.messages[-self._settings.window_max_messages :]
-        head = self._head(newest, window.token_count)
+        head = self._head(newest, window.token_count, -1)
         key = window_key(tenant_id, session_id)
         await self._cache.run("window", key, "store", *head, begins, *self._packed(newest))
 
-    def _head(self, messages: Sequence[Message], token_count: int) -> tuple[Any, ...]:
+    def _head(self, messages: Sequence[Message], token_count: int, limit: int) -> tuple[Any, ...]:
         settings = self._settings
         bounds = (settings.window_max_messages, settings.window_max_bytes)
-        return (self._ttl, messages[-1].seq, token_count, *bounds)
+        return (self._ttl, limit, messages[-1].seq, token_count, *bounds)
 
     def _packed(self, messages: Sequence[Message]) -> list[str]:
         return [pack(message, self._settings.window_message_bytes) for message in messages]
@@ -79,8 +133,9 @@ class AsyncWindows:
     async def forget(self, info: SessionInfo) -> None:
         """Forget a session: its window, and that it may be resumed."""
         if self._cache is not None:
-            keys = (window_key(info.tenant_id, info.id), sessions_key(info.tenant_id, info.user_id))
-            await self._cache.drop(*keys)
+            key = window_key(info.tenant_id, info.id)
+            self._late.pop(key, None)
+            await self._cache.drop(key, sessions_key(info.tenant_id, info.user_id))
 
     async def forget_user(self, tenant_id: str, user_id: str) -> None:
         """Forget which sessions this user may resume."""

@@ -38,9 +38,9 @@ class ChatMemory:
         self.settings = settings
         self._database = Database(settings)
         self._cache = _cache(settings)
-        windows = Windows(self._cache, settings)
+        self._windows = Windows(self._cache, settings)
         tokenizer = Tokenizer(settings.model)
-        self._parts = Parts(settings, self._database, windows, tokenizer, self._maybe_clean_up)
+        self._parts = Parts(settings, self._database, self._windows, tokenizer, self._maybe_clean_up)
         self._background = Background()
         self._clean_up_due = datetime.now(UTC)
 
@@ -117,6 +117,7 @@ class ChatMemory:
     def close(self) -> None:
         """Give back all connections; the embedded server stops when its last user has gone."""
         self._background.close()
+        self._windows.close()
         if self._cache is not None:
             self._cache.close()
         self._database.close()

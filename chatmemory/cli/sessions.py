@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from chatmemory import Event, Message, Page, SessionInfo
+    from chatmemory import Context, Event, Message, Page, SessionInfo
 
 NARROW = 120
 STATUS_STYLES = {"active": "green", "failed": "red", "expired": "dim", "cancelled": "yellow"}
@@ -123,6 +123,12 @@ def _one_line(title: str | None) -> str:
 def show(
     session_id: SessionArgument,
     limit: Annotated[int, typer.Option(help="How many of the newest messages to show.")] = 50,
+    context: Annotated[
+        bool, typer.Option("--context", help="Show what the next prompt would get, and what it costs, instead.")
+    ] = False,
+    max_tokens: Annotated[
+        int | None, typer.Option(show_default="no budget", help="With --context: the prompt's budget in tokens.")
+    ] = None,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
@@ -130,6 +136,9 @@ def show(
     """Show a session: what is known of it, its timeline, its newest messages."""
     with memory_on(postgres) as memory:
         session = session_of(memory, tenant, session_id)
+        if context or max_tokens is not None:
+            _show_context(session.context(max_tokens), as_json=as_json)
+            return
         events = session.events()
         messages = session.history(limit)
     if as_json:
@@ -142,6 +151,19 @@ def show(
         )
     else:
         _show_session(session.info, events, messages)
+
+
+def _show_context(context: "Context", *, as_json: bool) -> None:
+    from chatmemory.cli.contexts import context_as_json, show_context
+    from chatmemory.cli.screen import stdout
+
+    if as_json:
+        _print_json(context_as_json(context))
+        return
+    console = stdout()
+    for message in context:
+        show_message(console, message, tokens=True)
+    show_context(context)
 
 
 def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Message]") -> None:
@@ -203,12 +225,13 @@ def show_events(console: "Console", same: "list[Event]") -> None:
     console.print(*[part for part in parts if part], soft_wrap=True)
 
 
-def show_message(console: "Console", message: "Message") -> None:
+def show_message(console: "Console", message: "Message", *, tokens: bool = False) -> None:
     """One message, whole; what is not text as JSON."""
     from chatmemory.cli.screen import clock, text
 
     head = text(f"{message.seq} ", "dim") + text(message.role, ROLE_STYLES[message.role])
-    console.print(head + text(f" {clock(message.created_at)}", "dim"))
+    cost = f" {message.tokens:,} tokens" if tokens and message.tokens else ""
+    console.print(head + text(f" {clock(message.created_at)}{cost}", "dim"))
     console.print(text(message.content if isinstance(message.content, str) else _blocks(message)), soft_wrap=True)
 
 

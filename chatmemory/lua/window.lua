@@ -40,19 +40,22 @@ if command == 'read' then
     return read(ARGV[2], tonumber(ARGV[3]))
 end
 
-local ttl, last, tokens = ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local most, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
+local ttl, limit, last, tokens = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
 local head = redis.call('HMGET', key, 'first', 'last', 'marker')
 local has_first, has_last, marker = tonumber(head[1] or 0), tonumber(head[2] or -1), tonumber(head[3] or 0)
 
-if command == 'append' then -- ARGV: …, the new messages
-    local count = #ARGV - 6
+if command == 'append' then -- ARGV: …, the new messages; then read, unless limit is -1
+    local count = #ARGV - 7
     if has_last == last - count then
-        add(has_first, last, 7, most, most_bytes)
+        add(has_first, last, 8, most, most_bytes)
         redis.call('HSET', key, 'tokens', tokens)
     elseif has_last < last then -- nothing here, or a gap: keep only how far the session has come
         redis.call('DEL', key)
         redis.call('HSET', key, 'marker', string.format('%.0f', math.max(marker, has_last, last)))
+    end
+    if limit >= 0 then
+        return read(ttl, limit)
     end
     redis.call('PEXPIRE', key, ttl)
     return 1
@@ -63,8 +66,8 @@ if command == 'store' then -- ARGV: …, the first message or '', the newest mes
         return 0 -- flushed, or newer than what was read
     end
     redis.call('DEL', key)
-    add(last - #ARGV + 8, last, 8, most, most_bytes)
-    redis.call('HSET', key, 'tokens', tokens, 'begins', ARGV[7], 'marker', string.format('%.0f', last))
+    add(last - #ARGV + 9, last, 9, most, most_bytes)
+    redis.call('HSET', key, 'tokens', tokens, 'begins', ARGV[8], 'marker', string.format('%.0f', last))
     redis.call('PEXPIRE', key, ttl)
     return 1
 end

@@ -28,14 +28,17 @@ begin
     if not found then
         perform chatmemory.refuse_append(p_tenant, p_session);
     end if;
-    insert into chatmemory.messages
-        (tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at)
-        values (p_tenant, p_session, first_seq, p_id1, p_role1, p_content1, p_content_json1, p_metadata1,
-                p_tokens1, p_encoding, coalesce(p_created_at1, at));
-    if v_count = 2 then
+    if v_count = 1 then
         insert into chatmemory.messages
             (tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at)
-            values (p_tenant, p_session, last_seq, p_id2, p_role2, p_content2, p_content_json2, p_metadata2,
+            values (p_tenant, p_session, last_seq, p_id1, p_role1, p_content1, p_content_json1, p_metadata1,
+                    p_tokens1, p_encoding, coalesce(p_created_at1, at));
+    else
+        insert into chatmemory.messages
+            (tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at)
+            values (p_tenant, p_session, first_seq, p_id1, p_role1, p_content1, p_content_json1, p_metadata1,
+                    p_tokens1, p_encoding, coalesce(p_created_at1, at)),
+                   (p_tenant, p_session, last_seq, p_id2, p_role2, p_content2, p_content_json2, p_metadata2,
                     p_tokens2, p_encoding, coalesce(p_created_at2, at));
     end if;
 end $$;
