@@ -4,7 +4,7 @@
 # where typing.get_type_hints could not resolve annotations that are strings.
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
@@ -180,6 +180,20 @@ class Appended(NamedTuple):
     title: str | None
     last_message_at: datetime | None
     stored: list[StoredRow] | None  # those that stood there before
+
+
+def after(appended: Appended, info: SessionInfo) -> SessionInfo:
+    """A session's info with what an append has changed."""
+    return replace(
+        info,
+        title=appended.title,
+        last_seq=appended.last_seq,
+        message_count=appended.message_count,
+        token_count=appended.token_count,
+        updated_at=appended.at or info.updated_at,
+        last_active_at=appended.at or info.last_active_at,
+        last_message_at=appended.last_message_at,
+    )
 
 
 @public

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VISIT_SECONDS = 1800.0  # Postgres hears of a resumed session at least this often
 SHARE_OF_TIMEOUT = 0.1  # and often enough that it does not take an active session for an idle one
-FLUSH_SECONDS = 0.01  # how late Redis may hear of what was appended
+FLUSH_SECONDS = 0.05  # how late Redis may hear of what was appended
 
 
 class Late(NamedTuple):

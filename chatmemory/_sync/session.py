@@ -4,7 +4,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, LiteralString
 
@@ -37,6 +36,7 @@ from chatmemory.models import (
     Message,
     NewMessage,
     SessionInfo,
+    after,
     event_from_row,
     message_from_row,
     session_from_row,
@@ -78,7 +78,7 @@ class Session:
     def info(self) -> SessionInfo:
         """What this handle last learnt of the session; refresh() asks again."""
         if self._appended is not None:
-            self._info = _counted(self._info, self._appended)
+            self._info = after(self._appended, self._info)
             self._appended = None
         return self._info
 
@@ -466,20 +466,6 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.info!r}>"
-
-
-def _counted(info: SessionInfo, appended: Appended) -> SessionInfo:
-    """The info with what an append has changed."""
-    return replace(
-        info,
-        title=appended.title,
-        last_seq=appended.last_seq,
-        message_count=appended.message_count,
-        token_count=appended.token_count,
-        updated_at=appended.at or info.updated_at,
-        last_active_at=appended.at or info.last_active_at,
-        last_message_at=appended.last_message_at,
-    )
 
 
 def _fork_point(info: SessionInfo, at_seq: int | None) -> int:
