@@ -7,7 +7,7 @@ of earlier ones, and every process makes the same.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import accumulate
@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from chatmemory.errors import ContextTooSmallError
 from chatmemory.models import Context, JsonObject, Message, Omitted, SessionInfo, Source, message_from_row
+from chatmemory.pairing import is_result, unpaired
 from chatmemory.settings import Settings
 from chatmemory.tokens import MESSAGE_TOKENS, PROMPT_TOKENS, Counter, message_tokens
 from chatmemory.tools import is_call
@@ -110,14 +111,14 @@ def limit_of(request: Request, info: SessionInfo) -> int:
 
 def needs_more(window: Window, request: Request, counter: Counter) -> bool:
     """Whether older messages could still belong in the context."""
-    first, messages = _apart(window)
-    if _complete(messages, first):
+    read = _read(window)
+    if read.complete:
         return False
-    if request.max_messages is not None and len(messages) >= request.max_messages:
+    if request.max_messages is not None and window.last_seq - window.messages[0].seq + 1 >= request.max_messages:
         return False
     if request.max_tokens is None:
         return True
-    return sum(_cost(counter, message) for message in messages) <= request.max_tokens
+    return sum(_cost(counter, message) for message in read.messages) <= request.max_tokens
 
 
 def build(window: Window, request: Request, counter: Counter, session: str) -> Context:
@@ -132,43 +133,60 @@ def build(window: Window, request: Request, counter: Counter, session: str) -> C
     Raises:
         ContextTooSmallError: The system message, or a newest message that may not be cut, exceeds the budget.
     """
-    first, messages = _apart(window)
+    read = _read(window)
+    messages = read.messages
     system = 0 if request.system is None else MESSAGE_TOKENS + counter.count(request.system)
-    system += _cost(counter, first) if first else 0
+    system += _cost(counter, read.first) if read.first else 0
     room = _room(request.max_tokens, PROMPT_TOKENS + system)
     costs = [_cost(counter, message) for message in messages]
-    start = _start(messages, costs, room, request, window)
+    start = _start(read, costs, room, request, window)
     chosen, spent = messages[start:], sum(costs[start:])
     if not chosen and room is not None:
-        newest = max(_starts(messages, 0, _complete(messages, first)), default=len(messages))
+        newest = max(_starts(messages), default=len(messages))
         if sum(costs[newest:]) > room and request.max_messages != 0:
             chosen, spent = _cut_to_size(messages[newest:], room, request.on_oversize, counter)
+    omitted = _omitted(chosen, read, window.last_seq)
     return Context(
-        messages=(first, *chosen) if first else tuple(chosen),
+        messages=(read.first, *chosen) if read.first else tuple(chosen),
         system=request.system,
         summary=None,
         memories=(),
         tokens=PROMPT_TOKENS + system + spent,
         tokens_by_part={"prompt": PROMPT_TOKENS, "system": system, "messages": spent},
         max_tokens=request.max_tokens,
-        omitted=_omitted(chosen, first, window.last_seq),
+        omitted=omitted,
+        unpaired=tuple(seq for seq in sorted(read.unpaired) if omitted is None or seq > omitted.to_seq),
         source=window.source,
         exact_tokens=counter.exact,
         prefix_id=_prefix_id(session, request.system, chosen[0].seq if chosen else 0),
     )
 
 
-def _apart(window: Window) -> tuple[Message | None, Sequence[Message]]:
-    """The system message the session begins with, and the others."""
-    messages = window.messages
-    if window.first is None and messages and messages[0].seq == 1 and messages[0].role == "system":
-        return messages[0], messages[1:]
-    return window.first, messages
+class _Read(NamedTuple):
+    """What was read, looked at.
+
+    Attributes:
+        first: The system message the session begins with.
+        messages: The others that may be sent.
+        unpaired: The seqs of those that may not: see Context.
+        complete: Whether there is nothing older.
+    """
+
+    first: Message | None
+    messages: Sequence[Message]
+    unpaired: set[int]
+    complete: bool
 
 
-def _complete(messages: Sequence[Message], first: Message | None) -> bool:
-    """Whether there is nothing older than these."""
-    return not messages or messages[0].seq == (2 if first else 1)
+def _read(window: Window) -> _Read:
+    first, messages = window.first, window.messages
+    if first is None and messages and messages[0].seq == 1 and messages[0].role == "system":
+        first, messages = messages[0], messages[1:]
+    left_out = unpaired(messages)
+    complete = not messages or messages[0].seq == (2 if first else 1)
+    if left_out:
+        messages = [message for message in messages if message.seq not in left_out]
+    return _Read(first, messages, left_out, complete)
 
 
 def _cost(counter: Counter, message: Message) -> int:
@@ -185,23 +203,33 @@ def _room(max_tokens: int | None, fixed: int) -> int | None:
     return max_tokens - fixed
 
 
-def _start(
-    messages: Sequence[Message], costs: Sequence[int], room: int | None, request: Request, window: Window
-) -> int:
+def _start(read: _Read, costs: Sequence[int], room: int | None, request: Request, window: Window) -> int:
     """The index the context begins at; len(messages) where nothing may."""
-    complete = _complete(messages, _apart(window)[0])
+    messages = read.messages
+    starts = _starts(messages)
     fits = 0 if room is None else len(costs) - sum(total <= room for total in accumulate(reversed(costs)))
-    few = 0 if request.max_messages is None else max(0, len(messages) - request.max_messages)
-    if complete and fits == few == 0:
-        return next(_starts(messages, 0, complete), len(messages))
-    if request.exactly and fits <= few:
-        return next(_starts(messages, few, complete), len(messages))
-    mark = max(_token_mark(messages, fits, request, window), few if request.exactly else _seq_mark(messages, request))
-    for begin in (max(fits, few, mark), max(fits, few)):  # where nothing may begin after the mark, as much as fits
-        starts = list(_starts(messages, begin, complete))
-        if starts:
-            return next((start for start in starts if messages[start].role == "user"), starts[0])
-    return len(messages)
+    few = 0
+    if request.max_messages is not None:
+        few = sum(message.seq <= window.last_seq - request.max_messages for message in messages)
+    least = max(fits, few)
+    if (read.complete and least == 0) or (request.exactly and fits <= few):
+        return next((start for start in starts if start >= least), len(messages))
+    mark = few if request.exactly else _seq_mark(messages, few, request)
+    return _turn(messages, starts, least, max(least, mark, _token_mark(messages, fits, request, window)))
+
+
+def _starts(messages: Sequence[Message]) -> list[int]:
+    """Where a context may begin: not between a tool call and its results."""
+    return [index for index, message in enumerate(messages) if not is_result(message)]
+
+
+def _turn(messages: Sequence[Message], starts: Sequence[int], least: int, mark: int) -> int:
+    """Where to begin: with a user's message, after the mark or at least near it; else with what there is."""
+    users = [start for start in starts if messages[start].role == "user"]
+    after = [next((start for start in each if start >= mark), None) for each in (users, starts)]
+    near = [next((start for start in reversed(each) if least <= start < mark), None) for each in (users, starts)]
+    found = (start for start in (after[0], near[0], after[1], near[1]) if start is not None)
+    return next(found, len(messages))
 
 
 def _token_mark(messages: Sequence[Message], fits: int, request: Request, window: Window) -> int:
@@ -215,31 +243,13 @@ def _token_mark(messages: Sequence[Message], fits: int, request: Request, window
     return next((index for index in range(fits, len(messages)) if sums[index] >= mark), len(messages))
 
 
-def _seq_mark(messages: Sequence[Message], request: Request) -> int:
+def _seq_mark(messages: Sequence[Message], few: int, request: Request) -> int:
     """The first message after the next multiple of a step of messages."""
-    most = request.max_messages
-    step = int((most or 0) * request.trim_step)
-    few = 0 if most is None else max(0, len(messages) - most)
-    if most is None or step == 0 or not messages[few:]:
+    step = int((request.max_messages or 0) * request.trim_step)
+    if step == 0 or not messages[few:]:
         return few
     mark = math.ceil((messages[few].seq - 1) / step) * step
     return next((index for index in range(few, len(messages)) if messages[index].seq > mark), len(messages))
-
-
-def _starts(messages: Sequence[Message], begin: int, complete: bool) -> Iterator[int]:
-    """Where a context may begin, from `begin` on: not between a tool call and its results."""
-    if not any(message.role == "tool" for message in messages):
-        return iter(range(begin, len(messages)))
-    asked: dict[str, int] = {}
-    answered: dict[int, int] = {}  # by the index of what asked, the last result
-    for index, message in enumerate(messages):
-        if message.role == "assistant":
-            asked.update((call.id, index) for call in message.tool_calls)
-        elif message.role == "tool":
-            # The call of a result may be older than what was read; in a whole session it is not there at all.
-            answered[asked.get(message.tool_call_id or "", index - 1 if complete else -1)] = index
-    barred = {index for call, last in answered.items() for index in range(call + 1, last + 1)}
-    return (index for index in range(begin, len(messages)) if index not in barred)
 
 
 def _cut_to_size(
@@ -287,10 +297,11 @@ def _truncated(message: Message, allowed: int, counter: Counter) -> Message:
     return cut
 
 
-def _omitted(chosen: Sequence[Message], first: Message | None, last_seq: int) -> Omitted | None:
-    from_seq = 2 if first else 1
-    to_seq = chosen[0].seq - 1 if chosen else last_seq
-    return Omitted(count=to_seq - from_seq + 1, from_seq=from_seq, to_seq=to_seq) if to_seq >= from_seq else None
+def _omitted(chosen: Sequence[Message], read: _Read, last_seq: int) -> Omitted | None:
+    begin, end = 2 if read.first else 1, chosen[0].seq if chosen else last_seq + 1
+    if all(seq in read.unpaired for seq in range(begin, end)):
+        return None
+    return Omitted(count=end - begin, from_seq=begin, to_seq=end - 1)
 
 
 def _prefix_id(session: str, system: str | None, start: int) -> str:

@@ -3,7 +3,7 @@
 ChatMemoryError
 ├── ConfigurationError            settings or an address that cannot work
 │   └── MissingExtraError         an optional part is not installed (also ImportError)
-├── InvalidInputError             refused before anything was written (also ValueError)
+├── InvalidInputError             refused; but for a ContextTooSmallError nothing was written (also ValueError)
 │   ├── ContentTooLargeError
 │   └── ContextTooSmallError      what must be in a prompt does not fit into max_tokens
 ├── SessionError
@@ -15,7 +15,7 @@ ChatMemoryError
 └── StorageError
     ├── StorageUnavailableError   Postgres cannot be reached, or went away
     ├── EmbeddedServerError       the private Postgres could not be started
-    ├── SchemaVersionError        the database is newer than this library
+    ├── SchemaVersionError        the database is not as this library needs it
     └── SchemaPermissionError     the database user may not create what is missing
 
 No message of these errors holds a password, an API key, or the content of a message.
@@ -104,7 +104,7 @@ class EmbeddedServerError(StorageError):
 
 @public
 class SchemaVersionError(StorageError):
-    """The database's schema is newer than this library."""
+    """The database's schema is not the one this library works with."""
 
 
 @public

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from chatmemory._public import public
-from chatmemory.tools import ToolCall, tool_call_id_in, tool_calls_in
+from chatmemory.tools import ToolCall, answered_in, tool_calls_in
 
 Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 JsonObject: TypeAlias = dict[str, Any]
@@ -77,7 +77,7 @@ class Message:
     @property
     def tool_call_id(self) -> str | None:
         """Which call a tool's message answers."""
-        return tool_call_id_in(self.content, self.metadata) if self.role == "tool" else None
+        return next(iter(answered_in(self.role, self.content, self.metadata)), None) if self.role == "tool" else None
 
     def __repr__(self) -> str:
         return f"<Message {self.seq} {self.role}: {shorten(' '.join(self.text.split()), 60)!r}>"
@@ -107,6 +107,13 @@ class NewMessage:
     message_id: str | None = None
     metadata: Mapping[str, Any] | None = None
     created_at: datetime | None = None
+
+    @classmethod
+    def from_openai(cls, message: Mapping[str, Any]) -> "NewMessage":
+        """A message as OpenAI's chat protocol has it; its tool_calls and tool_call_id are kept as metadata."""
+        from chatmemory.openai_messages import from_openai
+
+        return from_openai(message)
 
 
 @public
@@ -263,7 +270,9 @@ class Context:
         tokens: What all of it costs in a prompt.
         tokens_by_part: The same by part: prompt (what surrounds any prompt), system, messages.
         max_tokens: The budget, without what was kept free for the reply.
-        omitted: What is left out.
+        omitted: What is left out because the budget, or the number of messages, is full.
+        unpaired: The seqs of tool calls among the messages that are left out because a result is missing (the turn
+            broke off, or is not over), and of results that answer no call: no provider takes one without the other.
         source: Where it was read.
         exact_tokens: Whether the tokens were counted with the model's vocabulary, and not estimated.
         prefix_id: The same as long as the context begins with the same bytes, up to what was its newest message.
@@ -277,6 +286,7 @@ class Context:
     tokens_by_part: dict[str, int]
     max_tokens: int | None
     omitted: Omitted | None
+    unpaired: tuple[int, ...]
     source: Source
     exact_tokens: bool
     prefix_id: str

@@ -1,16 +1,43 @@
 """A context as messages of OpenAI's chat protocol, which most servers speak."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from chatmemory.models import Context, JsonObject, Message
-from chatmemory.tools import is_call
+from chatmemory.models import Context, JsonObject, Message, NewMessage, text_of
+from chatmemory.tools import is_call, is_result
 
 
 def to_openai(context: Context) -> list[JsonObject]:
     """The system message, the summary, and the messages."""
     told = [text for text in (context.system, context.summary) if text is not None]
-    return [*({"role": "system", "content": text} for text in told), *map(_message, context.messages)]
+    said = (made for message in context.messages for made in _messages(message))
+    return [*({"role": "system", "content": text} for text in told), *said]
+
+
+def from_openai(message: Mapping[str, Any]) -> NewMessage:
+    """A message of OpenAI's protocol as it is stored: tool_calls and tool_call_id go into its metadata."""
+    metadata = {key: message[key] for key in ("tool_calls", "tool_call_id", "name") if message.get(key) is not None}
+    content = message.get("content")
+    return NewMessage(message.get("role", ""), "" if content is None else content, metadata=metadata or None)
+
+
+def _messages(message: Message) -> Iterator[JsonObject]:
+    """A message, behind the results of tools that Anthropic keeps in a user's message and OpenAI in their own."""
+    if message.role != "user" or isinstance(message.content, str):
+        yield _message(message)
+        return
+    results = [block for block in message.content if is_result(block)]
+    for block in results:
+        yield {"role": "tool", "tool_call_id": str(block.get("tool_use_id")), "content": _result_text(block)}
+    rest = [block for block in message.content if not is_result(block)]
+    if rest or not results:
+        yield _message(replace(message, content=rest))
+
+
+def _result_text(block: Mapping[str, Any]) -> str:
+    content = block.get("content", "")
+    return content if isinstance(content, str) else text_of(content)
 
 
 def _message(message: Message) -> JsonObject:

@@ -108,7 +108,7 @@ ERASE_SESSION = "delete from chatmemory.sessions where id = %s"
 # Whether there is a schema (asked of the tables themselves: name lookups may be answered from before the lock),
 # and its version.
 SCHEMA_EXISTS = "select count(*) > 0 from pg_tables where schemaname = 'chatmemory' and tablename = 'schema_migrations'"
-SCHEMA_VERSION = "select coalesce(max(version), 0) from chatmemory.schema_migrations"
+APPLIED_MIGRATIONS = "select m.version, to_json(m) ->> 'checksum' from chatmemory.schema_migrations m"
 MIGRATION_LOCK = "select pg_advisory_xact_lock(%s)"
 LOGIN = "select session_user"
 PING = "select"

@@ -26,6 +26,11 @@ def is_call(block: Mapping[str, Any]) -> bool:
     return block.get("type") in _CALLS
 
 
+def is_result(block: Mapping[str, Any]) -> bool:
+    """Whether a block of a user's message is the result of a tool call."""
+    return block.get("type") == "tool_result"
+
+
 def tool_calls_in(content: object, metadata: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     """The calls of an assistant's message: from its metadata (OpenAI, LangChain), else from its blocks (Anthropic)."""
     for kept in _namespaces(metadata):
@@ -36,14 +41,17 @@ def tool_calls_in(content: object, metadata: Mapping[str, Any]) -> tuple[ToolCal
     return tuple(_calls(filter(is_call, blocks)))
 
 
-def tool_call_id_in(content: object, metadata: Mapping[str, Any]) -> str | None:
-    """Which call a tool's message answers."""
+def answered_in(role: str, content: object, metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which calls a message answers: a tool's message one, a user's as many as it has results (Anthropic)."""
     blocks = content if isinstance(content, list) else []
-    for source in (*_namespaces(metadata), *blocks):
-        for key in ("tool_call_id", "tool_use_id", "call_id"):
-            if isinstance(source.get(key), str):
-                return str(source[key])
-    return None
+    if role == "user":
+        return tuple(str(block.get("tool_use_id")) for block in blocks if is_result(block))
+    if role == "tool":
+        for source in (*_namespaces(metadata), *blocks):
+            for key in ("tool_call_id", "tool_use_id", "call_id"):
+                if isinstance(source.get(key), str):
+                    return (str(source[key]),)
+    return ()
 
 
 def _namespaces(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -74,8 +74,10 @@ def check_choice(value: object, what: str, choices: Iterable[str]) -> None:
         raise InvalidInputError(f"{what} is {shown(value)}; use one of {', '.join(allowed)}.")
 
 
-def check_text(text: str, what: str) -> int:
-    """Refuse what Postgres cannot hold; return the size in bytes of UTF-8."""
+def check_text(text: object, what: str) -> int:
+    """Refuse what is no string, or what Postgres cannot hold; return the size in bytes of UTF-8."""
+    if not isinstance(text, str):
+        raise InvalidInputError(f"{what} must be a string, not {type(text).__name__}.")
     if "\0" in text:
         raise InvalidInputError(f"{what} has a NUL character, which Postgres cannot store; remove it.")
     try:
@@ -106,11 +108,9 @@ def check_title(title: str | None) -> str | None:
     """Return the title if it can be one."""
     if title is None:
         return None
-    if not isinstance(title, str):
-        raise InvalidInputError(f"title must be a string, not {type(title).__name__}.")
+    check_text(title, "title")
     if len(title) > MAX_TITLE_LENGTH:
         raise InvalidInputError(f"title has {len(title)} characters; at most {MAX_TITLE_LENGTH} are allowed.")
-    check_text(title, "title")
     return title
 
 
@@ -129,6 +129,8 @@ def check_budget(max_tokens: object, reserve: object) -> int | None:
     """Return how many tokens a context may have, or None where there is no limit."""
     kept = check_count(reserve, "reserve_tokens")
     if max_tokens is None:
+        if kept:
+            raise InvalidInputError("reserve_tokens is taken off max_tokens; give both.")
         return None
     budget = check_count(max_tokens, "max_tokens", least=1)
     if kept >= budget:

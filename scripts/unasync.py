@@ -20,7 +20,7 @@ CALL = r"[\w.]+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"  # one call, its argume
 Rules = Sequence[tuple[str, str]]
 RULES: Rules = [
     (r"\basync (?=(?:def|with|for)\b)", ""),
-    (rf"\(await ({CALL})\)(?=[.\[])", r"\1"),  # (await call()).x needs its brackets, call().x does not
+    (rf"(?<!\w)\(await ({CALL})\)(?=[.\[])", r"\1"),  # (await call()).x needs its brackets, call().x does not
     (r"\bawait ", ""),
     (r"\b(__)?a(enter|exit|iter|next|close)(__)?\b", r"\1\2\3"),
     (r"\b(?:async(contextmanager)|(redis)\.asyncio)\b", r"\1\2"),

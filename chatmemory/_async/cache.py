@@ -1,8 +1,10 @@
 """Redis, as far as it can be trusted: every call answers or fails in bounded time, and a failure stops the trying."""
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
@@ -18,8 +20,8 @@ from chatmemory.settings import Settings
 
 # What a server, or what claims to be one, may make redis-py raise. RuntimeError: its event loop is another.
 FAILURES = (RedisError, OSError, ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError)
-# What it answers when it would refuse every key, not just this one.
-REFUSALS = ("READONLY", "OOM", "MISCONF", "LOADING", "NOAUTH", "WRONGPASS", "NOPERM", "CLUSTERDOWN", "MASTERDOWN")
+# What it answers, perhaps out of a script, when it would refuse every key, not just this one.
+REFUSALS = re.compile(r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b")
 PROBE = "cm:probe"
 
 
@@ -69,7 +71,7 @@ class AsyncCache:
             async with async_within(self._settings.redis_timeout_seconds):
                 return await self._evaluate(name, key, args)
         except ResponseError as error:
-            if str(error).startswith(REFUSALS):
+            if REFUSALS.search(str(error)):
                 self._failed(error, key)
             else:
                 await self.drop(key)
@@ -116,12 +118,14 @@ class AsyncCache:
         self._stale.update(dict.fromkeys(keys, now + self._settings.session_cache_ttl_seconds + 1))
 
     async def _probe(self) -> None:
-        """See whether Redis takes writes again, and drop what has become stale meanwhile."""
+        """See whether Redis holds what it is given, and drop what has become stale meanwhile."""
         try:
             async with async_within(self._settings.redis_timeout_seconds):
                 client = self._client or self._connect()
-                if not await client.set(PROBE, "1", px=1000):
-                    return
+                asked = uuid4().hex
+                await client.set(PROBE, asked, px=1000)
+                if await client.get(PROBE) not in (asked, asked.encode()):
+                    raise RedisError("it does not hold what it was given")
             while self._stale:
                 async with async_within(self._settings.redis_timeout_seconds):
                     key = next(iter(self._stale))

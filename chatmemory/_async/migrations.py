@@ -7,67 +7,48 @@ from psycopg import AsyncConnection
 
 from chatmemory import queries
 from chatmemory.errors import SchemaPermissionError, SchemaVersionError
-from chatmemory.schema import (
-    MIGRATION_LOCK,
-    bootstrap_sql,
-    functions_sql,
-    latest_version,
-    pending,
-    record_sql,
-)
+from chatmemory.schema import MIGRATION_LOCK, bootstrap_sql, lacking, record_sql
 
 Link = AsyncConnection[tuple[Any, ...]]
 
 
 async def ensure_schema(connection: Link, *, migrate: bool) -> None:
-    """Leave the database at this library's version, or say why that cannot be."""
-    version = await schema_version(connection)
-    if version == latest_version():
-        return
-    if version < latest_version() and not migrate:
+    """Leave the database as this library needs it, or say why that cannot be."""
+    todo = lacking(await applied(connection))
+    if todo and not migrate:
         raise SchemaVersionError(
-            f"The database's schema has version {version}, this library needs {latest_version()}, and "
-            "auto_migrate is off; run `chatmemory migrate`."
+            f"The database's schema lacks {', '.join(each.name for each in todo)}, and auto_migrate is off; "
+            "run `chatmemory migrate`."
         )
-    await apply(connection)
+    if todo:
+        await apply(connection)
 
 
-async def schema_version(connection: Link) -> int:
-    """The database's version; 0 where there is no schema."""
+async def applied(connection: Link) -> dict[int, str | None]:
+    """The checksum of each migration the database has seen, by version; empty where there is no schema."""
     if not await _value(connection, queries.SCHEMA_EXISTS):
-        return 0
+        return {}
     try:
-        return int(await _value(connection, queries.SCHEMA_VERSION))
+        return dict(await (await connection.execute(queries.APPLIED_MIGRATIONS)).fetchall())
     except psycopg.errors.InsufficientPrivilege:
         raise await _permission_error(connection) from None
 
 
 async def apply(connection: Link) -> list[str]:
-    """Apply what is missing and replace the functions; return the names of the files applied."""
+    """Apply what is missing and replace functions that have changed; return the names of what was applied."""
     try:
         async with connection.transaction():
             await connection.execute(queries.MIGRATION_LOCK, (MIGRATION_LOCK,))
-            version = await schema_version(connection)
-            if version > latest_version():
-                raise SchemaVersionError(
-                    f"The database's schema has version {version}; this library knows {latest_version()} at most. "
-                    "Upgrade chatmemory, or use another database."
-                )
-            return await _apply_pending(connection, version)
+            seen = await applied(connection)
+            if not seen:
+                await connection.execute(bootstrap_sql(str(await _value(connection, queries.LOGIN))).encode())
+            todo = lacking(seen)
+            for migration in todo:
+                await connection.execute(migration.sql.encode())
+                await connection.execute(record_sql(migration).encode())
+            return [migration.name for migration in todo]
     except psycopg.errors.InsufficientPrivilege:
         raise await _permission_error(connection) from None
-
-
-async def _apply_pending(connection: Link, version: int) -> list[str]:
-    todo = pending(version)
-    login = str(await _value(connection, queries.LOGIN))
-    if version == 0:
-        await connection.execute(bootstrap_sql(login).encode())
-    for migration in todo:
-        await connection.execute(migration.sql.encode())
-        await connection.execute(record_sql(migration).encode())
-    await connection.execute(functions_sql().encode())
-    return [migration.name for migration in todo]
 
 
 async def _value(connection: Link, query: str) -> Any:

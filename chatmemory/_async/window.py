@@ -66,7 +66,7 @@ class AsyncWindows:
         try:
             window, stubs = unpack_window(reply)
         except (ValueError, TypeError, KeyError):
-            await self._cache.drop(key)
+            self._cache.drop_soon(key)
             return None
         return (window, stubs) if window.last_seq >= seen else None
 
@@ -153,7 +153,7 @@ class AsyncWindows:
         try:
             info = unpack_session(found)
         except (ValueError, TypeError, KeyError):
-            await self._cache.drop(key)
+            self._cache.drop_soon(key)
             return None
         return info if (info.tenant_id, info.user_id) == (tenant_id, user_id) else None
 

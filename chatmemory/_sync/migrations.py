@@ -9,67 +9,48 @@ from psycopg import Connection
 
 from chatmemory import queries
 from chatmemory.errors import SchemaPermissionError, SchemaVersionError
-from chatmemory.schema import (
-    MIGRATION_LOCK,
-    bootstrap_sql,
-    functions_sql,
-    latest_version,
-    pending,
-    record_sql,
-)
+from chatmemory.schema import MIGRATION_LOCK, bootstrap_sql, lacking, record_sql
 
 Link = Connection[tuple[Any, ...]]
 
 
 def ensure_schema(connection: Link, *, migrate: bool) -> None:
-    """Leave the database at this library's version, or say why that cannot be."""
-    version = schema_version(connection)
-    if version == latest_version():
-        return
-    if version < latest_version() and not migrate:
+    """Leave the database as this library needs it, or say why that cannot be."""
+    todo = lacking(applied(connection))
+    if todo and not migrate:
         raise SchemaVersionError(
-            f"The database's schema has version {version}, this library needs {latest_version()}, and "
-            "auto_migrate is off; run `chatmemory migrate`."
+            f"The database's schema lacks {', '.join(each.name for each in todo)}, and auto_migrate is off; "
+            "run `chatmemory migrate`."
         )
-    apply(connection)
+    if todo:
+        apply(connection)
 
 
-def schema_version(connection: Link) -> int:
-    """The database's version; 0 where there is no schema."""
+def applied(connection: Link) -> dict[int, str | None]:
+    """The checksum of each migration the database has seen, by version; empty where there is no schema."""
     if not _value(connection, queries.SCHEMA_EXISTS):
-        return 0
+        return {}
     try:
-        return int(_value(connection, queries.SCHEMA_VERSION))
+        return dict(connection.execute(queries.APPLIED_MIGRATIONS).fetchall())
     except psycopg.errors.InsufficientPrivilege:
         raise _permission_error(connection) from None
 
 
 def apply(connection: Link) -> list[str]:
-    """Apply what is missing and replace the functions; return the names of the files applied."""
+    """Apply what is missing and replace functions that have changed; return the names of what was applied."""
     try:
         with connection.transaction():
             connection.execute(queries.MIGRATION_LOCK, (MIGRATION_LOCK,))
-            version = schema_version(connection)
-            if version > latest_version():
-                raise SchemaVersionError(
-                    f"The database's schema has version {version}; this library knows {latest_version()} at most. "
-                    "Upgrade chatmemory, or use another database."
-                )
-            return _apply_pending(connection, version)
+            seen = applied(connection)
+            if not seen:
+                connection.execute(bootstrap_sql(str(_value(connection, queries.LOGIN))).encode())
+            todo = lacking(seen)
+            for migration in todo:
+                connection.execute(migration.sql.encode())
+                connection.execute(record_sql(migration).encode())
+            return [migration.name for migration in todo]
     except psycopg.errors.InsufficientPrivilege:
         raise _permission_error(connection) from None
-
-
-def _apply_pending(connection: Link, version: int) -> list[str]:
-    todo = pending(version)
-    login = str(_value(connection, queries.LOGIN))
-    if version == 0:
-        connection.execute(bootstrap_sql(login).encode())
-    for migration in todo:
-        connection.execute(migration.sql.encode())
-        connection.execute(record_sql(migration).encode())
-    connection.execute(functions_sql().encode())
-    return [migration.name for migration in todo]
 
 
 def _value(connection: Link, query: str) -> Any:

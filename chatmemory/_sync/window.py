@@ -68,7 +68,7 @@ class Windows:
         try:
             window, stubs = unpack_window(reply)
         except (ValueError, TypeError, KeyError):
-            self._cache.drop(key)
+            self._cache.drop_soon(key)
             return None
         return (window, stubs) if window.last_seq >= seen else None
 
@@ -155,7 +155,7 @@ class Windows:
         try:
             info = unpack_session(found)
         except (ValueError, TypeError, KeyError):
-            self._cache.drop(key)
+            self._cache.drop_soon(key)
             return None
         return info if (info.tenant_id, info.user_id) == (tenant_id, user_id) else None
 

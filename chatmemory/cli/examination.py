@@ -8,10 +8,10 @@ from uuid import uuid4
 
 from chatmemory import queries
 from chatmemory._sync.database import Database
-from chatmemory._sync.migrations import schema_version
+from chatmemory._sync.migrations import applied
 from chatmemory.cli.screen import stdout, text
-from chatmemory.errors import ChatMemoryError
-from chatmemory.schema import latest_version
+from chatmemory.errors import ChatMemoryError, SchemaVersionError
+from chatmemory.schema import lacking, latest_version
 from chatmemory.settings import Settings
 from chatmemory.tokenizer import Tokenizer
 from chatmemory.translation import address_of
@@ -144,13 +144,18 @@ def _examine_server(database: Database, settings: Settings, report: Report) -> b
     """Who answers, and whether its schema is the one this library needs."""
     with database.connect_once() as connection:
         server, login, name = _row(connection, queries.SERVER_VERSION)
-        stored, needed = schema_version(connection), latest_version()
+        seen = applied(connection)
     where = _address(settings) or f"embedded, in {_data_dir(database)}"
     report.server = {"version": server, "database": name, "user": login, "where": where}
     report.check("database", True, f"Postgres {server}, database {name}, user {login}")
-    advice = "" if stored == needed else "; run `chatmemory migrate`" if stored < needed else "; upgrade chatmemory"
-    report.check("schema", stored == needed, f"version {stored}, this library needs {needed}{advice}")
-    return stored == needed
+    try:
+        todo = ", ".join(migration.name for migration in lacking(seen))
+    except SchemaVersionError as error:
+        report.check("schema", False, str(error))
+        return False
+    current = f"version {latest_version()}, as this library needs it"
+    report.check("schema", not todo, f"lacks {todo}; run `chatmemory migrate`" if todo else current)
+    return not todo
 
 
 def _row(connection: "Connection[Any]", query: str) -> tuple[Any, ...]:

@@ -1,9 +1,11 @@
 -- A user's sessions that may be resumed without asking Postgres, in one hash: "s:<how>" holds a session, "t:<how>"
--- since when, "l:<how>" a lease. Whoever finds none takes a lease, and may store what Postgres said only while it stands: forgetting the
--- sessions forgets the leases. A session is good for as long as the asker says, by this server's clock.
+-- since when, "l:<how>" a lease. Whoever finds none takes a lease, and may store what Postgres said only while it
+-- stands: forgetting the sessions forgets the leases. A session is good for as long as the asker says, by this
+-- server's clock.
 local key, command, how = KEYS[1], ARGV[1], ARGV[2]
 
-local now = tonumber(redis.call('TIME')[1])
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 
 if command == 'get' then -- ARGV: …, ttl, lease, good for how many seconds
     local found = redis.call('HGET', key, 's:' .. how)

@@ -3,6 +3,7 @@
 create table chatmemory.schema_migrations (
     version integer primary key,
     name text not null,
+    checksum text not null,
     applied_at timestamptz not null default now()
 );
 

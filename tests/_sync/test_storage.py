@@ -122,9 +122,35 @@ def test_settings_errors_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_newer_schema_is_left_alone(postgres_url: str) -> None:
     """An old library refuses to work on a schema it does not know."""
     newer = latest_version() + 1
-    execute(postgres_url, f"insert into chatmemory.schema_migrations values ({newer}, 'from the future')")
+    execute(postgres_url, f"insert into chatmemory.schema_migrations values ({newer}, 'from the future', '')")
     with pytest.raises(SchemaVersionError, match=f"version {newer}.*Upgrade chatmemory"):
         use(postgres_url)
+
+
+def test_a_schema_of_other_files_is_told(postgres_url: str) -> None:
+    """A database whose tables are not those of this library's files is refused, and the error says what to do."""
+    execute(postgres_url, "alter table chatmemory.schema_migrations drop column checksum")
+    with pytest.raises(SchemaVersionError, match=r"another, unreleased.*0001_sessions\.sql.*drop schema"):
+        use(postgres_url)
+
+
+def test_changed_functions_are_replaced(postgres_url: str) -> None:
+    """Also where arguments or columns have changed, and where a function is no longer wanted."""
+    execute(
+        postgres_url,
+        """
+        drop function chatmemory.lock_user;
+        create function chatmemory.lock_user(a text, b text, c integer) returns integer language sql as 'select 1';
+        create or replace function chatmemory.gone() returns integer language sql as 'select 1';
+        update chatmemory.schema_migrations set checksum = 'older' where version = 0;
+        """,
+    )
+    with pytest.raises(SchemaVersionError, match="lacks functions"):
+        use(postgres_url, auto_migrate=False)
+    use(postgres_url)
+    with Connection.connect(postgres_url) as connection:
+        found = connection.execute("select to_regproc('chatmemory.gone'), to_regproc('chatmemory.lock_user')")
+        assert found.fetchone() == (None, "chatmemory.lock_user")
 
 
 def test_without_auto_migrate_an_empty_database_stays_empty(empty_postgres_url: str) -> None:

@@ -80,7 +80,7 @@ def test_doctor_on_an_empty_database(cli: Cli, empty_postgres_url: str) -> None:
     """Looking does not migrate: a database without the schema is reported, and stays without."""
     for _ in range(2):
         report = cli.json("doctor", "--postgres", empty_postgres_url, code=1)
-        assert report["checks"][-1]["detail"].startswith("version 0, ")
+        assert report["checks"][-1]["detail"].startswith("lacks 0001_sessions.sql")
 
 
 def test_doctor_without_a_database(offline_cli: Cli) -> None:

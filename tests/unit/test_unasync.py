@@ -43,10 +43,11 @@ class AsyncSession:
             yield lock
 
     async def size(self, least: int) -> int:
-        return max(least, len([key async for key in self.redis.scan_iter()]))
+        return max(least, len(await self.keys()), len([key async for key in self.redis.scan_iter()]))
 
     async def keys(self) -> list[str]:
         found = (await async_in_thread(lambda: self.redis.get(str(len("k"))))).split(",")
+        found.append(sorted(await async_in_thread(list))[0])
         async for key in self.redis.scan_iter():
             found.append(key)
         return found

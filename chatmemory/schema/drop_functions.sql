@@ -1,0 +1,9 @@
+-- A function whose arguments or columns have changed cannot be replaced, only dropped.
+do $$
+declare
+    f regprocedure;
+begin
+    for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = 'chatmemory'::regnamespace loop
+        execute format('drop routine %s', f);
+    end loop;
+end $$;

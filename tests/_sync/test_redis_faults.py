@@ -1,0 +1,237 @@
+# Generated from tests/_async/test_redis_faults.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Whatever Redis does, every call answers correctly from Postgres, and what is dead is left alone."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from chatmemory import ChatMemory, Session, Settings
+from chatmemory.keys import sessions_key, window_key
+from tests.fixtures.liars import MANNERS, Liar
+from tests.fixtures.redis import RedisServer
+
+Start = Callable[..., RedisServer]
+HEALS_WITHIN = 15.0  # seconds; it takes about one
+NEVER_LONGER = 3.0  # seconds, for a call that may wait 0.2
+
+
+def open_memory(postgres_url: str, redis_url: str, settings: Settings) -> ChatMemory:
+    """A memory whose Redis may fail."""
+    return ChatMemory.open(postgres_url, redis=redis_url, settings=settings)
+
+
+def converse(memory: ChatMemory, session: Session, turns: int = 2) -> str:
+    """Some turns, each context checked against what was said; where the last one came from."""
+    source = ""
+    for _ in range(turns):
+        resumed = memory.tenant("acme").sessions.resume_or_create(session.id, user_id="ann")
+        assert resumed.id == session.id
+        last = session.append("user", "next").seq
+        context = session.context(max_messages=10)
+        assert [message.seq for message in context] == list(range(max(1, last - 9), last + 1))
+        assert {message.text for message in context} == {"next"}
+        source = context.source
+    return source
+
+
+def healed(memory: ChatMemory, session: Session) -> None:
+    """Windows come from Redis again, without anybody's doing."""
+    until = time.monotonic() + HEALS_WITHIN
+    while converse(memory, session) != "redis":
+        assert time.monotonic() < until, memory._cache and memory._cache.last_error
+    assert memory.health().ok
+
+
+def kill(server: RedisServer) -> None:
+    """Connections are refused."""
+    server.kill()
+
+
+def freeze(server: RedisServer) -> None:
+    """Connections are accepted, and nothing is answered."""
+    server.freeze()
+
+
+def demote(server: RedisServer) -> None:
+    """It takes no writes any more: READONLY."""
+    with server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+
+
+def fill(server: RedisServer) -> None:
+    """It has no memory left: OOM."""
+    with server.client() as client:
+        client.config_set("maxmemory", "1")
+
+
+def protect(server: RedisServer) -> None:
+    """It asks for a password now: NOAUTH."""
+    with server.client() as client:
+        client.config_set("requirepass", "new")
+        client.client_kill_filter(_type="normal", skipme=True)
+
+
+def promote(server: RedisServer) -> None:
+    """It takes writes again."""
+    with server.client() as client:
+        client.replicaof("NO", "ONE")
+
+
+def empty(server: RedisServer) -> None:
+    """It has memory again."""
+    with server.client() as client:
+        client.config_set("maxmemory", "0")
+
+
+def open_up(server: RedisServer) -> None:
+    """It asks for nothing again."""
+    with Redis(unix_socket_path=str(server.socket), password="new") as client:
+        client.config_set("requirepass", "")
+
+
+FAULTS: dict[str, tuple[Callable[[RedisServer], None], Callable[[RedisServer], None]]] = {
+    "refused": (kill, RedisServer.start),
+    "frozen": (freeze, RedisServer.thaw),
+    "readonly": (demote, promote),
+    "full": (fill, empty),
+    "protected": (protect, open_up),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_costs_little_and_heals(postgres_url: str, settings: Settings, own_redis: Start, fault: str) -> None:
+    """Correct before, during and after; one call waits, the next ones do not try; then it is used again."""
+    server = own_redis()
+    breaks, mends = FAULTS[fault]
+    with open_memory(postgres_url, server.url, settings) as memory:
+        session = memory.tenant("acme").sessions.create(user_id="ann")
+        converse(memory, session)
+        assert converse(memory, session) == "redis"
+        breaks(server)
+        start = time.monotonic()
+        assert converse(memory, session, turns=1) == "postgres"
+        assert time.monotonic() - start < NEVER_LONGER
+        assert memory._cache is not None
+        assert memory._cache.state == "open"
+        assert converse(memory, session) == "postgres"
+        assert memory.health().redis == "unreachable"
+        mends(server)
+        healed(memory, session)
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_a_server_that_is_no_redis(
+    postgres_url: str, settings: Settings, liar: Callable[[str], Liar], manner: str
+) -> None:
+    """Every call is answered; after the first failure nobody goes there, but for a probe once a second."""
+    server = liar(manner)
+    with open_memory(postgres_url, server.url, settings) as memory:
+        session = memory.tenant("acme").sessions.create(user_id="ann")
+        start = time.monotonic()
+        assert converse(memory, session, turns=1) == "postgres"
+        assert time.monotonic() - start < NEVER_LONGER
+        before, start = server.visits, time.monotonic()
+        for _ in range(20):
+            assert converse(memory, session) == "postgres"
+        assert server.visits - before <= 2 * (time.monotonic() - start) + 2
+        assert memory.health().redis == "unreachable"
+
+
+def _flush(client: Redis, _key: str) -> None:
+    client.flushall()
+
+
+def _forget_scripts(client: Redis, _key: str) -> None:
+    client.script_flush()
+
+
+def _wrong_type(client: Redis, key: str) -> None:
+    client.delete(key)
+    client.set(key, "a string")
+
+
+def _garbage(client: Redis, key: str) -> None:
+    for field in client.hkeys(key):
+        if field not in (b"first", b"last"):
+            client.hset(key, field, "\x00garbage")
+
+
+def _not_numbers(client: Redis, key: str) -> None:
+    client.hset(key, mapping={"first": "one", "last": "many"})
+
+
+def _last(client: Redis, key: str) -> str:
+    found = client.hget(key, "last")
+    assert isinstance(found, bytes)
+    return found.decode()
+
+
+def _a_hole(client: Redis, key: str) -> None:
+    client.hdel(key, _last(client, key))
+
+
+def _no_message(client: Redis, key: str) -> None:
+    client.hset(key, _last(client, key), '{"seq": 3}')
+
+
+LIES = [_flush, _forget_scripts, _wrong_type, _garbage, _not_numbers, _a_hole, _no_message]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_what_stands_in_redis_is_not_trusted(
+    postgres_url: str, settings: Settings, own_redis: Start, lie: Callable[[Redis, str], None]
+) -> None:
+    """Something else under our keys: the answer is right all the same, and the window is built anew."""
+    server = own_redis()
+    with open_memory(postgres_url, server.url, settings) as memory:
+        session = memory.tenant("acme").sessions.create(user_id="ann")
+        converse(memory, session, turns=3)
+        with server.client() as client:
+            lie(client, window_key("acme", session.id))
+        converse(memory, session)
+        memory._windows.flush()
+        with server.client() as client:
+            lie(client, window_key("acme", session.id))
+            client.set(sessions_key("acme", "ann"), "a string")
+        healed(memory, session)
+
+
+def test_what_was_missed_is_forgotten(postgres_url: str, settings: Settings, own_redis: Start) -> None:
+    """A window that could not be told of an append does not stay: another process soon sees the append."""
+    server = own_redis()
+    with (
+        open_memory(postgres_url, server.url, settings) as memory,
+        open_memory(postgres_url, server.url, settings) as other,
+    ):
+        session = memory.tenant("acme").sessions.create(user_id="ann")
+        converse(memory, session)
+        server.freeze()
+        missed = session.append("user", "next")
+        memory._windows.flush()
+        server.thaw()
+        assert memory.health().ok
+        context = (other.tenant("acme").sessions.get(session.id)).context()
+        assert missed.seq in [message.seq for message in context]
+
+
+def test_a_session_that_ended_during_a_fault_is_not_resumed(
+    postgres_url: str, settings: Settings, own_redis: Start
+) -> None:
+    """Redis could not be told: it is told before it is used again."""
+    server = own_redis()
+    with open_memory(postgres_url, server.url, settings) as memory:
+        session = memory.tenant("acme").sessions.create(user_id="ann")
+        converse(memory, session)
+        server.freeze()
+        session.end()
+        server.thaw()
+        until = time.monotonic() + HEALS_WITHIN
+        while memory._cache is not None and memory._cache.state == "open":
+            assert time.monotonic() < until
+            resumed = memory.tenant("acme").sessions.resume_or_create(session.id, user_id="ann")
+            assert resumed.id != session.id
+        resumed = memory.tenant("acme").sessions.resume_or_create(session.id, user_id="ann")
+        assert resumed.id != session.id

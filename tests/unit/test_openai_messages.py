@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from openai.types.chat import ChatCompletionMessageParam
+from pydantic import TypeAdapter
+
+from chatmemory import Message
+from chatmemory.context import build
+from chatmemory.models import JsonObject
+from chatmemory.tokens import ESTIMATE
+from tests.unit.conversations import call, conversations, message, request, whole
+
+PROTOCOL: TypeAdapter[list[ChatCompletionMessageParam]] = TypeAdapter(list[ChatCompletionMessageParam])
+
+
+def sent(*messages: Message, system: str | None = None) -> list[JsonObject]:
+    """What a model gets, checked against the types of the openai package."""
+    made = build(whole(list(messages)), request(None, system=system), ESTIMATE, "s").as_openai()
+    PROTOCOL.validate_python(made, strict=False)
+    return made
+
+
+@given(conversations())
+def test_every_conversation_is_valid(messages: list[Message]) -> None:
+    """Whatever is in a session, the openai package's own types accept it."""
+    sent(*messages, system="Be brief.")
+
+
+def test_roles_and_order() -> None:
+    """The app's system message first, then the session's messages as they are."""
+    assert sent(message(1, "user", "Hi"), message(2, "assistant", "Hello"), system="Be brief.") == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "metadata"),
+    [
+        ("", {"tool_calls": [call("c1")]}),
+        ("", {"langchain": {"tool_calls": [{"id": "c1", "name": "look_up", "args": {"a": 1}}]}}),
+        ([{"type": "tool_use", "id": "c1", "name": "look_up", "input": {"a": 1}}], {}),
+    ],
+)
+def test_tool_calls_of_every_spelling(content: str | list[JsonObject], metadata: JsonObject) -> None:
+    """OpenAI's, LangChain's and Anthropic's become OpenAI's, and the result names its call."""
+    asked, answer = message(1, "assistant", content, metadata), message(2, "tool", "7", {"tool_call_id": "c1"})
+    assert sent(asked, answer) == [
+        {"role": "assistant", "content": None, "tool_calls": [call("c1")]},
+        {"role": "tool", "content": "7", "tool_call_id": "c1"},
+    ]
+
+
+def test_pictures_of_every_spelling() -> None:
+    """OpenAI's own as they are; LangChain's and Anthropic's become OpenAI's."""
+    own = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    langchain = {"type": "image", "base64": "QUJD", "mime_type": "image/jpeg"}
+    anthropic = {"type": "image", "source": {"type": "base64", "media_type": "image/gif", "data": "QUJD"}}
+    [made] = sent(message(1, "user", [{"type": "text", "text": "Look"}, own, langchain, anthropic]))
+    urls = [part["image_url"]["url"] for part in made["content"][1:]]
+    assert urls == ["https://example.org/a.png", "data:image/jpeg;base64,QUJD", "data:image/gif;base64,QUJD"]

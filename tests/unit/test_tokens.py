@@ -1,0 +1,102 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiktoken
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import HumanMessage
+from langchain_core.messages.utils import count_tokens_approximately
+
+from chatmemory.tokenizer import PIECE, Tiktoken, encoding_for
+from chatmemory.tokens import ESTIMATE, IMAGE_TOKENS, MEDIA_TOKENS, MESSAGE_TOKENS, message_tokens
+
+COUNTER = Tiktoken("o200k_base")
+ENCODING = tiktoken.get_encoding("o200k_base")
+
+
+@given(st.text(max_size=300))
+def test_counts_are_tiktokens(text: str) -> None:
+    """Special tokens in a text are text."""
+    assert COUNTER.count(text) == len(ENCODING.encode_ordinary(text))
+    assert COUNTER.count("<|endoftext|>") > 1
+
+
+@given(st.text(max_size=300), st.integers(0, 60))
+def test_a_cut_is_the_longest_beginning_of_whole_tokens(text: str, most: int) -> None:
+    """It begins the text, and costs no more than allowed; a text that fits stays whole."""
+    cut = COUNTER.cut(text, most)
+    assert text.startswith(cut)
+    assert COUNTER.count(cut) <= most
+    if COUNTER.count(text) <= most:
+        assert cut == text
+
+
+def test_a_text_of_a_million_spaces_is_counted() -> None:
+    """Tiktoken alone overflows its stack on it; in pieces it counts a few tokens more than it would."""
+    count = COUNTER.count(" " * 1_000_000)
+    assert 0 < count <= 1_000_000
+    assert COUNTER.count("word " * PIECE) == pytest.approx(len(ENCODING.encode_ordinary("word " * PIECE)), abs=10)
+
+
+@pytest.mark.parametrize(
+    ("model", "encoding"),
+    [("gpt-4", "cl100k_base"), ("gpt-4o", "o200k_base"), ("llama-9-super", "o200k_base"), (None, "o200k_base")],
+)
+def test_the_encoding_is_the_models(model: str | None, encoding: str) -> None:
+    """And o200k_base for a model tiktoken does not know."""
+    assert encoding_for(model) == encoding
+
+
+@given(st.text(max_size=200))
+def test_the_estimate_is_langchains(text: str) -> None:
+    """4 characters a token, rounded up, as count_tokens_approximately counts a message's text."""
+    overhead = count_tokens_approximately([HumanMessage("")])
+    theirs = count_tokens_approximately([HumanMessage(text)])
+    assert abs(ESTIMATE.count(text) - (theirs - overhead)) <= 1
+
+
+def test_what_a_message_costs() -> None:
+    """Its text, its parts, its tool calls in all three spellings, and what surrounds them."""
+    text = COUNTER.count("Hello there")
+    assert message_tokens(COUNTER, "Hello there", {}) == MESSAGE_TOKENS + text
+    parts: list[dict[str, Any]] = [
+        {"type": "text", "text": "Hello there"},
+        {"type": "image_url", "image_url": {"url": "data:" + "A" * 100_000}},
+        {"type": "input_audio", "data": "A" * 100_000},
+    ]
+    assert message_tokens(COUNTER, parts, {}) == MESSAGE_TOKENS + text + IMAGE_TOKENS + MEDIA_TOKENS
+    arguments = {"city": "Lisbon"}
+    expected = 2 * MESSAGE_TOKENS + COUNTER.count('weather{"city": "Lisbon"}')
+    openai = {"tool_calls": [{"id": "1", "function": {"name": "weather", "arguments": '{"city": "Lisbon"}'}}]}
+    langchain = {"langchain": {"tool_calls": [{"id": "1", "name": "weather", "args": arguments}]}}
+    anthropic = [{"type": "tool_use", "id": "1", "name": "weather", "input": arguments}]
+    assert message_tokens(COUNTER, "", openai) == expected
+    assert message_tokens(COUNTER, "", langchain) == expected
+    assert message_tokens(COUNTER, anthropic, {}) == expected
+    assert message_tokens(COUNTER, [{"type": "thinking", "thought": "hm"}], {}) > MESSAGE_TOKENS
+
+
+OFFLINE = """
+import warnings
+from chatmemory import ChatMemory
+with warnings.catch_warnings(record=True) as caught, ChatMemory.open() as memory:
+    warnings.simplefilter("always")
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    session.append("user", "x" * 400)
+    contexts = [session.context(1000), session.context(1000)]
+    print([c.exact_tokens for c in contexts], contexts[0].tokens, memory.health().tokens)
+    print(len([w for w in caught if "estimated" in str(w.message)]))
+"""
+
+
+def test_without_a_vocabulary_tokens_are_estimated(postgres_url: str, tmp_path: Path) -> None:
+    """No network, no cache: the estimate, one warning, and the context says that it is not exact."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TIKTOKEN")}
+    environment |= {"CHATMEMORY_POSTGRES_URL": postgres_url, "TIKTOKEN_CACHE_DIR": str(tmp_path)}
+    environment |= dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:1")
+    done = subprocess.run([sys.executable, "-c", OFFLINE], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["[False, False] 107 estimate", "1"], done.stderr
