@@ -33,6 +33,7 @@ bench: .venv/.installed ## a turn beside hand-written SQL
 
 docs: .venv/.installed ## write the pages of docs/ that are made from the code
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python -m chatmemory.cli.reference > docs/cli.md
 
 clean: ## remove .venv, caches and build results
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -17,7 +17,7 @@ from chatmemory.errors import ContextTooSmallError
 from chatmemory.models import Context, JsonObject, Message, Omitted, SessionInfo, Source, message_from_row
 from chatmemory.pairing import is_result, unpaired
 from chatmemory.settings import Settings
-from chatmemory.tokens import MESSAGE_TOKENS, PROMPT_TOKENS, Counter, message_tokens
+from chatmemory.tokens import ESTIMATE, MESSAGE_TOKENS, PROMPT_TOKENS, Counter, message_tokens
 from chatmemory.tools import is_call
 from chatmemory.validation import check_budget, check_choice, check_count, check_share, check_text
 
@@ -70,7 +70,7 @@ class Budget(NamedTuple):
         step = settings.context_trim_step if self.trim_step is None else check_share(self.trim_step, "trim_step")
         if system is not None:
             check_text(system, "system")
-        return Request(tokens, most, messages is not None, system, step, self.on_oversize)
+        return Request(tokens, most, messages is not None, system or None, step, self.on_oversize)
 
 
 class Window(NamedTuple):
@@ -190,8 +190,9 @@ def _read(window: Window) -> _Read:
 
 
 def _cost(counter: Counter, message: Message) -> int:
-    if message.tokens is not None and message.token_encoding == counter.name:
-        return message.tokens
+    stored = message.token_encoding
+    if message.tokens is not None and (stored == counter.name or (counter.name == ESTIMATE.name and stored)):
+        return message.tokens  # whatever counted it, it was not worse than an estimate
     return message_tokens(counter, message.content, message.metadata)
 
 
@@ -199,7 +200,9 @@ def _room(max_tokens: int | None, fixed: int) -> int | None:
     if max_tokens is None:
         return None
     if fixed > max_tokens:
-        raise ContextTooSmallError(f"The system message alone needs {fixed} tokens; max_tokens leaves {max_tokens}.")
+        raise ContextTooSmallError(
+            f"{fixed} tokens are needed before the first message; the budget leaves {max_tokens}. Raise max_tokens."
+        )
     return max_tokens - fixed
 
 

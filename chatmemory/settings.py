@@ -1,10 +1,11 @@
 """What can be set, by argument, by CHATMEMORY_ variables or by an .env file."""
 
+import difflib
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chatmemory._public import public
@@ -17,7 +18,14 @@ MOST = 1_000_000_000
 class Settings(BaseSettings):
     """The settings of one ChatMemory; each field names the module that honours it."""
 
-    model_config = SettingsConfigDict(env_prefix="CHATMEMORY_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CHATMEMORY_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",  # .env holds other programs' variables too
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
     # database.py
     postgres_url: SecretStr | None = Field(None, description="Postgres; none: the embedded server")
@@ -82,6 +90,15 @@ class Settings(BaseSettings):
     enable_session_archiving: bool = Field(
         default=True, description="cleanup marks ended sessions that have nothing left to learn as archived"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(values.keys() - cls.model_fields.keys())
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], cls.model_fields, n=1)
+            raise ValueError(f"there is no setting {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return values
 
     @property
     def session_timeout(self) -> timedelta:

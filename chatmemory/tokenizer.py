@@ -18,13 +18,13 @@ PIECE = 20_000  # characters given to tiktoken at once: it overflows its stack o
 class Tiktoken:
     """A vocabulary of OpenAI's."""
 
-    exact = True
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, model: str | None) -> None:
         import tiktoken
 
-        self.name = name
-        self._encoding = tiktoken.get_encoding(name)
+        name = encoding_for(model)
+        self.name = name or DEFAULT_ENCODING
+        self.exact = model is None or name is not None
+        self._encoding = tiktoken.get_encoding(self.name)
 
     def count(self, text: str) -> int:
         """How many tokens the text has; for one longer than PIECE, at most a few more than it has."""
@@ -47,19 +47,19 @@ class Tiktoken:
         return ""
 
 
-def encoding_for(model: str | None) -> str:
-    """The encoding a model uses; o200k_base for one that tiktoken does not know."""
+def encoding_for(model: str | None) -> str | None:
+    """The encoding a model uses; None for one that tiktoken does not know."""
     from tiktoken.model import encoding_name_for_model
 
     try:
-        return encoding_name_for_model(model) if model else DEFAULT_ENCODING
+        return encoding_name_for_model(model) if model else None
     except KeyError:
-        return DEFAULT_ENCODING
+        return None
 
 
 @cache
 def _loading(model: str | None) -> Once[Tiktoken]:
-    return Once(lambda: Tiktoken(encoding_for(model)))
+    return Once(lambda: Tiktoken(model))
 
 
 class Tokenizer:
@@ -67,7 +67,6 @@ class Tokenizer:
 
     def __init__(self, model: str | None) -> None:
         self._model = model
-        self._warned = False
 
     def at_hand(self) -> Counter:
         """The exact counter once it is loaded, and the estimate until then; never waits."""
@@ -82,11 +81,16 @@ class Tokenizer:
         """The exact counter, waited for up to LOAD_SECONDS; else the estimate, with a warning the first time."""
         loading = _loading(self._model).start()
         loading.wait(LOAD_SECONDS)
-        if loading.result is None and not self._warned:
-            self._warned = True
-            warnings.warn(
-                "The vocabulary of the model's encoding cannot be loaded (tiktoken downloads it once; "
-                "TIKTOKEN_CACHE_DIR names where it is kept). Tokens are estimated at 4 characters each.",
-                stacklevel=2,
-            )
+        if loading.result is None:
+            _warn_once(self._model)
         return loading.result or ESTIMATE
+
+
+@cache
+def _warn_once(model: str | None) -> None:
+    warnings.warn(
+        f"chatmemory: the vocabulary of {model or DEFAULT_ENCODING} cannot be loaded (tiktoken downloads it once; "
+        "TIKTOKEN_CACHE_DIR names where it is kept). Tokens are estimated at 4 characters each, which is far too few "
+        "for Chinese or emoji.",
+        stacklevel=2,
+    )

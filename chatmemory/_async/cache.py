@@ -35,6 +35,7 @@ class AsyncCache:
         self._breaker = Breaker()
         self._prober = AsyncBackground()
         self._stale: dict[str, float] = {}  # keys that could not be dropped, and until when they may still stand
+        self._closed = False
         self.last_error: str | None = None
         _forks.watch(self)
 
@@ -52,6 +53,8 @@ class AsyncCache:
     @property
     def is_usable(self) -> bool:
         """Whether calls go through; a probe is started where one is due."""
+        if self._closed:
+            return False
         if not self._breaker.is_closed and self._breaker.probe_is_due(time.monotonic()):
             self._prober.start(self._probe)
         return self._breaker.is_closed
@@ -106,7 +109,7 @@ class AsyncCache:
         self._prober.start(self._probe)
 
     def _failed(self, error: Exception, *keys: str) -> None:
-        self.last_error = type(error).__name__
+        self.last_error = _reason(error)
         if isinstance(error, RuntimeError):  # the client belongs to an event loop that is gone
             self._client = None
         self._breaker.failed(time.monotonic())
@@ -132,7 +135,7 @@ class AsyncCache:
                     await client.delete(key)
                     self._stale.pop(key, None)
         except FAILURES as error:
-            self.last_error = type(error).__name__
+            self.last_error = _reason(error)
             self._breaker.failed(time.monotonic())
         else:
             self.last_error = None
@@ -157,15 +160,25 @@ class AsyncCache:
 
     async def ping(self) -> bool:
         """Whether Redis answers now, whatever the breaker thinks."""
-        await self._probe()
-        return self._breaker.is_closed
+        if not self._closed:
+            await self._probe()
+        return self._breaker.is_closed and not self._closed
 
     async def close(self) -> None:
         """Give back all connections."""
+        self._closed = True
         await self._prober.close()
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without what the error may quote of the address."""
+    refusal = REFUSALS.search(str(error)) if isinstance(error, ResponseError) else None
+    system = error if isinstance(error, OSError) else error.__cause__
+    said = refusal[0] if refusal else system.strerror if isinstance(system, OSError) else None
+    return ": ".join(filter(None, (type(error).__name__, said)))
 
 
 def unreadable_redis() -> ConfigurationError:

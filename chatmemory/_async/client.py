@@ -11,7 +11,7 @@ from chatmemory._async.database import AsyncDatabase
 from chatmemory._async.parts import AsyncParts
 from chatmemory._async.tenant import AsyncTenant
 from chatmemory._async.window import AsyncWindows
-from chatmemory._concurrency import AsyncBackground
+from chatmemory._concurrency import AsyncBackground, async_in_thread
 from chatmemory._public import public
 from chatmemory.errors import ConfigurationError, StorageError
 from chatmemory.models import CleanUp, Health
@@ -76,7 +76,7 @@ class AsyncChatMemory:
         redis: Literal["ok", "unreachable", "off"] = "off"
         if self._cache is not None:
             redis = "ok" if await self._cache.ping() else "unreachable"
-        return Health(postgres=postgres, redis=redis, tokens=self._parts.tokenizer.at_hand().name)
+        return Health(postgres=postgres, redis=redis, tokens=(await async_in_thread(self._parts.tokenizer.best)).name)
 
     async def clean_up(self) -> CleanUp:
         """Expire idle sessions and archive finished ones now, in all tenants.
@@ -143,10 +143,12 @@ def _cache(settings: Settings) -> "AsyncCache | None":
 
 
 def _settings(postgres: str | None, redis: str | None, settings: Settings | None) -> Settings:
+    if settings is not None and not isinstance(settings, Settings):
+        raise ConfigurationError(f"settings must be a Settings, not a {type(settings).__name__}.")
     try:
         settings = settings or Settings()
         given = {"postgres_url": postgres, "redis_url": redis}
-        given = {name: url for name, url in given.items() if url is not None}
+        given = {name: url for name, url in given.items() if url}
         return Settings.model_validate({**settings.model_dump(), **given}) if given else settings
     except UnicodeDecodeError:
         raise ConfigurationError("The file .env is not UTF-8; save it as UTF-8.") from None

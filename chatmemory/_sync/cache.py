@@ -37,6 +37,7 @@ class Cache:
         self._breaker = Breaker()
         self._prober = Background()
         self._stale: dict[str, float] = {}  # keys that could not be dropped, and until when they may still stand
+        self._closed = False
         self.last_error: str | None = None
         _forks.watch(self)
 
@@ -54,6 +55,8 @@ class Cache:
     @property
     def is_usable(self) -> bool:
         """Whether calls go through; a probe is started where one is due."""
+        if self._closed:
+            return False
         if not self._breaker.is_closed and self._breaker.probe_is_due(time.monotonic()):
             self._prober.start(self._probe)
         return self._breaker.is_closed
@@ -108,7 +111,7 @@ class Cache:
         self._prober.start(self._probe)
 
     def _failed(self, error: Exception, *keys: str) -> None:
-        self.last_error = type(error).__name__
+        self.last_error = _reason(error)
         if isinstance(error, RuntimeError):  # the client belongs to an event loop that is gone
             self._client = None
         self._breaker.failed(time.monotonic())
@@ -134,7 +137,7 @@ class Cache:
                     client.delete(key)
                     self._stale.pop(key, None)
         except FAILURES as error:
-            self.last_error = type(error).__name__
+            self.last_error = _reason(error)
             self._breaker.failed(time.monotonic())
         else:
             self.last_error = None
@@ -159,15 +162,25 @@ class Cache:
 
     def ping(self) -> bool:
         """Whether Redis answers now, whatever the breaker thinks."""
-        self._probe()
-        return self._breaker.is_closed
+        if not self._closed:
+            self._probe()
+        return self._breaker.is_closed and not self._closed
 
     def close(self) -> None:
         """Give back all connections."""
+        self._closed = True
         self._prober.close()
         if self._client is not None:
             client, self._client = self._client, None
             client.close()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without what the error may quote of the address."""
+    refusal = REFUSALS.search(str(error)) if isinstance(error, ResponseError) else None
+    system = error if isinstance(error, OSError) else error.__cause__
+    said = refusal[0] if refusal else system.strerror if isinstance(system, OSError) else None
+    return ": ".join(filter(None, (type(error).__name__, said)))
 
 
 def unreadable_redis() -> ConfigurationError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import ValidationError
 
 from chatmemory import queries
-from chatmemory._concurrency import Background
+from chatmemory._concurrency import Background, in_thread
 from chatmemory._public import public
 from chatmemory._sync.database import Database
 from chatmemory._sync.parts import Parts
@@ -78,7 +78,7 @@ class ChatMemory:
         redis: Literal["ok", "unreachable", "off"] = "off"
         if self._cache is not None:
             redis = "ok" if self._cache.ping() else "unreachable"
-        return Health(postgres=postgres, redis=redis, tokens=self._parts.tokenizer.at_hand().name)
+        return Health(postgres=postgres, redis=redis, tokens=in_thread(self._parts.tokenizer.best).name)
 
     def clean_up(self) -> CleanUp:
         """Expire idle sessions and archive finished ones now, in all tenants.
@@ -145,10 +145,12 @@ def _cache(settings: Settings) -> "Cache | None":
 
 
 def _settings(postgres: str | None, redis: str | None, settings: Settings | None) -> Settings:
+    if settings is not None and not isinstance(settings, Settings):
+        raise ConfigurationError(f"settings must be a Settings, not a {type(settings).__name__}.")
     try:
         settings = settings or Settings()
         given = {"postgres_url": postgres, "redis_url": redis}
-        given = {name: url for name, url in given.items() if url is not None}
+        given = {name: url for name, url in given.items() if url}
         return Settings.model_validate({**settings.model_dump(), **given}) if given else settings
     except UnicodeDecodeError:
         raise ConfigurationError("The file .env is not UTF-8; save it as UTF-8.") from None

@@ -39,6 +39,9 @@ def show_context(context: "Context") -> None:
         console.print(
             text(f"left out: {many(left_out.count, 'message')}, seq {left_out.from_seq} to {left_out.to_seq}", "yellow")
         )
+    if context.unpaired:
+        seqs = ", ".join(map(str, context.unpaired))
+        console.print(text(f"left out, a tool call or result without the other: seq {seqs}", "yellow"))
 
 
 def _bar(tokens: int, whole: int) -> str:
@@ -48,7 +51,7 @@ def _bar(tokens: int, whole: int) -> str:
 
 def _summary(context: "Context") -> str:
     budget = f" of {context.max_tokens:,}" if context.max_tokens is not None else ""
-    counted = "counted" if context.exact_tokens else "estimated: the model's vocabulary is not at hand"
+    counted = "counted" if context.exact_tokens else "not exact: the model's vocabulary is not known or not at hand"
     return (
         f"{many(len(context), 'message')}, {context.tokens:,}{budget} tokens ({counted}), "
         f"read from {context.source}, prefix {context.prefix_id}"

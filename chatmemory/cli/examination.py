@@ -14,6 +14,7 @@ from chatmemory.errors import ChatMemoryError, SchemaVersionError
 from chatmemory.schema import lacking, latest_version
 from chatmemory.settings import Settings
 from chatmemory.tokenizer import Tokenizer
+from chatmemory.tokens import ESTIMATE
 from chatmemory.translation import address_of
 
 if TYPE_CHECKING:
@@ -78,9 +79,11 @@ def _examine_tokens(settings: Settings, report: Report) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is told below
         counter = Tokenizer(settings.model).best()
-    report.versions["tokens"] = f"counted with {counter.name}" if counter.exact else "estimated"
-    if not counter.exact:
+    report.versions["tokens"] = f"counted with {counter.name}"
+    if counter is ESTIMATE:
         report.fallbacks.append("The vocabulary of the model's encoding cannot be loaded: tokens are estimated.")
+    elif not counter.exact:
+        report.fallbacks.append(f"tiktoken does not know the model {settings.model!r}: it counts as {counter.name}.")
 
 
 def _examine_redis(settings: Settings, report: Report) -> None:

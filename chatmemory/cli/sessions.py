@@ -122,25 +122,31 @@ def _one_line(title: str | None) -> str:
 
 def show(
     session_id: SessionArgument,
-    limit: Annotated[int, typer.Option(help="How many of the newest messages to show.")] = 50,
+    limit: Annotated[
+        int | None, typer.Option(min=0, show_default="50", help="How many of the newest messages to show.")
+    ] = None,
     context: Annotated[
         bool, typer.Option("--context", help="Show what the next prompt would get, and what it costs, instead.")
     ] = False,
     max_tokens: Annotated[
-        int | None, typer.Option(show_default="no budget", help="With --context: the prompt's budget in tokens.")
+        int | None, typer.Option(min=1, show_default="no budget", help="With --context: the prompt's budget in tokens.")
     ] = None,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a session: what is known of it, its timeline, its newest messages."""
+    if max_tokens is not None and not context:
+        raise typer.BadParameter("--max-tokens goes with --context.")
+    if context and limit is not None:
+        raise typer.BadParameter("--limit does not go with --context; use --max-tokens.")
     with memory_on(postgres) as memory:
         session = session_of(memory, tenant, session_id)
-        if context or max_tokens is not None:
+        if context:
             _show_context(session.context(max_tokens), as_json=as_json)
             return
         events = session.events()
-        messages = session.history(limit)
+        messages = session.history(50 if limit is None else limit)
     if as_json:
         _print_json(
             {

@@ -25,11 +25,19 @@ class ChatMemoryHistory(BaseChatMessageHistory):
 
     Attributes:
         session: The session.
+
+    Raises:
+        ConfigurationError: session is no session.
     """
 
     def __init__(
         self, session: Session | AsyncSession, *, max_tokens: int | None = None, trim_step: float | None = None
     ) -> None:
+        if not isinstance(session, (Session, AsyncSession)):
+            raise ConfigurationError(
+                f"session must be a Session or an AsyncSession, as resume_or_create() gives it, "
+                f"not a {type(session).__name__}."
+            )
         self.session = session
         self._max_tokens = max_tokens
         self._trim_step = trim_step

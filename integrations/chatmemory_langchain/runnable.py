@@ -17,6 +17,7 @@ from langchain_core.runnables import (
     ensure_config,
     run_in_executor,
 )
+from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_core.runnables.utils import get_unique_config_specs
 
@@ -40,7 +41,7 @@ FIELDS = [
 
 
 def with_memory(
-    chain: Runnable[Any, Any],
+    chain: RunnableLike[Any, Any],
     memory: ChatMemory | AsyncChatMemory,
     *,
     input_messages_key: str | None = None,
@@ -59,7 +60,7 @@ def with_memory(
     the end, nothing is stored. If they cannot be stored, the call raises.
 
     Args:
-        chain: What to run: a chat model, a prompt with a model, any Runnable.
+        chain: What to run: a chat model, a prompt with a model, any Runnable, a function of the messages.
         memory: With a ChatMemory, the async methods read and store in threads; an AsyncChatMemory is for the
             async methods only.
         input_messages_key: Where in an input dict the new messages stand.
@@ -69,15 +70,23 @@ def with_memory(
         kind: What the sessions are: chat, general …
         history_size: How many of the newest stored messages the chain gets, from the start of a turn; None: what
             Session.context() gives, up to max_context_messages of the memory's settings.
-        max_tokens: What the stored messages that the chain gets may cost in tokens; None: only their number counts.
+        max_tokens: What the stored messages that the chain gets may cost in tokens; the new messages, and what the
+            chain's own prompt adds, come on top. None: only their number counts.
 
     Raises:
-        InvalidInputError: history_messages_key is given without input_messages_key.
+        ConfigurationError: memory is no ChatMemory.
+        InvalidInputError: history_messages_key is given without input_messages_key, or a number is too small.
     """
+    if not isinstance(memory, (ChatMemory, AsyncChatMemory)):
+        raise ConfigurationError(f"memory must be a ChatMemory or an AsyncChatMemory, not a {type(memory).__name__}.")
+    for name, value, least in (("history_size", history_size, 0), ("max_tokens", max_tokens, 1)):
+        if value is not None and value < least:
+            raise InvalidInputError(f"{name} is {value}; it must be at least {least}.")
     if history_messages_key and not input_messages_key:
         raise InvalidInputError("history_messages_key needs input_messages_key, to tell the new messages.")
     keys = _Keys(input_messages_key, output_messages_key, history_messages_key)
-    return ChatMemoryRunnable(_Remembering(chain, memory, keys, kind, _Limits(max_tokens, history_size)), keys)
+    limits = _Limits(max_tokens, history_size)
+    return ChatMemoryRunnable(_Remembering(coerce_to_runnable(chain), memory, keys, kind, limits), keys)
 
 
 class _Keys(NamedTuple):

@@ -119,6 +119,22 @@ def test_settings_errors_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> N
     assert "s3cr3t" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["CHATMEMORY_POSTGRES_URL", "CHATMEMORY_REDIS_URL", "CHATMEMORY_MODEL"])
+def test_an_empty_variable_is_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a compose file leaves it where nothing is filled in."""
+    monkeypatch.setenv(name, "")
+    assert ChatMemory.open("", redis="").settings == Settings()
+    assert getattr(Settings(), name.removeprefix("CHATMEMORY_").lower()) is None
+
+
+def test_an_unknown_setting_is_named() -> None:
+    """A misspelt one is an error that names the right one, and what is no Settings is one too."""
+    with pytest.raises(ValueError, match="did you mean 'redis_url'"):
+        Settings(redis_ulr="redis://ann:s3cr3t@x")
+    with pytest.raises(ConfigurationError, match="not a dict"):
+        ChatMemory.open(settings={"model": "x"})  # type: ignore[arg-type]
+
+
 def test_a_newer_schema_is_left_alone(postgres_url: str) -> None:
     """An old library refuses to work on a schema it does not know."""
     newer = latest_version() + 1

@@ -23,11 +23,12 @@ from chatmemory import (
     ChatMemory,
     ConfigurationError,
     InvalidInputError,
+    NewMessage,
     SessionNotFoundError,
     Settings,
     StorageUnavailableError,
 )
-from chatmemory_langchain import with_memory
+from chatmemory_langchain import ChatMemoryHistory, with_memory
 
 
 def _config(session_id: str = "s-1", user_id: str = "ann", **more: Any) -> RunnableConfig:
@@ -238,8 +239,11 @@ def test_a_long_session(memory: ChatMemory, history_size: int | None, given: str
 def test_the_chain_gets_whole_turns(memory: ChatMemory) -> None:
     """Where history_size cuts a turn in two, its rest is left out: no tool result without its call."""
     session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-1")
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     for role in ("user", "assistant", "tool", "assistant", "user", "assistant"):
-        session.append(role, role)
+        calls = {"tool_calls": [call]} if session.info.last_seq == 1 else {}
+        answer = {"tool_call_id": "c"} if role == "tool" else {}
+        session.append_many([NewMessage.from_openai({"role": role, "content": role, **calls, **answer})])
     shown: Runnable[Any, Any] = RunnableLambda(lambda given: ",".join(message.type for message in given))
     for size, types in ((6, "human,ai,tool,ai,human,ai,"), (4, "human,ai,"), (1, "ai,"), (0, "")):
         chat = with_memory(shown, memory, history_size=size)
@@ -360,6 +364,25 @@ def test_inputs_and_outputs_without_messages_are_refused(
     chain: Runnable[Any, Any] = RunnableLambda(lambda given: {"x": 1, "y": 2})
     with pytest.raises(InvalidInputError, match=problem):
         with_memory(chain, memory, **keys).invoke(input, _config())
+
+
+def test_what_cannot_work_is_refused_at_once(memory: ChatMemory) -> None:
+    """Not at the first call, and by the name of the argument."""
+    with pytest.raises(ConfigurationError, match="memory must be"):
+        with_memory(RunnableLambda(recount), "memory")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="history_size is -3"):
+        with_memory(RunnableLambda(recount), memory, history_size=-3)
+    with pytest.raises(InvalidInputError, match="max_tokens is 0"):
+        with_memory(RunnableLambda(recount), memory, max_tokens=0)
+    with pytest.raises(ConfigurationError, match="session must be"):
+        ChatMemoryHistory("s-1")  # type: ignore[arg-type]
+
+
+def test_a_plain_function_is_a_chain(memory: ChatMemory) -> None:
+    """As anywhere in LangChain."""
+    chat = with_memory(lambda messages: f"{len(messages)} messages", memory)
+    assert chat.invoke("Hello", _config()) == "1 messages"
+    assert chat.invoke("And now?", _config()) == "3 messages"
 
 
 def test_a_history_key_needs_an_input_key(memory: ChatMemory) -> None:

@@ -12,9 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 def test_page_is_current() -> None:
     """docs/cli.md says what --help says."""
-    assert PAGE.read_text(encoding="utf-8") == reference(), (
-        "docs/cli.md is out of date: python -m chatmemory.cli.reference > docs/cli.md"
-    )
+    assert PAGE.read_text(encoding="utf-8") == reference(), "docs/cli.md is out of date: make docs"
 
 
 def test_help_is_light() -> None:

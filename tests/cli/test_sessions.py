@@ -84,6 +84,23 @@ def test_show_json(cli: Cli, session: Session) -> None:
     assert shown["events"][0]["type"] == "created"
 
 
+def test_show_context(cli: Cli, session: Session) -> None:
+    """What the next prompt gets, what each part costs, and what was left out; the same numbers as JSON."""
+    page = cli("show", session.id, "--context").stdout
+    for word in ("Soup.", "messages", "█", "3 messages", "read from postgres"):
+        assert word in page
+    assert "left out" not in page
+    context = cli.json("show", session.id, "--context", "--max-tokens", "60")
+    assert context["omitted"] == {"count": 2, "from_seq": 1, "to_seq": 2}
+    assert context["tokens"] == sum(context["tokens_by_part"].values()) <= 60
+    assert [message["role"] for message in context["openai"]] == ["user"]
+    short = cli("show", session.id, "--context", "--max-tokens", "60").stdout
+    assert "left out: 2 messages, seq 1 to 2" in short
+    for wrong in (["--max-tokens", "9"], ["--context", "--limit", "1"], ["--context", "--max-tokens", "-5"]):
+        assert "Usage" in cli("show", session.id, *wrong, code=2).stderr
+    assert "Raise max_tokens" in cli("show", session.id, "--context", "--max-tokens", "2", code=1).stderr
+
+
 def test_show_unknown(cli: Cli) -> None:
     """An unknown session is an error that says where to look."""
     failed = cli("show", "nope", code=1)

@@ -3,7 +3,7 @@ from hypothesis import given
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
-from chatmemory import Message
+from chatmemory import Message, NewMessage
 from chatmemory.context import build
 from chatmemory.models import JsonObject
 from chatmemory.tokens import ESTIMATE
@@ -49,6 +49,33 @@ def test_tool_calls_of_every_spelling(content: str | list[JsonObject], metadata:
         {"role": "assistant", "content": None, "tool_calls": [call("c1")]},
         {"role": "tool", "content": "7", "tool_call_id": "c1"},
     ]
+
+
+def test_openai_messages_come_back() -> None:
+    """What goes in by NewMessage.from_openai comes out of as_openai."""
+    call = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+    said: list[JsonObject] = [
+        {"role": "user", "content": "Look it up."},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "42", "tool_call_id": "c1"},
+        {"role": "assistant", "content": "It is 42."},
+    ]
+    new = [NewMessage.from_openai(each) for each in said]
+    stored = [message(seq, each.role, each.content, dict(each.metadata or {})) for seq, each in enumerate(new, 1)]
+    assert build(whole(stored), request(), ESTIMATE, "s").as_openai() == said
+
+
+def test_results_as_anthropic_writes_them() -> None:
+    """Blocks of a user's message there, messages of their own here; a call without its result is left out."""
+    asked = [{"type": "text", "text": "Wait."}, {"type": "tool_use", "id": "c1", "name": "look_up", "input": {}}]
+    answered = [{"type": "tool_result", "tool_use_id": "c1", "content": "42"}, {"type": "text", "text": "Go on."}]
+    stored = [message(1, "user", "?"), message(2, "assistant", asked), message(3, "user", answered)]
+    given = build(whole(stored), request(), ESTIMATE, "s").as_openai()
+    assert given[2:] == [{"role": "tool", "tool_call_id": "c1", "content": "42"}, given[3]]
+    assert given[3] == {"role": "user", "content": "Go on."}
+    broken_off = build(whole([*stored[:2], message(3, "user", "Hello?")]), request(), ESTIMATE, "s")
+    assert broken_off.unpaired == (2,)
+    assert [each["role"] for each in broken_off.as_openai()] == ["user", "user"]
 
 
 def test_pictures_of_every_spelling() -> None:
