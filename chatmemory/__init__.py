@@ -5,13 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chatmemory._async.client import AsyncChatMemory
+    from chatmemory._async.memories import AsyncMemories
     from chatmemory._async.session import AsyncSession
     from chatmemory._async.sessions import AsyncSessions
     from chatmemory._async.tenant import AsyncTenant
+    from chatmemory._async.users import AsyncUsers
     from chatmemory._sync.client import ChatMemory
+    from chatmemory._sync.memories import Memories
     from chatmemory._sync.session import Session
     from chatmemory._sync.sessions import Sessions
     from chatmemory._sync.tenant import Tenant
+    from chatmemory._sync.users import Users
     from chatmemory.errors import (
         ChatMemoryError,
         ConfigurationError,
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
         ContextTooSmallError,
         EmbeddedServerError,
         InvalidInputError,
+        LlmError,
+        MemoryNotFoundError,
         MessageConflictError,
         MissingExtraError,
         SchemaPermissionError,
@@ -30,6 +36,18 @@ if TYPE_CHECKING:
         SessionNotFoundError,
         StorageError,
         StorageUnavailableError,
+    )
+    from chatmemory.memory import (
+        Consolidation,
+        Memory,
+        MemoryKind,
+        MemorySource,
+        MemoryStats,
+        Profile,
+        Recalled,
+        Report,
+        Spend,
+        Trust,
     )
     from chatmemory.models import (
         CleanUp,
@@ -43,6 +61,7 @@ if TYPE_CHECKING:
         Page,
         SessionInfo,
     )
+    from chatmemory.protocols import Answer, Embedder, Llm
     from chatmemory.settings import Settings
 
 _HOMES = {
@@ -61,6 +80,8 @@ _HOMES = {
         "ContextTooSmallError",
         "EmbeddedServerError",
         "InvalidInputError",
+        "LlmError",
+        "MemoryNotFoundError",
         "MessageConflictError",
         "MissingExtraError",
         "SchemaPermissionError",
@@ -85,33 +106,66 @@ _HOMES = {
         "Page",
         "SessionInfo",
     ],
+    "chatmemory._async.memories": ["AsyncMemories"],
+    "chatmemory._async.users": ["AsyncUsers"],
+    "chatmemory._sync.memories": ["Memories"],
+    "chatmemory._sync.users": ["Users"],
+    "chatmemory.memory": [
+        "Consolidation",
+        "Memory",
+        "MemoryKind",
+        "MemorySource",
+        "MemoryStats",
+        "Profile",
+        "Recalled",
+        "Report",
+        "Spend",
+        "Trust",
+    ],
+    "chatmemory.protocols": ["Answer", "Embedder", "Llm"],
     "chatmemory.settings": ["Settings"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Answer",
     "AsyncChatMemory",
+    "AsyncMemories",
     "AsyncSession",
     "AsyncSessions",
     "AsyncTenant",
+    "AsyncUsers",
     "ChatMemory",
     "ChatMemoryError",
     "CleanUp",
     "ConfigurationError",
+    "Consolidation",
     "ContentTooLargeError",
     "Context",
     "ContextTooSmallError",
     "EmbeddedServerError",
+    "Embedder",
     "Erasure",
     "Event",
     "Health",
     "InvalidInputError",
+    "Llm",
+    "LlmError",
+    "Memories",
+    "Memory",
+    "MemoryKind",
+    "MemoryNotFoundError",
+    "MemorySource",
+    "MemoryStats",
     "Message",
     "MessageConflictError",
     "MissingExtraError",
     "NewMessage",
     "Omitted",
     "Page",
+    "Profile",
+    "Recalled",
+    "Report",
     "SchemaPermissionError",
     "SchemaVersionError",
     "Session",
@@ -123,9 +177,12 @@ __all__ = [
     "SessionNotFoundError",
     "Sessions",
     "Settings",
+    "Spend",
     "StorageError",
     "StorageUnavailableError",
     "Tenant",
+    "Trust",
+    "Users",
 ]
 
 

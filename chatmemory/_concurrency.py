@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -14,11 +16,55 @@ IDLE_BEATS = 100
 
 AsyncLock = asyncio.Lock
 Lock = threading.Lock
+AsyncEvent = asyncio.Event
+Event = threading.Event
+
+
+async def async_wait_for(event: asyncio.Event, seconds: float) -> None:
+    """Wait until the event is set, at most this long."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
+def wait_for(event: threading.Event, seconds: float) -> None:
+    """Wait until the event is set, at most this long."""
+    event.wait(seconds)
+
+
+async def async_side_by_side(works: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Do all of it at once, and wait until it is done; the first error ends the others."""
+
+    async def run(work: Callable[[], Awaitable[None]]) -> None:
+        await work()
+
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(run(work))
+
+
+def side_by_side(works: Sequence[Callable[[], None]]) -> None:
+    """Do all of it at once, and wait until it is done; the first error is raised then."""
+    with ThreadPoolExecutor(len(works), thread_name_prefix="chatmemory-worker") as pool:
+        for done in [pool.submit(work) for work in works]:
+            done.result()
 
 
 async def async_in_thread(call: Callable[[], T]) -> T:
     """Run a blocking call without blocking the event loop."""
     return await asyncio.to_thread(call)
+
+
+async def async_ask(owner: object, name: str, *arguments: object) -> Any:
+    """Call a method of somebody else's object: its async form (`a` before the name) or, on a thread, the plain one."""
+    method = getattr(owner, f"a{name}", None) or getattr(owner, name)
+    if inspect.iscoroutinefunction(method):
+        return await method(*arguments)
+    return await asyncio.to_thread(method, *arguments)
+
+
+def ask(owner: object, name: str, *arguments: object) -> Any:
+    """Call a method of somebody else's object."""
+    return getattr(owner, name)(*arguments)
 
 
 def async_within(seconds: float) -> asyncio.Timeout:

@@ -14,7 +14,8 @@ from itertools import accumulate
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from chatmemory.errors import ContextTooSmallError
-from chatmemory.models import Context, JsonObject, Message, Omitted, SessionInfo, Source, message_from_row
+from chatmemory.memory import Recalled, to_text
+from chatmemory.models import SUMMARY_HEAD, Context, JsonObject, Message, Omitted, SessionInfo, Source, message_from_row
 from chatmemory.pairing import is_result, unpaired
 from chatmemory.settings import Settings
 from chatmemory.tokens import ESTIMATE, MESSAGE_TOKENS, PROMPT_TOKENS, Counter, message_tokens
@@ -28,6 +29,20 @@ LEAST_READ, MOST_READ = 20, 500  # messages in one read
 Oversize: TypeAlias = Literal["truncate", "refuse", "omit"]
 
 
+class Recalls(NamedTuple):
+    """Memories that may go into a context.
+
+    Attributes:
+        found: The memories, best first.
+        session_id: The context's session: what stands in its messages anyway is left out.
+        tokens: What they may cost. It is kept free whatever they do cost, so that the messages stay the same.
+    """
+
+    found: Sequence[Recalled]
+    session_id: str
+    tokens: int | None
+
+
 class Request(NamedTuple):
     """What is asked for.
 
@@ -38,6 +53,7 @@ class Request(NamedTuple):
         system: What the app's own system message says.
         trim_step: By which share of the budget a full context is trimmed; 0: by no more than it must be.
         on_oversize: What to do with a newest message that is larger than the budget.
+        recalls: Memories that may be added.
     """
 
     max_tokens: int | None
@@ -46,6 +62,7 @@ class Request(NamedTuple):
     system: str | None
     trim_step: float
     on_oversize: Oversize
+    recalls: Recalls | None = None
 
 
 class Budget(NamedTuple):
@@ -82,6 +99,8 @@ class Window(NamedTuple):
         last_seq: How far the session has come.
         token_count: The stored tokens of all its messages.
         source: Where it was read.
+        summary: What was said up to summary_seq.
+        summary_seq: The watermark.
     """
 
     messages: Sequence[Message]
@@ -89,16 +108,25 @@ class Window(NamedTuple):
     last_seq: int
     token_count: int
     source: Source
+    summary: str | None = None
+    summary_seq: int = 0
 
 
 def window_from_rows(rows: Sequence[Sequence[Any]]) -> Window:
     """Build a window from what the schema's read_window gives."""
-    last_seq, token_count = rows[0][:2]
-    messages = [message_from_row(row[2:]) for row in reversed(rows) if row[2] is not None]
+    last_seq, token_count, _, summary_seq = rows[0][:4]
+    summary = next((row[2] for row in rows if row[2]), None)
+    messages = [message_from_row(row[4:]) for row in reversed(rows) if row[4] is not None]
     first = None
     if messages and messages[0].seq == 1 and messages[-1].seq != len(messages):
         first, *messages = messages
-    return Window(messages, first, last_seq, token_count, "postgres")
+    return Window(messages, first, last_seq, token_count, "postgres", summary, summary_seq if summary else 0)
+
+
+def window_of(messages: Sequence[Message]) -> Window:
+    """Messages of several sessions as if they were one session's; they are counted anew."""
+    counted = [replace(message, seq=number) for number, message in enumerate(messages, 1)]
+    return Window(counted, None, len(counted), sum(message.tokens or 0 for message in counted), "postgres")
 
 
 def limit_of(request: Request, info: SessionInfo) -> int:
@@ -134,32 +162,97 @@ def build(window: Window, request: Request, counter: Counter, session: str) -> C
         ContextTooSmallError: The system message, or a newest message that may not be cut, exceeds the budget.
     """
     read = _read(window)
-    messages = read.messages
     system = 0 if request.system is None else MESSAGE_TOKENS + counter.count(request.system)
     system += _cost(counter, read.first) if read.first else 0
     room = _room(request.max_tokens, PROMPT_TOKENS + system)
-    costs = [_cost(counter, message) for message in messages]
+    kept_free = None if room is None or not request.recalls else min(request.recalls.tokens or 0, room // 2)
+    room = room if room is None else room - (kept_free or 0)
+    costs = [_cost(counter, message) for message in read.messages]
+    chosen, spent = _chosen(read, costs, room, request, window, counter)
+    summary, summarised = None, 0
+    if window.summary and _omitted(chosen, read, window):
+        summary, summarised = _summary(window.summary, room, counter)
+        if room is not None and summary:
+            chosen, spent = _chosen(read, costs, room - summarised, request, window, counter)
+    omitted = _omitted(chosen, read, window)
+    memories, recalled = _memories(request.recalls, kept_free, chosen, counter)
+    uncovered = _uncovered(omitted, window.summary_seq if summary else 0)
+    parts = {"prompt": PROMPT_TOKENS, "system": system, "summary": summarised, "memories": recalled, "messages": spent}
+    return Context(
+        messages=(read.first, *chosen) if read.first else tuple(chosen),
+        system=request.system,
+        summary=summary,
+        memories=memories,
+        tokens=sum(parts.values()),
+        tokens_by_part=parts,
+        max_tokens=request.max_tokens,
+        omitted=uncovered,
+        unpaired=tuple(seq for seq in sorted(read.unpaired) if omitted is None or seq > omitted.to_seq),
+        source=window.source,
+        exact_tokens=counter.exact,
+        prefix_id=_prefix_id(session, request.system, summary, chosen[0].seq if chosen else 0),
+    )
+
+
+def _chosen(
+    read: "_Read", costs: Sequence[int], room: int | None, request: Request, window: Window, counter: Counter
+) -> tuple[Sequence[Message], int]:
+    """The messages that are in, and what they cost."""
+    messages = read.messages
     start = _start(read, costs, room, request, window)
     chosen, spent = messages[start:], sum(costs[start:])
     if not chosen and room is not None:
         newest = max(_starts(messages), default=len(messages))
         if sum(costs[newest:]) > room and request.max_messages != 0:
-            chosen, spent = _cut_to_size(messages[newest:], room, request.on_oversize, counter)
-    omitted = _omitted(chosen, read, window.last_seq)
-    return Context(
-        messages=(read.first, *chosen) if read.first else tuple(chosen),
-        system=request.system,
-        summary=None,
-        memories=(),
-        tokens=PROMPT_TOKENS + system + spent,
-        tokens_by_part={"prompt": PROMPT_TOKENS, "system": system, "messages": spent},
-        max_tokens=request.max_tokens,
-        omitted=omitted,
-        unpaired=tuple(seq for seq in sorted(read.unpaired) if omitted is None or seq > omitted.to_seq),
-        source=window.source,
-        exact_tokens=counter.exact,
-        prefix_id=_prefix_id(session, request.system, chosen[0].seq if chosen else 0),
-    )
+            return _cut_to_size(messages[newest:], room, request.on_oversize, counter)
+    return chosen, spent
+
+
+def _summary(summary: str, room: int | None, counter: Counter) -> tuple[str | None, int]:
+    """The summary, cut to half of the room where it is larger, and what it costs; None where nothing of it fits."""
+    cost = _cost_of_text(f"{SUMMARY_HEAD}\n{summary}", counter)
+    if room is None or cost <= room // 2:
+        return summary, cost
+    allowed = room // 2 - _cost_of_text(f"{SUMMARY_HEAD}\n{MARK}", counter)
+    while allowed > 0:
+        cut = counter.cut(summary, allowed) + MARK
+        cost = _cost_of_text(f"{SUMMARY_HEAD}\n{cut}", counter)
+        if cost <= room // 2:
+            return cut, cost
+        allowed -= 1
+    return None, 0
+
+
+def _cost_of_text(text: str, counter: Counter) -> int:
+    return MESSAGE_TOKENS + counter.count(text)
+
+
+def _memories(
+    recalls: Recalls | None, kept_free: int | None, chosen: Sequence[Message], counter: Counter
+) -> tuple[tuple[Recalled, ...], int]:
+    """The recalled memories that fit into what is kept free for them, and what they cost."""
+    if recalls is None:
+        return (), 0
+    kept: list[Recalled] = []
+    cost = 0
+    begin = chosen[0].seq if chosen else math.inf
+    for recalled in recalls.found:
+        sources = recalled.memory.sources
+        if sources and all(each.session_id == recalls.session_id and each.from_seq >= begin for each in sources):
+            continue  # it stands in the messages anyway
+        more = _cost_of_text(to_text([*kept, recalled]), counter)
+        if kept_free is None or more <= kept_free:
+            kept.append(recalled)
+            cost = more
+    return tuple(kept), cost
+
+
+def _uncovered(omitted: Omitted | None, summary_seq: int) -> Omitted | None:
+    """What no summary covers of what is left out."""
+    if omitted is None or omitted.to_seq <= summary_seq:
+        return None
+    begin = max(omitted.from_seq, summary_seq + 1)
+    return Omitted(count=omitted.to_seq - begin + 1, from_seq=begin, to_seq=omitted.to_seq)
 
 
 class _Read(NamedTuple):
@@ -300,14 +393,15 @@ def _truncated(message: Message, allowed: int, counter: Counter) -> Message:
     return cut
 
 
-def _omitted(chosen: Sequence[Message], read: _Read, last_seq: int) -> Omitted | None:
-    begin, end = 2 if read.first else 1, chosen[0].seq if chosen else last_seq + 1
+def _omitted(chosen: Sequence[Message], read: _Read, window: Window) -> Omitted | None:
+    """What is not in, whether a summary covers it or not."""
+    begin, end = 2 if read.first else 1, chosen[0].seq if chosen else window.last_seq + 1
     if all(seq in read.unpaired for seq in range(begin, end)):
         return None
     return Omitted(count=end - begin, from_seq=begin, to_seq=end - 1)
 
 
-def _prefix_id(session: str, system: str | None, start: int) -> str:
+def _prefix_id(session: str, system: str | None, summary: str | None, start: int) -> str:
     digest = blake2b(f"{session}\n{start}\n".encode(), digest_size=8)
-    digest.update((system or "").encode())
+    digest.update(f"{system or ''}\0{summary or ''}".encode())
     return digest.hexdigest()

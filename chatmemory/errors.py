@@ -12,6 +12,8 @@ ChatMemoryError
 │   ├── SessionEndedError
 │   └── SessionLimitError
 ├── MessageConflictError          the same message id with other content
+├── MemoryNotFoundError           no such long-term memory here (also LookupError)
+├── LlmError                      a language model or an embedder failed, or answered what cannot be used
 └── StorageError
     ├── StorageUnavailableError   Postgres cannot be reached, or went away
     ├── EmbeddedServerError       the private Postgres could not be started
@@ -85,6 +87,16 @@ class SessionLimitError(SessionError):
 @public
 class MessageConflictError(ChatMemoryError):
     """A message with this id is stored with other content."""
+
+
+@public
+class MemoryNotFoundError(ChatMemoryError, LookupError):
+    """There is no such memory here."""
+
+
+@public
+class LlmError(ChatMemoryError):
+    """A language model or an embedder failed, or answered what cannot be used."""
 
 
 @public

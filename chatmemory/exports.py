@@ -1,5 +1,6 @@
 """Sessions as files: our own JSON, and Markdown for people."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
@@ -19,6 +20,11 @@ def to_json(info: SessionInfo, messages: Iterable[Message]) -> str:
         "messages": [_plain(asdict(message)) for message in messages],
     }
     return dump(document)
+
+
+def to_line(type: str, record: JsonObject) -> str:
+    """One record as a line of JSON Lines; its type stands first."""
+    return json.dumps({"type": type, **record}, ensure_ascii=False, default=_text)
 
 
 def _plain(record: JsonObject) -> JsonObject:

@@ -9,10 +9,19 @@ from chatmemory.tools import is_call, is_result
 
 
 def to_openai(context: Context) -> list[JsonObject]:
-    """The system message, the summary, and the messages."""
-    told = [text for text in (context.system, context.summary) if text is not None]
-    said = (made for message in context.messages for made in _messages(message))
-    return [*({"role": "system", "content": text} for text in told), *said]
+    """The system message, the summary, and the messages; memories stand before the newest of the user's."""
+    told = [text for text in (context.system, context.summary_text) if text is not None]
+    made: list[JsonObject] = [{"role": "system", "content": text} for text in told]
+    last = max((message.seq for message in context.messages if message.role == "user"), default=None)
+    for message in context.messages:
+        if message.seq == last:
+            made += _notes(context)
+        made += _messages(message)
+    return made if last is not None else [*made, *_notes(context)]
+
+
+def _notes(context: Context) -> list[JsonObject]:
+    return [{"role": "user", "content": context.memories_text}] if context.memories else []
 
 
 def from_openai(message: Mapping[str, Any]) -> NewMessage:

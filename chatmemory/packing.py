@@ -25,7 +25,7 @@ def pack(message: Message, most_bytes: int) -> str:
 
 def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int]]:
     """What the window script read, and the seqs of the messages that are there without their content."""
-    last, tokens, begins, *items = (_text(part) for part in reply)
+    last, tokens, begins, summary, *items = (_text(part) for part in reply)
     rows = json.loads(f"[{','.join(items)}]")
     messages = [_message(row) for row in rows]
     last_seq = int(last)
@@ -35,7 +35,13 @@ def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int]]:
     stubs = {row[0] for row in rows if row[6] is None}
     if first is not None and messages and messages[0].seq <= first.seq:
         first = None
-    return Window(messages, first, last_seq, int(tokens), "redis"), stubs
+    summary_seq, summary_text = json.loads(summary) if summary else (0, None)
+    return Window(messages, first, last_seq, int(tokens), "redis", summary_text, summary_seq), stubs
+
+
+def pack_summary(window: Window) -> str:
+    """What stands for all that is older than the window."""
+    return to_json([window.summary_seq, window.summary]) if window.summary else ""
 
 
 def _text(part: Any) -> str:

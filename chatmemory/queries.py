@@ -3,7 +3,8 @@
 # A session's columns, in the order of models.SESSION_COLUMNS.
 _SESSION = (
     "tenant_id, id, user_id, kind, status, title, metadata, details, results, created_at, updated_at, "
-    "last_active_at, last_message_at, ended_at, archived_at, message_count, token_count, last_seq, parent_id"
+    "last_active_at, last_message_at, ended_at, archived_at, message_count, token_count, last_seq, parent_id, "
+    "summary, summary_seq"
 )
 # The hot path: one function, one round trip.
 _APPEND = " from chatmemory.append(%s, %s, %s, %s, %s, %s, %s, %s, %s) a"
@@ -131,3 +132,169 @@ ROWS_WITHOUT_TENANT = (
 # The embedded server's own database.
 FIND_DATABASE = "select from pg_database where datname = 'chatmemory'"
 CREATE_DATABASE = "create database chatmemory"
+
+# Long-term memories. A memory's columns, in the order of memory.memory_from_row.
+_MEMORY = (
+    "m.id, m.tenant_id, m.user_id, m.kind, m.text, m.speaker, m.trust, m.importance, m.valid_from, m.valid_to, "
+    "m.superseded_by, m.confirmations, m.recalled_at, m.recall_count, m.metadata, m.created_at, "
+    "(select json_agg(json_build_array(s.session_id, s.from_seq, s.to_seq) order by s.session_id, s.from_seq) "
+    "from chatmemory.memory_sources s where s.tenant_id = m.tenant_id and s.memory_id = m.id)"
+)
+# What a deleted session taught is hidden with it.
+_SHOWN = (
+    " and not exists (select from chatmemory.memory_sources s join chatmemory.sessions t "
+    "on t.tenant_id = s.tenant_id and t.id = s.session_id "
+    "where s.tenant_id = m.tenant_id and s.memory_id = m.id and t.deleted_at is not null)"
+)
+_VALID = " and m.valid_from <= coalesce(%(at)s, now()) and coalesce(m.valid_to > coalesce(%(at)s, now()), true)"
+ADD_MEMORIES = "select chatmemory.add_memories(%s, %s, %s)"
+REMOVE_MEMORIES = "select chatmemory.remove_memories(%s, %s)"
+LOCK_MEMORIES = (
+    "insert into chatmemory.memory_users (tenant_id, user_id) values (%s, %s) "
+    "on conflict (tenant_id, user_id) do update set places = memory_users.places"
+)
+FIND_TERMS = (
+    "select place, term, count, length, frequency, total from chatmemory.find_terms(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+FIND_NEAR = "select * from chatmemory.find_near(%s, %s, %s, %s, %s, %s, %s, %s)"
+ADD_VECTORS = "select chatmemory.add_vectors(%s, %s, %s)"
+HAS_VECTORS = "select to_regclass('chatmemory.memory_vectors') is not null"
+# Candidates of a recall, by place or by id, that may be shown and hold at the time asked for.
+CANDIDATES = (
+    "select m.place, m.speaker_terms, " + _MEMORY + " from chatmemory.memories m "
+    "where (m.place = any(%(places)s) or m.id = any(%(ids)s)) and m.user_id = any(%(users)s) "
+    "and m.kind = any(%(kinds)s) and m.trust >= %(trust)s" + _VALID + _SHOWN
+)
+# A recall need not wait until it is on disk that it was one.
+SOON = "set local synchronous_commit = off"
+RECALLED = (
+    "update chatmemory.memories set recalled_at = clock_timestamp(), recall_count = recall_count + 1 where id = any(%s)"
+)
+SESSION_NUMBER = "select number from chatmemory.sessions where id = %s and deleted_at is null"
+GET_MEMORY = "select " + _MEMORY + " from chatmemory.memories m where m.id = %s" + _SHOWN
+_LISTED_MEMORIES = (
+    " from chatmemory.memories m where (%(user_id)s::text is null or m.user_id = any(%(users)s)) "
+    "and m.kind = any(%(kinds)s) and (not %(valid)s or (true" + _VALID + "))" + _SHOWN
+)
+LIST_MEMORIES = (
+    "select " + _MEMORY + _LISTED_MEMORIES + " order by m.valid_from desc, m.id desc limit %(limit)s offset %(offset)s"
+)
+COUNT_MEMORIES = "select count(*)" + _LISTED_MEMORIES
+# A memory with all that it took the place of, and what took its place, oldest first.
+MEMORY_HISTORY = (
+    "with recursive line(id) as (values (%(id)s::text) union "
+    "select case when m.id = l.id then m.superseded_by else m.id end from line l join chatmemory.memories m "
+    "on (m.id = l.id and m.superseded_by is not null) or m.superseded_by = l.id) "
+    "select "
+    + _MEMORY
+    + " from chatmemory.memories m join line on line.id = m.id where true"
+    + _SHOWN
+    + " order by m.valid_from, m.created_at"
+)
+CLOSE_MEMORIES = (
+    "update chatmemory.memories set valid_to = greatest(%(at)s, valid_from), superseded_by = %(by)s "
+    "where id = any(%(ids)s) and user_id = %(user_id)s and valid_to is null"
+)
+# A memory that holds and says the same in the same words.
+KNOWN_MEMORY = (
+    "select id from chatmemory.memories where digest = decode(%s, 'hex') and user_id = %s and kind = any(%s) "
+    "and valid_to is null order by created_at limit 1"
+)
+HOLDING = "select id from chatmemory.memories where id = any(%s) and valid_to is null order by created_at"
+CONFIRM_MEMORY = (
+    "update chatmemory.memories set confirmations = confirmations + 1, "
+    "importance = greatest(importance, %(importance)s) where id = %(id)s and valid_to is null"
+)
+ADD_SOURCE = (
+    "insert into chatmemory.memory_sources (tenant_id, memory_id, session_id, from_seq, to_seq) "
+    "values (%s, %s, %s, %s, %s) on conflict do nothing"
+)
+TRUST_OF_MESSAGES = (
+    "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
+    "from chatmemory.messages where session_id = %s and seq between %s and %s"
+)
+MEMORY_STATS = (
+    "select m.kind, count(*) filter (where m.valid_to is null), coalesce(sum(m.confirmations), 0), "
+    "count(m.superseded_by), count(*) filter (where m.valid_to is null and m.recall_count = 0), count(m.pruned_at) "
+    "from chatmemory.memories m where %(user_id)s::text is null or m.user_id = %(user_id)s group by m.kind"
+)
+_PRUNED = (
+    " where m.valid_to is null and m.recall_count = 0 and m.importance <= %(importance)s "
+    "and m.created_at < now() - %(age)s::interval and (%(user_id)s::text is null or m.user_id = %(user_id)s)"
+)
+TO_PRUNE = "select " + _MEMORY + " from chatmemory.memories m" + _PRUNED + " order by m.created_at limit %(limit)s"
+PRUNE = "update chatmemory.memories set valid_to = now(), pruned_at = now() where id = any(%s) and valid_to is null"
+UNPRUNE = (
+    "update chatmemory.memories set valid_to = null, pruned_at = null where pruned_at is not null "
+    "and (%(user_id)s::text is null or user_id = %(user_id)s)"
+)
+
+# Learning.
+CLAIM_SESSIONS = "select * from chatmemory.claim_sessions(%s, %s, %s, %s, %s, %s, %s)"
+LEARNING_STATE = "select due, parked from chatmemory.learning_state(%s, %s, %s)"
+# The session as it is, if the lease is still held.
+LEASED_SESSION = (
+    "select user_id, kind, summary, summary_seq, last_seq, number, message_count, ended_at is not null, attempts "
+    "from chatmemory.sessions where id = %s and lease_owner = %s and deleted_at is null"
+)
+LOCK_LEASED = LEASED_SESSION + " for no key update"
+LEARN = (
+    "update chatmemory.sessions s set summary = %(summary)s, summary_seq = %(seq)s, summary_tokens = coalesce("
+    "(select sum(m.tokens) from chatmemory.messages m where m.session_id = s.id and m.seq > s.summary_seq "
+    "and m.seq <= %(seq)s), 0) + s.summary_tokens, lease_owner = null, lease_until = null, attempts = 0, "
+    "next_attempt_at = null, last_failure = null, parked_at = null, "
+    "processed_for_ltm = s.ended_at is not null and s.last_seq = %(seq)s where s.id = %(id)s"
+)
+RELEASE = (
+    "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = greatest(attempts - 1, 0) "
+    "where id = %s and lease_owner = %s"
+)
+NOTHING_LEFT = (
+    "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = 0, "
+    "processed_for_ltm = ended_at is not null where id = %s and lease_owner = %s"
+)
+# Failures wait longer each time, by 30 seconds doubled up to an hour, give or take half.
+FAIL = (
+    "update chatmemory.sessions set lease_owner = null, lease_until = null, last_failure = %(reason)s, "
+    "next_attempt_at = now() + least(interval '1 hour', interval '30 seconds' * power(2, least(attempts, 10) - 1)) "
+    "* (0.5 + random()), parked_at = case when attempts >= %(most)s then now() end "
+    "where id = %(id)s and lease_owner = %(owner)s returning parked_at is not null"
+)
+ADD_SPEND = (
+    "insert into chatmemory.spend (tenant_id, user_id, session_id, purpose, model, input_tokens, output_tokens) "
+    "values (%s, %s, %s, %s, %s, %s, %s)"
+)
+SPENT_SINCE = (
+    "select model, user_id, sum(input_tokens)::bigint, sum(output_tokens)::bigint from chatmemory.spend "
+    "where at >= %s group by model, user_id"
+)
+
+# A user's data.
+RECENT_MESSAGES = (
+    "select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding, m.created_at from ("
+    "select id from chatmemory.sessions where user_id = %(user_id)s and deleted_at is null "
+    "and kind in ('chat', 'general') and last_seq > 0 order by last_active_at desc limit %(limit)s) s "
+    "cross join lateral (select * from chatmemory.messages n where n.session_id = s.id "
+    "order by n.seq desc limit %(limit)s) m order by m.created_at desc, m.session_id, m.seq desc limit %(limit)s"
+)
+SESSIONS_OF_USER = "select id from chatmemory.sessions where user_id = %s order by created_at, id for update"
+MEMORIES_OF_USER = (
+    "select id from chatmemory.memories where user_id = %(user_id)s union "
+    "select s.memory_id from chatmemory.memory_sources s where s.session_id = any(%(sessions)s)"
+)
+MEMORIES_OF_SESSION = "select memory_id from chatmemory.memory_sources where session_id = %s group by memory_id"
+ERASE_MEMORY_USER = "delete from chatmemory.memory_users where user_id = %s"
+ERASE_SPEND_OF_USER = "delete from chatmemory.spend where user_id = %s"
+ERASE_SPEND_OF_SESSION = "delete from chatmemory.spend where session_id = %s"
+ALL_SESSIONS_OF_USER = (
+    "select " + _SESSION + ", deleted_at from chatmemory.sessions where user_id = %s order by created_at, id"
+)
+MESSAGES_TO_EXPORT = (
+    "select seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
+    "from chatmemory.messages where session_id = %(id)s and seq > %(seq)s order by seq limit 500"
+)
+ALL_MEMORIES_OF_USER = (
+    "select " + _MEMORY + " from chatmemory.memories m where m.user_id = %s order by m.created_at, m.id"
+)
+# In this order, what belongs to a session.
+ERASE_ALL = (ERASE_SPEND_OF_SESSION, ERASE_MESSAGES, ERASE_EVENTS, ERASE_SESSION)

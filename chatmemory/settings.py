@@ -84,6 +84,39 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(
         1_000_000, ge=1, le=500_000_000, description="the largest message, in UTF-8 bytes of JSON"
     )
+    # llm.py
+    llm_model: str | None = Field(None, description="the model that learns from conversations; none: without one")
+    llm_base_url: str | None = Field(None, description="an OpenAI-compatible server; none: OpenAI's")
+    llm_api_key: SecretStr | None = Field(None, description="its key; none: OPENAI_API_KEY")
+    llm_timeout_seconds: float = Field(60.0, gt=0, le=3_600, description="how long one answer may take")
+    embedding_model: str | None = Field(None, description="the model that embeds memories; none: recall is by words")
+    embedding_dimensions: int | None = Field(
+        None, ge=1, le=16_000, description="the length of its vectors; none: its own"
+    )
+    embedding_base_url: str | None = Field(None, description="its server; none: llm_base_url")
+    embedding_api_key: SecretStr | None = Field(None, description="its key; none: llm_api_key")
+    # spending.py
+    llm_soft_cap_tokens: int | None = Field(None, ge=0, description="tokens per tenant and day from which a log warns")
+    llm_hard_cap_tokens: int | None = Field(
+        None, ge=0, description="tokens per tenant and day from which learning goes on without models"
+    )
+    # worker.py
+    consolidation_messages: int = Field(40, ge=1, le=MOST, description="so many new messages make a session due")
+    consolidation_tokens: int = Field(4_000, ge=1, le=MOST, description="and so many new tokens")
+    consolidation_batch_tokens: int = Field(8_000, ge=100, le=MOST, description="how many a model is shown at once")
+    worker_lease_seconds: float = Field(300.0, ge=1, le=86_400, description="how long a worker may take for one batch")
+    worker_poll_seconds: float = Field(5.0, gt=0, le=86_400, description="how often an idle worker looks for work")
+    worker_max_attempts: int = Field(5, ge=1, le=1_000, description="failures in a row after which a session is parked")
+    # memories.py
+    language: str = Field(
+        "english", pattern=r"^[a-z_]{1,40}$", description="Postgres' text search configuration for memories"
+    )
+    recall_timeout_seconds: float = Field(
+        2.0, gt=0, le=600, description="how long a recall waits for the embedding server; then it goes by words"
+    )
+    recall_share: float = Field(
+        0.25, ge=0, le=0.9, description="the share of a context's budget that recalled memories may take"
+    )
     # cleanup.py
     cleanup_inactive_sessions: bool = Field(default=True, description="expire idle sessions in the background")
     cleanup_interval_hours: float = Field(6.0, gt=0, le=CENTURY_HOURS, description="how often, in each process")

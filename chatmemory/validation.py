@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import uuid_utils
@@ -18,6 +18,7 @@ MAX_TITLE_LENGTH = 500
 MAX_JSON_DEPTH = 100
 MAX_METADATA_BYTES = 1_000_000
 MAX_INTEGER_BITS = 4096
+Choice = TypeVar("Choice", bound=str)
 MAX_SHARE = 0.9
 LONGEST = timedelta(days=36_500)  # nothing here is older
 
@@ -67,11 +68,13 @@ def shown(value: object) -> str:
     return repr(value) if is_word else f"a {type(value).__name__} that is no such word"
 
 
-def check_choice(value: object, what: str, choices: Iterable[str]) -> None:
-    """Refuse what is not among the choices."""
+def check_choice(value: object, what: str, choices: Iterable[Choice]) -> Choice:
+    """Return what is among the choices."""
     allowed = tuple(choices)
-    if value not in allowed:
-        raise InvalidInputError(f"{what} is {shown(value)}; use one of {', '.join(allowed)}.")
+    for choice in allowed:
+        if value == choice:
+            return choice
+    raise InvalidInputError(f"{what} is {shown(value)}; use one of {', '.join(allowed)}.")
 
 
 def check_text(text: object, what: str) -> int:
@@ -138,10 +141,10 @@ def check_budget(max_tokens: object, reserve: object) -> int | None:
     return budget - kept
 
 
-def check_share(value: object, what: str) -> float:
-    """Return a share from 0 to 0.9."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_SHARE:
-        raise InvalidInputError(f"{what} must be a number from 0 to {MAX_SHARE}.")
+def check_share(value: object, what: str, *, most: float = MAX_SHARE) -> float:
+    """Return a share from 0 to `most`."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
+        raise InvalidInputError(f"{what} must be a number from 0 to {most}.")
     return float(value)
 
 

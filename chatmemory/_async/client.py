@@ -9,15 +9,21 @@ from pydantic import ValidationError
 from chatmemory import queries
 from chatmemory._async.database import AsyncDatabase
 from chatmemory._async.parts import AsyncParts
+from chatmemory._async.providers import AsyncProviders
+from chatmemory._async.spending import AsyncSpending
+from chatmemory._async.store import AsyncMemoryStore
 from chatmemory._async.tenant import AsyncTenant
 from chatmemory._async.window import AsyncWindows
-from chatmemory._concurrency import AsyncBackground, async_in_thread
+from chatmemory._async.worker import AsyncWorker
+from chatmemory._concurrency import AsyncBackground, AsyncEvent, async_in_thread
 from chatmemory._public import public
 from chatmemory.errors import ConfigurationError, StorageError
+from chatmemory.memory import Report
 from chatmemory.models import CleanUp, Health
+from chatmemory.protocols import Embedder, Llm
 from chatmemory.settings import Settings
 from chatmemory.tokenizer import Tokenizer
-from chatmemory.validation import check_id
+from chatmemory.validation import check_count, check_id
 
 if TYPE_CHECKING:
     from chatmemory._async.cache import AsyncCache
@@ -32,18 +38,31 @@ class AsyncChatMemory:
     Use it as a context manager, or close it yourself. Nothing is connected before the first use.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, llm: Llm | None = None, embedder: Embedder | None = None) -> None:
         self.settings = settings
         self._database = AsyncDatabase(settings)
         self._cache = _cache(settings)
         self._windows = AsyncWindows(self._cache, settings)
         tokenizer = Tokenizer(settings.model)
-        self._parts = AsyncParts(settings, self._database, self._windows, tokenizer, self._maybe_clean_up)
+        self._providers = AsyncProviders(settings, llm, embedder)
+        store = AsyncMemoryStore(self._database, self._providers, settings)
+        spending = AsyncSpending(self._database, settings)
+        self._parts = AsyncParts(
+            settings, self._database, self._windows, tokenizer, self._providers, store, spending, self._maybe_clean_up
+        )
         self._background = AsyncBackground()
         self._clean_up_due = datetime.now(UTC)
 
     @classmethod
-    def open(cls, postgres: str | None = None, *, redis: str | None = None, settings: Settings | None = None) -> Self:
+    def open(
+        cls,
+        postgres: str | None = None,
+        *,
+        redis: str | None = None,
+        settings: Settings | None = None,
+        llm: Llm | None = None,
+        embedder: Embedder | None = None,
+    ) -> Self:
         """Open a memory; no I/O happens before the first use.
 
         Args:
@@ -52,11 +71,17 @@ class AsyncChatMemory:
             redis: redis://host:6379/0, rediss://… or unix:///path, for the context window and resuming.
                 None: CHATMEMORY_REDIS_URL, and without that Postgres does it all.
             settings: All settings; None: from CHATMEMORY_ variables and .env.
+            llm: What learns from conversations. None: CHATMEMORY_LLM_MODEL on an OpenAI-compatible server, and
+                without that episodes and an extractive summary.
+            embedder: What tells meanings. None: CHATMEMORY_EMBEDDING_MODEL, and without that recall goes by words.
 
         Raises:
             ConfigurationError: A setting cannot be used.
         """
-        return cls(_settings(postgres, redis, settings))
+        for name, given, form in (("llm", llm, Llm), ("embedder", embedder, Embedder)):
+            if given is not None and not isinstance(given, form):
+                raise ConfigurationError(f"{name} must have what chatmemory.{form.__name__} has.")
+        return cls(_settings(postgres, redis, settings), llm, embedder)
 
     def tenant(self, tenant_id: object) -> AsyncTenant:
         """The part of the memory that belongs to one organisation; no I/O.
@@ -99,6 +124,42 @@ class AsyncChatMemory:
             if max(more_expired, more_archived) < CLEAN_UP_BATCH:
                 return CleanUp(expired=expired, archived=archived)
 
+    async def run_due(self, limit: int = 100) -> Report:
+        """Learn from sessions that are due, in all tenants, one after the other: for cron, and for tests.
+
+        Sessions that were idle for too long expire first.
+
+        Args:
+            limit: How many at most, 1 or more.
+
+        Returns:
+            What was done; models that fail are counted, not raised.
+
+        Raises:
+            StorageUnavailableError: Postgres cannot be reached.
+        """
+        check_count(limit, "limit", least=1)
+        if self.settings.cleanup_inactive_sessions:
+            await self.clean_up()
+        return await AsyncWorker(self._parts).run_due(limit)
+
+    async def run_worker(self, *, concurrency: int = 1, stop: AsyncEvent | None = None) -> Report:
+        """Learn from sessions as they become due, in all tenants, until `stop` is set.
+
+        Args:
+            concurrency: How many sessions at once, 1 or more.
+            stop: Ends the work; what was begun is finished. None: only cancelling or closing ends it.
+
+        Returns:
+            What was done in all.
+        """
+        check_count(concurrency, "concurrency", least=1)
+        return await AsyncWorker(self._parts).run(concurrency, stop or AsyncEvent())
+
+    async def retry_parked(self) -> int:
+        """Take up again the sessions that were given up after too many failures; return how many still are."""
+        return await AsyncWorker(self._parts).parked(retry=True)
+
     def _maybe_clean_up(self) -> None:
         """Clean up beside the caller's work, at most once every cleanup_interval_hours."""
         now = datetime.now(UTC)
@@ -116,6 +177,7 @@ class AsyncChatMemory:
         """Give back all connections; the embedded server stops when its last user has gone."""
         await self._background.close()
         await self._windows.close()
+        await self._providers.close()
         if self._cache is not None:
             await self._cache.close()
         await self._database.close()

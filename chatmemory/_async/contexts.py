@@ -4,7 +4,7 @@ from chatmemory import queries
 from chatmemory._async.database import Row
 from chatmemory._async.parts import AsyncParts
 from chatmemory._concurrency import async_in_thread
-from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows
+from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows, window_of
 from chatmemory.models import Context, SessionInfo, message_from_row
 from chatmemory.tokens import Counter
 from chatmemory.translation import not_found
@@ -34,6 +34,13 @@ class AsyncContexts:
         window = await self._extended(window_from_rows(rows), request, counter)
         await self._windows.store(self._tenant_id, self._id, window)
         return await self._build(window, set(), request, counter)
+
+    async def read_user(self, request: Request, info: SessionInfo) -> Context:
+        """The newest messages of all the user's chats, as if they were one."""
+        counter = await self._counter(request)
+        params = {"user_id": info.user_id, "limit": min(limit_of(request, info), MOST_READ)}
+        rows = await self._database.fetch(self._tenant_id, queries.RECENT_MESSAGES, params, subject=self._id)
+        return build(window_of(list(map(message_from_row, reversed(rows)))), request, counter, info.user_id)
 
     async def of(self, rows: list[Row], request: Request) -> Context:
         """The context of what the schema's read_window gave."""

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatmemory._async.database import AsyncDatabase
+from chatmemory._async.providers import AsyncProviders
+from chatmemory._async.spending import AsyncSpending
+from chatmemory._async.store import AsyncMemoryStore
 from chatmemory._async.window import AsyncWindows
 from chatmemory.settings import Settings
 from chatmemory.tokenizer import Tokenizer
@@ -16,4 +19,7 @@ class AsyncParts(NamedTuple):
     database: AsyncDatabase
     windows: AsyncWindows
     tokenizer: Tokenizer
+    providers: AsyncProviders
+    store: AsyncMemoryStore
+    spending: AsyncSpending
     on_use: Callable[[], None]

@@ -3,15 +3,17 @@
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Literal, LiteralString
+from typing import Any, Literal, LiteralString, TypeAlias, get_args
 
 from chatmemory import exports, queries
 from chatmemory._async.contexts import AsyncContexts
 from chatmemory._async.database import Call, Row
+from chatmemory._async.memories import AsyncMemories
 from chatmemory._async.parts import AsyncParts
+from chatmemory._async.worker import AsyncWorker
 from chatmemory._concurrency import async_in_thread
 from chatmemory._public import public
-from chatmemory.context import Budget, Oversize, limit_of
+from chatmemory.context import Budget, Oversize, Recalls, limit_of
 from chatmemory.drafts import (
     Draft,
     batch_arguments,
@@ -23,6 +25,7 @@ from chatmemory.drafts import (
     unique,
 )
 from chatmemory.errors import ChatMemoryError, InvalidInputError
+from chatmemory.memory import Consolidation, joined
 from chatmemory.models import (
     Appended,
     Content,
@@ -51,6 +54,8 @@ from chatmemory.validation import (
     new_id,
 )
 
+Scope: TypeAlias = Literal["session", "user"]
+MOST_RECALLED = 20
 LONG = 50_000  # characters, from which counting their tokens would hold up an event loop
 
 
@@ -181,6 +186,8 @@ class AsyncSession:
         *,
         max_messages: int | None = None,
         system: str | None = None,
+        query: str | None = None,
+        scope: Scope = "session",
         fresh: bool = False,
         reserve_tokens: int = 0,
         trim_step: float | None = None,
@@ -196,6 +203,9 @@ class AsyncSession:
             max_messages: Just the newest this many, or fewer where the budget is full. None: as many as the budget
                 takes, and without a budget max_context_messages at most.
             system: The app's own system message, which is counted and always in.
+            query: What memories are recalled for, usually what the user has just said; None: none are. They take
+                at most recall_share of the budget, which is kept free for them.
+            scope: "session", or "user" for the newest messages of all the user's chats, without a summary.
             fresh: Whether to read from Postgres even if Redis holds the window.
             reserve_tokens: How much of max_tokens to keep free for the reply.
             trim_step: The share of the budget that is trimmed at once, from 0 (no more than needed) to 0.9; None:
@@ -207,8 +217,21 @@ class AsyncSession:
             ContextTooSmallError: What must be in does not fit into max_tokens.
             SessionNotFoundError: The session was deleted or erased.
         """
+        check_choice(scope, "scope", get_args(Scope))
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
-        return await self._contexts.read(budget.request(self._settings, system), self._info, fresh=fresh)
+        request = budget.request(self._settings, system)
+        if query is not None:
+            request = request._replace(recalls=await self._recalls(query, request.max_tokens))
+        if scope == "user":
+            return await self._contexts.read_user(request, self._info)
+        return await self._contexts.read(request, self._info, fresh=fresh)
+
+    async def _recalls(self, query: str, max_tokens: int | None) -> Recalls:
+        """What may go into a context for a query."""
+        memories = AsyncMemories(self.tenant_id, self._parts)
+        share = None if max_tokens is None else int(max_tokens * self._settings.recall_share)
+        found = await memories.recall(query, user_id=self._info.user_id, k=MOST_RECALLED) if share != 0 else []
+        return Recalls(found, self.id, share)
 
     async def append_and_context(
         self,
@@ -217,6 +240,7 @@ class AsyncSession:
         max_tokens: int | None = None,
         max_messages: int | None = None,
         system: str | None = None,
+        query: str | None = None,
         reserve_tokens: int = 0,
         trim_step: float | None = None,
         on_oversize: Oversize = "truncate",
@@ -228,6 +252,7 @@ class AsyncSession:
             max_tokens: As for context(), and so are the others.
             max_messages: See there.
             system: See there.
+            query: See there; recalling takes its own round trips.
             reserve_tokens: See there.
             trim_step: See there.
             on_oversize: See there.
@@ -237,6 +262,8 @@ class AsyncSession:
         """
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
         request = budget.request(self._settings, system)
+        if query is not None:
+            request = request._replace(recalls=await self._recalls(query, request.max_tokens))
         drafts = check_messages(messages, self._settings.max_message_bytes)
         if not drafts:
             return await self._contexts.read(request, self._info, fresh=True)
@@ -244,6 +271,32 @@ class AsyncSession:
         rows, once = await self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self._info))
         self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
         return await self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
+
+    @property
+    def summary(self) -> str | None:
+        """What was said up to info.summary_seq, in short, as this handle last learnt; refresh() asks again."""
+        return self.info.summary
+
+    async def consolidate(self) -> Consolidation:
+        """Learn from what was said since the last time, now and in the foreground, whether it is due or not.
+
+        Returns:
+            What came of it: skipped if there was nothing new, or a worker is at it; error if a model failed, and
+            then the session stays due.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+            StorageUnavailableError: Postgres cannot be reached.
+        """
+        await self.refresh()
+        worker = AsyncWorker(self._parts)
+        done: list[Consolidation] = []
+        while await worker.claim(1, self.tenant_id, self.id):
+            done.append(await worker.learn(self.tenant_id, self.id))
+            if done[-1].status != "success":
+                break
+        await self.refresh()
+        return joined(self.id, done)
 
     async def history(self, limit: int = 20, *, before_seq: int | None = None) -> list[Message]:
         """The newest messages, oldest first.
@@ -405,14 +458,14 @@ class AsyncSession:
             SessionNotFoundError: There is nothing left to erase.
         """
         async with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
+            await connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
             if not await (await connection.execute(queries.LOCK_TO_ERASE, (self.id,))).fetchall():
                 raise not_found(self.id)
-            counts = [
-                (await connection.execute(query, (self.id,))).rowcount
-                for query in (queries.ERASE_MESSAGES, queries.ERASE_EVENTS, queries.ERASE_SESSION)
-            ]
-        messages, events, sessions = counts
-        return Erasure(sessions=sessions, messages=messages, events=events)
+            rows = await (await connection.execute(queries.MEMORIES_OF_SESSION, (self.id,))).fetchall()
+            await connection.execute(queries.REMOVE_MEMORIES, (self.tenant_id, [id for (id,) in rows]))
+            counts = [(await connection.execute(query, (self.id,))).rowcount for query in queries.ERASE_ALL]
+        spend, messages, events, sessions = counts
+        return Erasure(sessions=sessions, messages=messages, events=events, memories=len(rows), spend=spend)
 
     async def events(self, limit: int = 1000) -> list[Event]:
         """The timeline, oldest first: created, resumed, renamed, ended and the like.

@@ -1,8 +1,14 @@
 """One organisation's part of the memory."""
 
+from datetime import datetime
+
+from chatmemory._async.memories import AsyncMemories
 from chatmemory._async.parts import AsyncParts
 from chatmemory._async.sessions import AsyncSessions
+from chatmemory._async.users import AsyncUsers
 from chatmemory._public import public
+from chatmemory.memory import Spend
+from chatmemory.validation import check_time
 
 
 @public
@@ -12,11 +18,24 @@ class AsyncTenant:
     Attributes:
         id: The tenant's id.
         sessions: Its sessions.
+        memories: What was learnt from them, and what it was told to keep.
+        users: What belongs to one user, over all sessions.
     """
 
     def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
         self.id = tenant_id
         self.sessions = AsyncSessions(tenant_id, parts)
+        self.memories = AsyncMemories(tenant_id, parts)
+        self.users = AsyncUsers(tenant_id, parts)
+        self._spending = parts.spending
+
+    async def spend(self, *, since: datetime) -> Spend:
+        """What models were paid for since then, in tokens: by model, by user and in all.
+
+        Raises:
+            InvalidInputError: The time has no time zone.
+        """
+        return await self._spending.since(self.id, check_time(since, "since") or datetime.min)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"

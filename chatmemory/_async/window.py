@@ -9,7 +9,7 @@ from chatmemory._concurrency import AsyncPulse
 from chatmemory.context import Window
 from chatmemory.keys import sessions_key, window_key
 from chatmemory.models import Message, SessionInfo
-from chatmemory.packing import pack, pack_session, unpack_session, unpack_window
+from chatmemory.packing import pack, pack_session, pack_summary, unpack_session, unpack_window
 from chatmemory.settings import Settings
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class AsyncWindows:
         newest = window.messages[-self._settings.window_max_messages :]
         head = self._head(newest, window.token_count, -1)
         key = window_key(tenant_id, session_id)
-        await self._cache.run("window", key, "store", *head, begins, *self._packed(newest))
+        await self._cache.run("window", key, "store", *head, begins, pack_summary(window), *self._packed(newest))
 
     def _head(self, messages: Sequence[Message], token_count: int, limit: int) -> tuple[Any, ...]:
         settings = self._settings
@@ -129,6 +129,11 @@ class AsyncWindows:
         """Forget the window beside the caller's work: nobody knows what was stored."""
         if self._cache is not None:
             self._cache.drop_soon(window_key(tenant_id, session_id))
+
+    async def drop(self, tenant_id: str, session_id: str) -> None:
+        """Forget a window, whose session's summary is another now."""
+        if self._cache is not None:
+            await self._cache.drop(window_key(tenant_id, session_id))
 
     async def forget(self, info: SessionInfo) -> None:
         """Forget a session: its window, and that it may be resumed."""

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import ValidationError
 
 from chatmemory import queries
-from chatmemory._concurrency import Background, in_thread
+from chatmemory._concurrency import Background, Event, in_thread
 from chatmemory._public import public
 from chatmemory._sync.database import Database
 from chatmemory._sync.parts import Parts
+from chatmemory._sync.providers import Providers
+from chatmemory._sync.spending import Spending
+from chatmemory._sync.store import MemoryStore
 from chatmemory._sync.tenant import Tenant
 from chatmemory._sync.window import Windows
+from chatmemory._sync.worker import Worker
 from chatmemory.errors import ConfigurationError, StorageError
+from chatmemory.memory import Report
 from chatmemory.models import CleanUp, Health
+from chatmemory.protocols import Embedder, Llm
 from chatmemory.settings import Settings
 from chatmemory.tokenizer import Tokenizer
-from chatmemory.validation import check_id
+from chatmemory.validation import check_count, check_id
 
 if TYPE_CHECKING:
     from chatmemory._sync.cache import Cache
@@ -34,18 +40,31 @@ class ChatMemory:
     Use it as a context manager, or close it yourself. Nothing is connected before the first use.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, llm: Llm | None = None, embedder: Embedder | None = None) -> None:
         self.settings = settings
         self._database = Database(settings)
         self._cache = _cache(settings)
         self._windows = Windows(self._cache, settings)
         tokenizer = Tokenizer(settings.model)
-        self._parts = Parts(settings, self._database, self._windows, tokenizer, self._maybe_clean_up)
+        self._providers = Providers(settings, llm, embedder)
+        store = MemoryStore(self._database, self._providers, settings)
+        spending = Spending(self._database, settings)
+        self._parts = Parts(
+            settings, self._database, self._windows, tokenizer, self._providers, store, spending, self._maybe_clean_up
+        )
         self._background = Background()
         self._clean_up_due = datetime.now(UTC)
 
     @classmethod
-    def open(cls, postgres: str | None = None, *, redis: str | None = None, settings: Settings | None = None) -> Self:
+    def open(
+        cls,
+        postgres: str | None = None,
+        *,
+        redis: str | None = None,
+        settings: Settings | None = None,
+        llm: Llm | None = None,
+        embedder: Embedder | None = None,
+    ) -> Self:
         """Open a memory; no I/O happens before the first use.
 
         Args:
@@ -54,11 +73,17 @@ class ChatMemory:
             redis: redis://host:6379/0, rediss://… or unix:///path, for the context window and resuming.
                 None: CHATMEMORY_REDIS_URL, and without that Postgres does it all.
             settings: All settings; None: from CHATMEMORY_ variables and .env.
+            llm: What learns from conversations. None: CHATMEMORY_LLM_MODEL on an OpenAI-compatible server, and
+                without that episodes and an extractive summary.
+            embedder: What tells meanings. None: CHATMEMORY_EMBEDDING_MODEL, and without that recall goes by words.
 
         Raises:
             ConfigurationError: A setting cannot be used.
         """
-        return cls(_settings(postgres, redis, settings))
+        for name, given, form in (("llm", llm, Llm), ("embedder", embedder, Embedder)):
+            if given is not None and not isinstance(given, form):
+                raise ConfigurationError(f"{name} must have what chatmemory.{form.__name__} has.")
+        return cls(_settings(postgres, redis, settings), llm, embedder)
 
     def tenant(self, tenant_id: object) -> Tenant:
         """The part of the memory that belongs to one organisation; no I/O.
@@ -101,6 +126,42 @@ class ChatMemory:
             if max(more_expired, more_archived) < CLEAN_UP_BATCH:
                 return CleanUp(expired=expired, archived=archived)
 
+    def run_due(self, limit: int = 100) -> Report:
+        """Learn from sessions that are due, in all tenants, one after the other: for cron, and for tests.
+
+        Sessions that were idle for too long expire first.
+
+        Args:
+            limit: How many at most, 1 or more.
+
+        Returns:
+            What was done; models that fail are counted, not raised.
+
+        Raises:
+            StorageUnavailableError: Postgres cannot be reached.
+        """
+        check_count(limit, "limit", least=1)
+        if self.settings.cleanup_inactive_sessions:
+            self.clean_up()
+        return Worker(self._parts).run_due(limit)
+
+    def run_worker(self, *, concurrency: int = 1, stop: Event | None = None) -> Report:
+        """Learn from sessions as they become due, in all tenants, until `stop` is set.
+
+        Args:
+            concurrency: How many sessions at once, 1 or more.
+            stop: Ends the work; what was begun is finished. None: only cancelling or closing ends it.
+
+        Returns:
+            What was done in all.
+        """
+        check_count(concurrency, "concurrency", least=1)
+        return Worker(self._parts).run(concurrency, stop or Event())
+
+    def retry_parked(self) -> int:
+        """Take up again the sessions that were given up after too many failures; return how many still are."""
+        return Worker(self._parts).parked(retry=True)
+
     def _maybe_clean_up(self) -> None:
         """Clean up beside the caller's work, at most once every cleanup_interval_hours."""
         now = datetime.now(UTC)
@@ -118,6 +179,7 @@ class ChatMemory:
         """Give back all connections; the embedded server stops when its last user has gone."""
         self._background.close()
         self._windows.close()
+        self._providers.close()
         if self._cache is not None:
             self._cache.close()
         self._database.close()

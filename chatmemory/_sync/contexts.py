@@ -6,7 +6,7 @@ from chatmemory import queries
 from chatmemory._concurrency import in_thread
 from chatmemory._sync.database import Row
 from chatmemory._sync.parts import Parts
-from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows
+from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows, window_of
 from chatmemory.models import Context, SessionInfo, message_from_row
 from chatmemory.tokens import Counter
 from chatmemory.translation import not_found
@@ -36,6 +36,13 @@ class Contexts:
         window = self._extended(window_from_rows(rows), request, counter)
         self._windows.store(self._tenant_id, self._id, window)
         return self._build(window, set(), request, counter)
+
+    def read_user(self, request: Request, info: SessionInfo) -> Context:
+        """The newest messages of all the user's chats, as if they were one."""
+        counter = self._counter(request)
+        params = {"user_id": info.user_id, "limit": min(limit_of(request, info), MOST_READ)}
+        rows = self._database.fetch(self._tenant_id, queries.RECENT_MESSAGES, params, subject=self._id)
+        return build(window_of(list(map(message_from_row, reversed(rows)))), request, counter, info.user_id)
 
     def of(self, rows: list[Row], request: Request) -> Context:
         """The context of what the schema's read_window gave."""

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatmemory._sync.database import Database
+from chatmemory._sync.providers import Providers
+from chatmemory._sync.spending import Spending
+from chatmemory._sync.store import MemoryStore
 from chatmemory._sync.window import Windows
 from chatmemory.settings import Settings
 from chatmemory.tokenizer import Tokenizer
@@ -18,4 +21,7 @@ class Parts(NamedTuple):
     database: Database
     windows: Windows
     tokenizer: Tokenizer
+    providers: Providers
+    store: MemoryStore
+    spending: Spending
     on_use: Callable[[], None]

@@ -5,15 +5,17 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Literal, LiteralString
+from typing import Any, Literal, LiteralString, TypeAlias, get_args
 
 from chatmemory import exports, queries
 from chatmemory._concurrency import in_thread
 from chatmemory._public import public
 from chatmemory._sync.contexts import Contexts
 from chatmemory._sync.database import Call, Row
+from chatmemory._sync.memories import Memories
 from chatmemory._sync.parts import Parts
-from chatmemory.context import Budget, Oversize, limit_of
+from chatmemory._sync.worker import Worker
+from chatmemory.context import Budget, Oversize, Recalls, limit_of
 from chatmemory.drafts import (
     Draft,
     batch_arguments,
@@ -25,6 +27,7 @@ from chatmemory.drafts import (
     unique,
 )
 from chatmemory.errors import ChatMemoryError, InvalidInputError
+from chatmemory.memory import Consolidation, joined
 from chatmemory.models import (
     Appended,
     Content,
@@ -53,6 +56,8 @@ from chatmemory.validation import (
     new_id,
 )
 
+Scope: TypeAlias = Literal["session", "user"]
+MOST_RECALLED = 20
 LONG = 50_000  # characters, from which counting their tokens would hold up an event loop
 
 
@@ -183,6 +188,8 @@ class Session:
         *,
         max_messages: int | None = None,
         system: str | None = None,
+        query: str | None = None,
+        scope: Scope = "session",
         fresh: bool = False,
         reserve_tokens: int = 0,
         trim_step: float | None = None,
@@ -198,6 +205,9 @@ class Session:
             max_messages: Just the newest this many, or fewer where the budget is full. None: as many as the budget
                 takes, and without a budget max_context_messages at most.
             system: The app's own system message, which is counted and always in.
+            query: What memories are recalled for, usually what the user has just said; None: none are. They take
+                at most recall_share of the budget, which is kept free for them.
+            scope: "session", or "user" for the newest messages of all the user's chats, without a summary.
             fresh: Whether to read from Postgres even if Redis holds the window.
             reserve_tokens: How much of max_tokens to keep free for the reply.
             trim_step: The share of the budget that is trimmed at once, from 0 (no more than needed) to 0.9; None:
@@ -209,8 +219,21 @@ class Session:
             ContextTooSmallError: What must be in does not fit into max_tokens.
             SessionNotFoundError: The session was deleted or erased.
         """
+        check_choice(scope, "scope", get_args(Scope))
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
-        return self._contexts.read(budget.request(self._settings, system), self._info, fresh=fresh)
+        request = budget.request(self._settings, system)
+        if query is not None:
+            request = request._replace(recalls=self._recalls(query, request.max_tokens))
+        if scope == "user":
+            return self._contexts.read_user(request, self._info)
+        return self._contexts.read(request, self._info, fresh=fresh)
+
+    def _recalls(self, query: str, max_tokens: int | None) -> Recalls:
+        """What may go into a context for a query."""
+        memories = Memories(self.tenant_id, self._parts)
+        share = None if max_tokens is None else int(max_tokens * self._settings.recall_share)
+        found = memories.recall(query, user_id=self._info.user_id, k=MOST_RECALLED) if share != 0 else []
+        return Recalls(found, self.id, share)
 
     def append_and_context(
         self,
@@ -219,6 +242,7 @@ class Session:
         max_tokens: int | None = None,
         max_messages: int | None = None,
         system: str | None = None,
+        query: str | None = None,
         reserve_tokens: int = 0,
         trim_step: float | None = None,
         on_oversize: Oversize = "truncate",
@@ -230,6 +254,7 @@ class Session:
             max_tokens: As for context(), and so are the others.
             max_messages: See there.
             system: See there.
+            query: See there; recalling takes its own round trips.
             reserve_tokens: See there.
             trim_step: See there.
             on_oversize: See there.
@@ -239,6 +264,8 @@ class Session:
         """
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
         request = budget.request(self._settings, system)
+        if query is not None:
+            request = request._replace(recalls=self._recalls(query, request.max_tokens))
         drafts = check_messages(messages, self._settings.max_message_bytes)
         if not drafts:
             return self._contexts.read(request, self._info, fresh=True)
@@ -246,6 +273,32 @@ class Session:
         rows, once = self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self._info))
         self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
         return self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
+
+    @property
+    def summary(self) -> str | None:
+        """What was said up to info.summary_seq, in short, as this handle last learnt; refresh() asks again."""
+        return self.info.summary
+
+    def consolidate(self) -> Consolidation:
+        """Learn from what was said since the last time, now and in the foreground, whether it is due or not.
+
+        Returns:
+            What came of it: skipped if there was nothing new, or a worker is at it; error if a model failed, and
+            then the session stays due.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+            StorageUnavailableError: Postgres cannot be reached.
+        """
+        self.refresh()
+        worker = Worker(self._parts)
+        done: list[Consolidation] = []
+        while worker.claim(1, self.tenant_id, self.id):
+            done.append(worker.learn(self.tenant_id, self.id))
+            if done[-1].status != "success":
+                break
+        self.refresh()
+        return joined(self.id, done)
 
     def history(self, limit: int = 20, *, before_seq: int | None = None) -> list[Message]:
         """The newest messages, oldest first.
@@ -407,14 +460,14 @@ class Session:
             SessionNotFoundError: There is nothing left to erase.
         """
         with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
+            connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
             if not connection.execute(queries.LOCK_TO_ERASE, (self.id,)).fetchall():
                 raise not_found(self.id)
-            counts = [
-                connection.execute(query, (self.id,)).rowcount
-                for query in (queries.ERASE_MESSAGES, queries.ERASE_EVENTS, queries.ERASE_SESSION)
-            ]
-        messages, events, sessions = counts
-        return Erasure(sessions=sessions, messages=messages, events=events)
+            rows = connection.execute(queries.MEMORIES_OF_SESSION, (self.id,)).fetchall()
+            connection.execute(queries.REMOVE_MEMORIES, (self.tenant_id, [id for (id,) in rows]))
+            counts = [connection.execute(query, (self.id,)).rowcount for query in queries.ERASE_ALL]
+        spend, messages, events, sessions = counts
+        return Erasure(sessions=sessions, messages=messages, events=events, memories=len(rows), spend=spend)
 
     def events(self, limit: int = 1000) -> list[Event]:
         """The timeline, oldest first: created, resumed, renamed, ended and the like.

@@ -11,7 +11,7 @@ from chatmemory._concurrency import Pulse
 from chatmemory.context import Window
 from chatmemory.keys import sessions_key, window_key
 from chatmemory.models import Message, SessionInfo
-from chatmemory.packing import pack, pack_session, unpack_session, unpack_window
+from chatmemory.packing import pack, pack_session, pack_summary, unpack_session, unpack_window
 from chatmemory.settings import Settings
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Windows:
         newest = window.messages[-self._settings.window_max_messages :]
         head = self._head(newest, window.token_count, -1)
         key = window_key(tenant_id, session_id)
-        self._cache.run("window", key, "store", *head, begins, *self._packed(newest))
+        self._cache.run("window", key, "store", *head, begins, pack_summary(window), *self._packed(newest))
 
     def _head(self, messages: Sequence[Message], token_count: int, limit: int) -> tuple[Any, ...]:
         settings = self._settings
@@ -131,6 +131,11 @@ class Windows:
         """Forget the window beside the caller's work: nobody knows what was stored."""
         if self._cache is not None:
             self._cache.drop_soon(window_key(tenant_id, session_id))
+
+    def drop(self, tenant_id: str, session_id: str) -> None:
+        """Forget a window, whose session's summary is another now."""
+        if self._cache is not None:
+            self._cache.drop(window_key(tenant_id, session_id))
 
     def forget(self, info: SessionInfo) -> None:
         """Forget a session: its window, and that it may be resumed."""

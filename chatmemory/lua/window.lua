@@ -1,10 +1,10 @@
 -- The newest messages of one session, without a gap, in one hash: "first" and "last" are their seqs, "<seq>" holds
 -- each. "marker" is how far the session is known to have come, "tokens" what all its messages cost, "begins" the
--- system message it begins with.
+-- system message it begins with, "summary" what stands for all that is older.
 local key, command = KEYS[1], ARGV[1]
 
 local function read(ttl, limit)
-    local head = redis.call('HMGET', key, 'first', 'last', 'tokens', 'begins')
+    local head = redis.call('HMGET', key, 'first', 'last', 'tokens', 'begins', 'summary')
     if not head[2] then
         redis.call('HSETNX', key, 'marker', 0) -- whoever rebuilds now must find it, else the cache was flushed since
         redis.call('PEXPIRE', key, ttl)
@@ -17,7 +17,7 @@ local function read(ttl, limit)
     end
     redis.call('PEXPIRE', key, ttl)
     local items = #fields > 0 and redis.call('HMGET', key, unpack(fields)) or {}
-    return {head[2], head[3], head[4], unpack(items)}
+    return {head[2], head[3], head[4], head[5], unpack(items)}
 end
 
 local function add(first, last, from, most, most_bytes)
@@ -61,13 +61,13 @@ if command == 'append' then -- ARGV: …, the new messages; then read, unless li
     return 1
 end
 
-if command == 'store' then -- ARGV: …, the first message or '', the newest messages
+if command == 'store' then -- ARGV: …, the first message or '', the summary or '', the newest messages
     if not head[3] and not head[2] or math.max(marker, has_last) > last then
         return 0 -- flushed, or newer than what was read
     end
     redis.call('DEL', key)
-    add(last - #ARGV + 9, last, 9, most, most_bytes)
-    redis.call('HSET', key, 'tokens', tokens, 'begins', ARGV[8], 'marker', string.format('%.0f', last))
+    add(last - #ARGV + 10, last, 10, most, most_bytes)
+    redis.call('HSET', key, 'tokens', tokens, 'begins', ARGV[8], 'summary', ARGV[9], 'marker', string.format('%.0f', last))
     redis.call('PEXPIRE', key, ttl)
     return 1
 end

@@ -51,7 +51,10 @@ def functions() -> Migration:
     """The functions, replaced whenever they have changed, and who owns them."""
     here = files(__name__)
     folder = sorted((here / "functions").iterdir(), key=lambda file: file.name)
-    texts = [file.read_text() for file in (here / "drop_functions.sql", *folder, here / "ownership.sql")]
+    texts = [
+        file.read_text()
+        for file in (here / "drop_functions.sql", here / "vectors.sql", *folder, here / "ownership.sql")
+    ]
     return Migration(FUNCTIONS, "functions", "\n".join(texts))
 
 

@@ -3,7 +3,8 @@ do $$
 declare
     f regprocedure;
 begin
-    for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = 'chatmemory'::regnamespace loop
+    for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = 'chatmemory'::regnamespace
+        and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e') loop
         execute format('drop routine %s', f);
     end loop;
 end $$;

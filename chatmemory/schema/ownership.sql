@@ -4,8 +4,9 @@ do $$
 declare
     f regprocedure;
 begin
-    for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = 'chatmemory'::regnamespace loop
-        if f::text like 'chatmemory.clean\_up(%' then
+    for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = 'chatmemory'::regnamespace
+        and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e') loop
+        if f::text ~ '^chatmemory\.(clean_up|claim_sessions|learning_state)\(' then
             execute format('alter function %s owner to chatmemory_worker', f);
         else
             execute format('alter function %s owner to chatmemory_app', f);

@@ -10,7 +10,8 @@ begin
             limit p_limit for no key update skip locked
     ), done as (
         update chatmemory.sessions s set status = 'expired', ended_at = now(), updated_at = now(),
-            processed_for_ltm = s.message_count < p_min_messages
+            processed_for_ltm = s.message_count < p_min_messages or s.summary_seq = s.last_seq
+                or s.kind not in ('chat', 'general')
             from idle where s.tenant_id = idle.tenant_id and s.id = idle.id
             returning s.tenant_id, s.id
     ), told as (

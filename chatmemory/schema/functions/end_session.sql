@@ -14,7 +14,8 @@ begin
     if v_session.status = 'active' then
         update chatmemory.sessions s set
             status = p_status, results = p_results, ended_at = clock_timestamp(), updated_at = clock_timestamp(),
-            processed_for_ltm = s.message_count < p_min_messages
+            processed_for_ltm = s.message_count < p_min_messages or s.summary_seq = s.last_seq
+                or s.kind not in ('chat', 'general')
             where s.tenant_id = p_tenant and s.id = p_session
             returning s.* into v_session;
         insert into chatmemory.events (tenant_id, session_id, type, data) values (

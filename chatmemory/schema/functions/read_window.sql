@@ -1,9 +1,9 @@
 -- What a context is made of, in one round trip: how far the session has come, its newest messages before p_before
--- (newest first), and the system message it begins with, where that is older. A session without messages gives one
+-- (newest first; the newest of all brings the summary), and the system message it begins with, where that is older. A session without messages gives one
 -- row with a null seq.
 create or replace function chatmemory.read_window(p_tenant text, p_session text, p_limit bigint, p_before bigint)
 returns table (
-    last_seq bigint, token_count bigint,
+    last_seq bigint, token_count bigint, summary text, summary_seq bigint,
     seq bigint, id text, role text, content text, content_json json, metadata json, tokens integer,
     token_encoding text, created_at timestamptz
 ) language plpgsql security definer
@@ -14,7 +14,7 @@ declare
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     return query
-        select s.last_seq, s.token_count, m.*
+        select s.last_seq, s.token_count, case when m.seq = s.last_seq then s.summary end, s.summary_seq, m.*
         from chatmemory.sessions s left join lateral (
             (select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding, m.created_at
             from chatmemory.messages m

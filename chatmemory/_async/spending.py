@@ -1,0 +1,52 @@
+"""What models are paid for, and where that ends."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+from chatmemory import queries
+from chatmemory._async.database import AsyncDatabase
+from chatmemory.memory import Spend
+from chatmemory.settings import Settings
+
+LOG = logging.getLogger("chatmemory")
+DAY = timedelta(days=1)
+
+
+class AsyncSpending:
+    """The ledger of all tenants of one memory."""
+
+    def __init__(self, database: AsyncDatabase, settings: Settings) -> None:
+        self._database, self._settings = database, settings
+
+    async def add(
+        self, tenant_id: str, user_id: str, session_id: str | None, purpose: str, model: str, spent: tuple[int, int]
+    ) -> None:
+        """Note what one call cost."""
+        params = (tenant_id, user_id, session_id, purpose, model, *spent)
+        async with self._database.transaction(tenant_id) as connection:
+            await connection.execute(queries.ADD_SPEND, params)
+
+    async def since(self, tenant_id: str, since: datetime) -> Spend:
+        """What one tenant's calls have cost since then."""
+        rows = await self._database.fetch(tenant_id, queries.SPENT_SINCE, (since,))
+        by_model: dict[str, int] = {}
+        by_user: dict[str, int] = {}
+        for model, user, sent, answered in rows:
+            by_model[model] = by_model.get(model, 0) + sent + answered
+            by_user[user] = by_user.get(user, 0) + sent + answered
+        sent, answered = (sum(row[column] for row in rows) for column in (2, 3))
+        return Spend(input_tokens=sent, output_tokens=answered, by_model=by_model, by_user=by_user)
+
+    async def may_spend(self, tenant_id: str) -> bool:
+        """Whether a tenant is below its hard cap of today, in UTC; from the soft cap on, a log warns."""
+        soft, hard = self._settings.llm_soft_cap_tokens, self._settings.llm_hard_cap_tokens
+        if soft is None and hard is None:
+            return True
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        total = (await self.since(tenant_id, midnight)).total
+        if hard is not None and total >= hard:
+            LOG.warning("tenant %r spent %s tokens today, its hard cap: it learns without models", tenant_id, total)
+            return False
+        if soft is not None and total >= soft:
+            LOG.warning("tenant %r spent %s tokens today, above its soft cap of %s", tenant_id, total, soft)
+        return True

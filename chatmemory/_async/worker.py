@@ -1,0 +1,79 @@
+"""The loop that turns messages into memories: which sessions are due is a query, and a claim is a lease."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+from chatmemory import queries
+from chatmemory._async.learner import AsyncLearner
+from chatmemory._async.parts import AsyncParts
+from chatmemory._concurrency import AsyncEvent, async_side_by_side, async_wait_for
+from chatmemory.errors import StorageError
+from chatmemory.memory import Consolidation, Report
+
+
+class AsyncWorker:
+    """One worker; any number may run at once."""
+
+    def __init__(self, parts: AsyncParts) -> None:
+        self._parts = parts
+        self._database, self._settings = parts.database, parts.settings
+        self._learner = AsyncLearner(parts)
+        self._owner = uuid4().hex
+
+    async def claim(
+        self, limit: int, tenant_id: str | None = None, session_id: str | None = None
+    ) -> list[tuple[str, str]]:
+        """Claim sessions that are due, or just one: (tenant id, session id)."""
+        settings = self._settings
+        lease = timedelta(seconds=settings.worker_lease_seconds)
+        due = (settings.consolidation_messages, settings.consolidation_tokens)
+        params = (self._owner, lease, limit, *due, tenant_id, session_id)
+        return [(tenant, id) for tenant, id in await self._database.call(queries.CLAIM_SESSIONS, params)]
+
+    async def learn(self, tenant_id: str, session_id: str) -> Consolidation:
+        """Learn from one batch of a session that was claimed."""
+        return await self._learner.learn(tenant_id, session_id, self._owner)
+
+    async def run_due(self, limit: int) -> Report:
+        """Learn from sessions that are due, one after the other, until none is or `limit` were."""
+        processed = failed = 0
+        while processed + failed < limit:
+            claimed = await self.claim(1)
+            if not claimed:
+                break
+            done = await self.learn(*claimed[0])
+            processed += done.status == "success"
+            failed += done.status == "error"
+        return Report(processed=processed, failed=failed, parked=await self.parked())
+
+    async def parked(self, *, retry: bool = False) -> int:
+        """How many sessions were given up; with retry they are taken up again first."""
+        return (await self.state(retry=retry))[1]
+
+    async def state(self, *, retry: bool = False) -> tuple[int, int]:
+        """How many sessions are due, and how many were given up."""
+        settings = self._settings
+        params = (settings.consolidation_messages, settings.consolidation_tokens, retry)
+        [(due, parked)] = await self._database.call(queries.LEARNING_STATE, params)
+        return due, parked
+
+    async def run(self, concurrency: int, stop: AsyncEvent) -> Report:
+        """Work until `stop` is set; what was begun is finished."""
+        reports: list[Report] = []
+
+        async def work() -> None:
+            while not stop.is_set():
+                try:
+                    report = await self.run_due(1)
+                except StorageError:  # Postgres is away; look again later
+                    report = Report()
+                reports.append(report)
+                if not report.processed + report.failed:
+                    await async_wait_for(stop, self._settings.worker_poll_seconds)
+
+        await async_side_by_side([work] * concurrency)
+        return Report(
+            processed=sum(report.processed for report in reports),
+            failed=sum(report.failed for report in reports),
+            parked=await self.parked(),
+        )

@@ -1,0 +1,171 @@
+# Generated from chatmemory/_async/learner.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Learning from one session: read, ask, embed, and commit everything with the new watermark at once."""
+
+import logging
+from typing import Any, NamedTuple
+
+from chatmemory import queries
+from chatmemory._sync.memories import Asked, Memories
+from chatmemory._sync.parts import Parts
+from chatmemory.drafts import to_json
+from chatmemory.episodes import cut, extract
+from chatmemory.errors import ChatMemoryError, LlmError
+from chatmemory.learning import Lesson, batch, from_episodes, from_facts, from_summary, texts_of, with_vectors
+from chatmemory.memory import Consolidation, Memory, NewMemory
+from chatmemory.models import message_from_row
+from chatmemory.prompts import Learnt, question
+from chatmemory.validation import new_id
+
+LOG = logging.getLogger("chatmemory")
+MOST_READ = 500  # messages
+KNOWN = 20  # facts a model is shown
+QUERY_LENGTH = 2000  # characters of what was said, to find the facts it may be about
+
+
+class Leased(NamedTuple):
+    """A session as LEASED_SESSION gives it."""
+
+    user_id: str
+    kind: str
+    summary: str | None
+    summary_seq: int
+    last_seq: int
+    number: int
+    message_count: int
+    has_ended: bool
+    attempts: int
+
+
+class Made(NamedTuple):
+    """What a batch became, not yet stored."""
+
+    lesson: Lesson
+    summary: str
+    memories: list[NewMemory]
+    after: int  # the watermark it was made behind
+    fallback: str | None  # why no model was asked, though there is one
+
+
+class Learner:
+    """Learns from claimed sessions of all tenants."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
+        self._providers, self._store, self._spending = parts.providers, parts.store, parts.spending
+
+    def learn(self, tenant_id: str, session_id: str, owner: str) -> Consolidation:
+        """Learn from one batch of a session that `owner` has claimed; whatever happens, the claim ends.
+
+        Returns:
+            What it came to; errors of models and of the database are told, not raised.
+        """
+        try:
+            made = self._make(tenant_id, session_id, owner)
+            if made is None:
+                return Consolidation(session_id=session_id, status="skipped", reason="nothing to learn")
+            return self._commit(tenant_id, owner, made)
+        except ChatMemoryError as error:
+            self._fail(tenant_id, session_id, owner, error)
+            return Consolidation(session_id=session_id, status="error", reason=str(error))
+        except BaseException:  # cancelled: hand it back
+            self._run(tenant_id, queries.RELEASE, (session_id, owner))
+            raise
+
+    def _make(self, tenant_id: str, session_id: str, owner: str) -> Made | None:
+        rows = self._database.fetch(tenant_id, queries.LEASED_SESSION, (session_id, owner))
+        if not rows:
+            return None
+        state = Leased(*rows[0])
+        params = (tenant_id, session_id, state.summary_seq, MOST_READ)
+        stored = self._database.call(queries.MESSAGES_AFTER, params, subject=session_id)
+        messages = batch([message_from_row(row) for row in stored], self._settings.consolidation_batch_tokens)
+        if not messages:
+            self._run(tenant_id, queries.NOTHING_LEFT, (session_id, owner))
+            return None
+        lesson = Lesson(session_id, state.user_id, state.number, messages)
+        learnt, known, fallback = self._ask(tenant_id, lesson, state)
+        episodes = cut(messages)
+        memories = from_episodes(lesson, episodes, new_id)
+        others: list[NewMemory] = []
+        if learnt is not None:
+            others, dropped = from_facts(lesson, learnt, known, new_id)
+            if dropped:
+                LOG.warning("session %r: %s facts cite no message there is, and were dropped", session_id, dropped)
+            if state.has_ended and messages[-1].seq == state.last_seq:
+                others.append(from_summary(lesson, learnt.summary, "assistant", new_id))
+        vectors = self._embedded(tenant_id, lesson, texts_of(episodes, others))
+        summary = learnt.summary if learnt else extract(state.summary, messages)
+        return Made(lesson, summary, with_vectors(episodes, memories, others, vectors), state.summary_seq, fallback)
+
+    def _ask(self, tenant_id: str, lesson: Lesson, state: Leased) -> tuple[Learnt | None, list[Memory], str | None]:
+        """What the model makes of the messages, and the known facts it was shown; None where none is asked."""
+        if not self._providers.has_llm:
+            return None, [], None
+        if not self._spending.may_spend(tenant_id):
+            return None, [], "the tenant's hard cap is reached"
+        said = " ".join(message.text for message in lesson.messages if message.role == "user")[:QUERY_LENGTH]
+        asked = Asked(said, [lesson.user_id], KNOWN, ["fact", "preference"], None, None, 0)
+        known = [each.memory for each in Memories(tenant_id, self._parts).find(asked)]
+        name, answer = self._providers.complete(question(state.summary, known, lesson.messages), Learnt)
+        spent = (answer.input_tokens, answer.output_tokens)
+        self._spending.add(tenant_id, lesson.user_id, lesson.session_id, "learn", name, spent)
+        learnt = answer.value
+        if not isinstance(learnt, Learnt) or not learnt.summary.strip():
+            raise LlmError(f"The model {name!r} answered without a summary.")
+        return learnt, known, None
+
+    def _embedded(self, tenant_id: str, lesson: Lesson, texts: list[str]) -> list[list[float]]:
+        vectors = self._store.embedded(texts)
+        if vectors:
+            counter = self._parts.tokenizer.at_hand()
+            spent = (sum(map(counter.count, texts)), 0)
+            model = self._providers.embedding_model
+            self._spending.add(tenant_id, lesson.user_id, lesson.session_id, "embed", model, spent)
+        return vectors
+
+    def _commit(self, tenant_id: str, owner: str, made: Made) -> Consolidation:
+        lesson = made.lesson
+        first, last = lesson.span
+        with self._database.transaction(tenant_id, lesson.session_id) as connection:
+            connection.execute(queries.LOCK_MEMORIES, (tenant_id, lesson.user_id))
+            rows = connection.execute(queries.LOCK_LEASED, (lesson.session_id, owner)).fetchall()
+            if not rows or Leased(*rows[0]).summary_seq != made.after:
+                return Consolidation(session_id=lesson.session_id, status="skipped", reason="the lease was lost")
+            stored = self._store.add(connection, tenant_id, lesson.user_id, made.memories)
+            params = {"id": lesson.session_id, "summary": made.summary, "seq": last}
+            connection.execute(queries.LEARN, params)
+            told: dict[str, Any] = {"from_seq": first, "to_seq": last, "memories": stored.created}
+            if made.fallback:
+                told["without_model"] = made.fallback
+            connection.execute(queries.ADD_EVENT, (tenant_id, lesson.session_id, "learnt", to_json(told)))
+        self._windows.drop(tenant_id, lesson.session_id)
+        return Consolidation(
+            session_id=lesson.session_id,
+            status="success",
+            from_seq=first,
+            to_seq=last,
+            memories=stored.created,
+            confirmed=stored.confirmed,
+            reason=made.fallback,
+        )
+
+    def _fail(self, tenant_id: str, session_id: str, owner: str, error: ChatMemoryError) -> None:
+        LOG.warning("learning from session %r failed: %s", session_id, error)
+        params = {
+            "id": session_id, "owner": owner, "reason": str(error)[:500],
+            "most": self._settings.worker_max_attempts,
+        }  # fmt: skip
+        try:
+            with self._database.transaction(tenant_id, session_id) as connection:
+                rows = connection.execute(queries.FAIL, params).fetchall()
+                if rows and rows[0][0]:
+                    told = to_json({"reason": str(error)[:500]})
+                    connection.execute(queries.ADD_EVENT, (tenant_id, session_id, "parked", told))
+        except ChatMemoryError:
+            LOG.warning("session %r: the failure could not be noted; its lease ends by itself", session_id)
+
+    def _run(self, tenant_id: str, query: Any, params: tuple[Any, ...]) -> None:
+        with self._database.transaction(tenant_id) as connection:
+            connection.execute(query, params)

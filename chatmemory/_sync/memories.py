@@ -1,0 +1,396 @@
+# Generated from chatmemory/_async/memories.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""One tenant's long-term memories: recall, remember, correct, forget."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from chatmemory import queries
+from chatmemory._public import public
+from chatmemory._sync.parts import Parts
+from chatmemory.errors import InvalidInputError, LlmError, MemoryNotFoundError
+from chatmemory.memory import (
+    MEMORY_KINDS,
+    TRUSTS,
+    Memory,
+    MemoryKind,
+    MemorySource,
+    MemoryStats,
+    NewMemory,
+    Recalled,
+    Trust,
+    memory_from_row,
+)
+from chatmemory.models import Page
+from chatmemory.ranking import Candidate, Hit, rank
+from chatmemory.validation import (
+    check_choice,
+    check_count,
+    check_id,
+    check_object,
+    check_share,
+    check_text,
+    check_time,
+    new_id,
+)
+from chatmemory.vectors import to_text
+
+LOG = logging.getLogger("chatmemory")
+CANDIDATES = 200  # of each list
+MOST_PLACES = 4000  # where a common word is looked up
+MAX_QUERY, MAX_TEXT = 10_000, 10_000  # characters
+LAST_PLACE = 2**63 - 1
+ORDINARY: tuple[MemoryKind, ...] = ("episode", "summary", "fact", "preference")  # runs stay out unless asked for
+
+
+class Asked(NamedTuple):
+    """What a recall asks for, checked."""
+
+    query: str
+    users: list[str]
+    k: int
+    kinds: list[MemoryKind]
+    session_id: str | None
+    at: datetime | None
+    trust: int
+
+
+@public
+class Memories:
+    """What one tenant's users said and want to be known by, beyond a single session."""
+
+    def __init__(self, tenant_id: str, parts: Parts) -> None:
+        self._tenant_id = tenant_id
+        self._database, self._settings, self._store = parts.database, parts.settings, parts.store
+
+    def recall(
+        self,
+        query: str,
+        *,
+        user_id: object,
+        k: int = 10,
+        kinds: Sequence[MemoryKind] | None = None,
+        session_id: object = None,
+        as_of: datetime | None = None,
+        min_score: float | None = None,
+        min_trust: Trust = "tool",
+        include_shared: bool = True,
+    ) -> list[Recalled]:
+        """The memories of a user that answer a question best, best first.
+
+        Without an answer of the embedder it goes by words alone, and a log says so.
+
+        Args:
+            query: The question, in plain words.
+            user_id: Whose memories.
+            k: How many at most.
+            kinds: Which kinds; None: all but results of runs.
+            session_id: Only what comes from this session.
+            as_of: What held then; None: now.
+            min_score: Only those with this score or more, from 0 to 1.5.
+            min_trust: Only those that somebody at least so trusted said: tool, assistant, user, app.
+            include_shared: Whether what the whole tenant shares may be recalled too.
+
+        Raises:
+            InvalidInputError: A value cannot be used.
+        """
+        users = [check_id(user_id, "user_id"), *([""] if include_shared else [])]
+        wanted = _kinds(kinds, ORDINARY)
+        trust = TRUSTS.index(check_choice(min_trust, "min_trust", TRUSTS))
+        session = None if session_id is None else check_id(session_id, "session_id")
+        at = check_time(as_of, "as_of")
+        asked = Asked(_query(query), users, check_count(k, "k"), wanted, session, at, trust)
+        found = self.find(asked, marks=True)
+        return [each for each in found if min_score is None or each.score >= min_score]
+
+    def find(self, asked: Asked, *, marks: bool = False) -> list[Recalled]:
+        """Recall what was checked; marks: note that it was recalled."""
+        vectors = self._meaning(asked)
+        with self._database.transaction(self._tenant_id) as connection:
+            bounds = self._bounds(connection, asked.session_id)
+            kinds = [kind[0] for kind in asked.kinds]
+            words = (asked.users, kinds, self._settings.language, asked.query, CANDIDATES, MOST_PLACES, *bounds)
+            rows = connection.execute(queries.FIND_TERMS, (self._tenant_id, *words)).fetchall()
+            hits = [Hit(*row) for row in rows]
+            near: dict[str, float] = {}
+            if vectors:
+                like = (asked.users, kinds, self._store.model, to_text(vectors[0]), CANDIDATES, *bounds)
+                near = dict(connection.execute(queries.FIND_NEAR, (self._tenant_id, *like)).fetchall())
+            memories, candidates = self._candidates(connection, asked, hits, near)
+            ranked = rank(hits, near, candidates, asked.k)
+            if ranked and marks:
+                connection.execute(queries.SOON)
+                connection.execute(queries.RECALLED, ([each.id for each in ranked],))
+        return [Recalled(memories[each.id], each.score, each.ranks) for each in ranked]
+
+    def _meaning(self, asked: Asked) -> list[list[float]]:
+        """The query's vector; none where there is no embedder, or it does not answer now."""
+        try:
+            return self._store.embedded([asked.query], in_haste=True) if asked.k else []
+        except LlmError as error:
+            LOG.warning("recall goes by words alone: %s", error)
+            return []
+
+    def _bounds(self, connection: Any, session_id: str | None) -> tuple[int, int]:
+        """Between which places a session's turns lie."""
+        if session_id is None:
+            return (0, LAST_PLACE)
+        rows = connection.execute(queries.SESSION_NUMBER, (session_id,)).fetchall()
+        return (rows[0][0] << 24, (rows[0][0] + 1 << 24) - 1) if rows else (0, 0)
+
+    def _candidates(
+        self, connection: Any, asked: Asked, hits: Sequence[Hit], near: Mapping[str, float]
+    ) -> tuple[dict[str, Memory], list[Candidate]]:
+        around = sorted({hit.place + distance for hit in hits for distance in range(-5, 6)})
+        params = {
+            "places": around, "ids": list(near), "users": asked.users, "kinds": list(asked.kinds),
+            "trust": asked.trust, "at": asked.at,
+        }  # fmt: skip
+        rows = connection.execute(queries.CANDIDATES, params).fetchall()
+        memories, candidates = {}, []
+        for place, speaker_terms, *row in rows:
+            memory = memory_from_row(row)
+            if asked.session_id is None or any(each.session_id == asked.session_id for each in memory.sources):
+                memories[memory.id] = memory
+                terms = frozenset(speaker_terms or ())
+                candidates.append(Candidate(memory.id, place, terms, memory.importance))
+        return memories, candidates
+
+    def remember(
+        self,
+        text: str,
+        *,
+        user_id: object = None,
+        kind: MemoryKind = "fact",
+        importance: float = 0.5,
+        metadata: Mapping[str, Any] | None = None,
+        sources: Iterable[MemorySource | tuple[str, int, int]] | None = None,
+        trust: Trust = "app",
+    ) -> Memory:
+        """Keep something for good; a fact or preference that is known already is confirmed instead.
+
+        Args:
+            text: In plain words, at most 10,000 characters.
+            user_id: Whose it is; None: shared by the tenant.
+            kind: fact, preference, summary or result.
+            importance: From 0 to 1.
+            metadata: A JSON object to keep with it.
+            sources: The messages it comes from: (session_id, from_seq, to_seq).
+            trust: Who vouches for it; never more than its sources do.
+
+        Raises:
+            InvalidInputError: A value cannot be used, or a source does not exist.
+            LlmError: The embedder failed; nothing was stored.
+        """
+        check_choice(kind, "kind", MEMORY_KINDS[1:])
+        check_choice(trust, "trust", TRUSTS)
+        cited = tuple(_source(source) for source in sources or ())
+        user = "" if user_id is None else check_id(user_id, "user_id")
+        new = NewMemory(
+            id=new_id(),
+            user_id=user,
+            kind=kind,
+            text=_text(text),
+            indexed=text,
+            near=None,
+            speaker=None,
+            trust=trust,
+            importance=check_share(importance, "importance", most=1.0),
+            valid_from=datetime.now(UTC),
+            metadata=check_object(metadata, "metadata"),
+            sources=cited,
+        )
+        return self._add(new)
+
+    def _add(self, new: NewMemory) -> Memory:
+        new = new._replace(vectors=tuple(self._store.embedded([new.text])))
+        with self._database.transaction(self._tenant_id) as connection:
+            trusts = [TRUSTS.index(new.trust)]
+            for source in new.sources:
+                params = (source.session_id, source.from_seq, source.to_seq)
+                [(count, trust)] = connection.execute(queries.TRUST_OF_MESSAGES, params).fetchall()
+                if count != source.to_seq - source.from_seq + 1:
+                    raise InvalidInputError(f"there are no messages {source.from_seq} to {source.to_seq} to cite.")
+                trusts.append(trust)
+            new = new._replace(trust=TRUSTS[min(trusts)])
+            stored = self._store.add(connection, self._tenant_id, new.user_id, [new])
+            rows = connection.execute(queries.GET_MEMORY, (stored.ids[0],)).fetchall()
+        return memory_from_row(rows[0])
+
+    def correct(self, memory_id: object, text: str) -> Memory:
+        """Put a new memory in the place of one that is wrong; the old one is closed, and stays readable.
+
+        Raises:
+            InvalidInputError: The text cannot be kept, or the memory was superseded already.
+            MemoryNotFoundError: There is no such memory.
+        """
+        old = self.get(memory_id)
+        if old.valid_to is not None:
+            raise InvalidInputError(f"memory {old.id!r} holds no longer; correct the one that superseded it.")
+        new = NewMemory(
+            id=new_id(),
+            user_id=old.user_id or "",
+            kind=old.kind,
+            text=_text(text),
+            indexed=text,
+            near=None,
+            speaker=old.speaker,
+            trust="app",
+            importance=old.importance,
+            valid_from=datetime.now(UTC),
+            metadata=old.metadata,
+            sources=old.sources,
+            closes=(old.id,),
+        )
+        vectors = tuple(self._store.embedded([new.text]))
+        with self._database.transaction(self._tenant_id) as connection:
+            self._store.add(connection, self._tenant_id, new.user_id, [new._replace(vectors=vectors)])
+        return self.get(new.id)
+
+    def forget(self, memory_id: object) -> None:
+        """Remove a memory for good; what it superseded stays closed.
+
+        Raises:
+            MemoryNotFoundError: There is no such memory.
+        """
+        id = self.get(memory_id).id
+        self._database.call(queries.REMOVE_MEMORIES, (self._tenant_id, [id]))
+
+    def get(self, memory_id: object) -> Memory:
+        """One memory, also one that holds no longer.
+
+        Raises:
+            MemoryNotFoundError: There is no such memory here.
+        """
+        id = check_id(memory_id, "memory_id")
+        rows = self._database.fetch(self._tenant_id, queries.GET_MEMORY, (id,))
+        if not rows:
+            raise MemoryNotFoundError(f"There is no memory {id!r} here.")
+        return memory_from_row(rows[0])
+
+    def history(self, memory_id: object) -> list[Memory]:
+        """A memory with all that it superseded and that superseded it, oldest first.
+
+        Raises:
+            MemoryNotFoundError: There is no such memory.
+        """
+        id = self.get(memory_id).id
+        rows = self._database.fetch(self._tenant_id, queries.MEMORY_HISTORY, {"id": id})
+        return [memory_from_row(row) for row in rows]
+
+    def list(
+        self,
+        *,
+        user_id: object = None,
+        kinds: Sequence[MemoryKind] | None = None,
+        valid_at: datetime | None = None,
+        include_closed: bool = False,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Page[Memory]:
+        """One page of memories, the newest first.
+
+        Args:
+            user_id: Only this user's, without what the tenant shares; None: everybody's.
+            kinds: Only these; None: all.
+            valid_at: What held then; None: what holds now.
+            include_closed: Whether what holds no longer is listed too.
+            limit: How many a page holds at most.
+            offset: How many to pass over.
+
+        Raises:
+            InvalidInputError: A value cannot be used.
+        """
+        user = None if user_id is None else check_id(user_id, "user_id")
+        params = {
+            "user_id": user, "users": [user], "kinds": list(_kinds(kinds, MEMORY_KINDS)),
+            "at": check_time(valid_at, "valid_at"), "valid": not include_closed,
+            "limit": check_count(limit, "limit"), "offset": check_count(offset, "offset"),
+        }  # fmt: skip
+        rows = self._database.fetch(self._tenant_id, queries.LIST_MEMORIES, params)
+        [(total,)] = self._database.fetch(self._tenant_id, queries.COUNT_MEMORIES, params)
+        return Page(tuple(map(memory_from_row, rows)), total, limit, offset)
+
+    def stats(self, user_id: object = None) -> MemoryStats:
+        """How the memories of a user, or of the tenant, have grown."""
+        user = None if user_id is None else check_id(user_id, "user_id")
+        rows = self._database.fetch(self._tenant_id, queries.MEMORY_STATS, {"user_id": user})
+        merged, superseded, never_recalled, pruned = (sum(row[column] for row in rows) for column in (2, 3, 4, 5))
+        return MemoryStats(
+            by_kind={row[0]: row[1] for row in rows},
+            merged=merged,
+            superseded=superseded,
+            never_recalled=never_recalled,
+            pruned=pruned,
+        )
+
+    def prune(
+        self,
+        *,
+        older_than: timedelta,
+        max_importance: float = 0.5,
+        user_id: object = None,
+        dry_run: bool = False,
+        limit: int = 1000,
+    ) -> Sequence[Memory]:
+        """Close memories that were never recalled, matter little and are old; unprune() opens them again.
+
+        Args:
+            older_than: How long ago they were learnt at least.
+            max_importance: How important they are at most, from 0 to 1.
+            user_id: Only this user's; None: the whole tenant's.
+            dry_run: Whether only to tell which.
+            limit: How many at most.
+        """
+        params = {
+            "importance": check_share(max_importance, "max_importance", most=1.0), "age": older_than,
+            "user_id": None if user_id is None else check_id(user_id, "user_id"),
+            "limit": check_count(limit, "limit"),
+        }  # fmt: skip
+        with self._database.transaction(self._tenant_id) as connection:
+            rows = connection.execute(queries.TO_PRUNE, params).fetchall()
+            found = [memory_from_row(row) for row in rows]
+            if found and not dry_run:
+                connection.execute(queries.PRUNE, ([memory.id for memory in found],))
+        return found
+
+    def unprune(self, user_id: object = None) -> int:
+        """Open again what prune() closed; return how many."""
+        params = {"user_id": None if user_id is None else check_id(user_id, "user_id")}
+        with self._database.transaction(self._tenant_id) as connection:
+            return connection.execute(queries.UNPRUNE, params).rowcount
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"
+
+
+def _kinds(kinds: Sequence[MemoryKind] | None, default: tuple[MemoryKind, ...]) -> list[MemoryKind]:
+    if isinstance(kinds, str):
+        raise InvalidInputError("kinds must be a list of kinds.")
+    return [check_choice(kind, "kinds", MEMORY_KINDS) for kind in (default if kinds is None else kinds)]
+
+
+def _query(query: object) -> str:
+    check_text(query, "query")
+    return str(query)[:MAX_QUERY]
+
+
+def _text(text: object) -> str:
+    check_text(text, "text")
+    said = str(text)
+    if not said.strip() or len(said) > MAX_TEXT:
+        raise InvalidInputError(f"text has {len(said)} characters; it must say something, in at most {MAX_TEXT}.")
+    return said
+
+
+def _source(source: MemorySource | tuple[str, int, int]) -> MemorySource:
+    if isinstance(source, MemorySource):
+        return source
+    try:
+        session_id, from_seq, to_seq = source
+    except (TypeError, ValueError):
+        raise InvalidInputError("a source must be (session_id, from_seq, to_seq).") from None
+    first = check_count(from_seq, "from_seq", least=1)
+    return MemorySource(check_id(session_id, "session_id"), first, check_count(to_seq, "to_seq", least=first))

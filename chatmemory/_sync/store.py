@@ -1,0 +1,133 @@
+# Generated from chatmemory/_async/store.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Storing memories: what is known already is confirmed, and not stored again."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from psycopg import Connection
+
+from chatmemory import queries
+from chatmemory._sync.database import Database, Row
+from chatmemory._sync.providers import Providers
+from chatmemory.drafts import to_json
+from chatmemory.errors import ConfigurationError
+from chatmemory.memory import NewMemory, digest
+from chatmemory.settings import Settings
+from chatmemory.vectors import similarity, to_text
+
+SAME = 0.9  # similarity from which two facts say the same
+LAST_PLACE = 2**63 - 1
+ONCE = ["fact", "preference"]
+
+
+class Stored(NamedTuple):
+    """What came of storing memories."""
+
+    ids: list[str]  # one for each that was given: its own, or that of the one that was known
+    created: dict[str, int]  # by kind
+    confirmed: int
+
+
+class MemoryStore:
+    """Memories on their way into Postgres."""
+
+    def __init__(self, database: Database, providers: Providers, settings: Settings) -> None:
+        self._database, self._providers, self._settings = database, providers, settings
+        self._has_vectors: bool | None = None
+
+    @property
+    def model(self) -> str:
+        """Under which name vectors are kept."""
+        return self._providers.embedding_model
+
+    def embedded(self, texts: Sequence[str], *, in_haste: bool = False) -> list[list[float]]:
+        """One vector for each text; none where there is no embedder.
+
+        Raises:
+            ConfigurationError: There is an embedder, and Postgres has no pgvector.
+            LlmError: The embedder failed.
+        """
+        if not self._providers.has_embedder:
+            return []
+        if self._has_vectors is None:
+            [(self._has_vectors,)] = self._database.call(queries.HAS_VECTORS, ())
+        if not self._has_vectors:
+            raise ConfigurationError(
+                "There is an embedder, but this Postgres has no pgvector. Install the extension `vector` and run "
+                "`chatmemory migrate`, or leave the embedder out: recall then goes by words."
+            )
+        return self._providers.embed(texts, in_haste=in_haste)
+
+    def add(self, connection: Connection[Row], tenant_id: str, user_id: str, new: Iterable[NewMemory]) -> Stored:
+        """Store memories of one user in the caller's transaction; facts that are known are confirmed instead."""
+        connection.execute(queries.LOCK_MEMORIES, (tenant_id, user_id))
+        ids: list[str] = []
+        adding: list[NewMemory] = []
+        confirmed = 0
+        for memory in new:
+            known = _among(adding, memory) or self._known(connection, tenant_id, memory)
+            ids.append(known or memory.id)
+            if known is None:
+                adding.append(memory)
+            else:
+                confirmed += 1
+                self._confirm(connection, tenant_id, known, memory)
+        if adding:
+            rows = to_json([memory.row() for memory in adding])
+            connection.execute(queries.ADD_MEMORIES, (tenant_id, self._settings.language, rows))
+            self._add_vectors(connection, tenant_id, adding)
+            self._close(connection, adding)
+        return Stored(ids, dict(Counter(memory.kind for memory in adding)), confirmed)
+
+    def _known(self, connection: Connection[Row], tenant_id: str, memory: NewMemory) -> str | None:
+        """The id of a memory that says the same, and is not about to be closed."""
+        if not memory.is_known_once:
+            return None
+        params = (digest(memory.text), memory.user_id, ONCE)
+        rows = connection.execute(queries.KNOWN_MEMORY, params).fetchall()
+        if not rows and memory.vectors:
+            model, vector = self._providers.embedding_model, to_text(memory.vectors[0])
+            near = (tenant_id, [memory.user_id], ["f", "p"], model, vector, 5, 0, LAST_PLACE)
+            found = connection.execute(queries.FIND_NEAR, near).fetchall()
+            alike = [id for id, alike in found if alike >= SAME]
+            rows = connection.execute(queries.HOLDING, (alike,)).fetchall() if alike else []
+        return next((id for (id,) in rows if id not in memory.closes), None)
+
+    def _confirm(self, connection: Connection[Row], tenant_id: str, known: str, memory: NewMemory) -> None:
+        connection.execute(queries.CONFIRM_MEMORY, {"id": known, "importance": memory.importance})
+        for source in memory.sources:
+            params = (tenant_id, known, source.session_id, source.from_seq, source.to_seq)
+            connection.execute(queries.ADD_SOURCE, params)
+
+    def _add_vectors(self, connection: Connection[Row], tenant_id: str, adding: list[NewMemory]) -> None:
+        rows = [
+            {"memory_id": memory.id, "part": part, "embedding": to_text(vector)}
+            for memory in adding
+            for part, vector in enumerate(memory.vectors)
+        ]
+        if rows:
+            params = (tenant_id, self._providers.embedding_model, to_json(rows))
+            connection.execute(queries.ADD_VECTORS, params)
+
+    def _close(self, connection: Connection[Row], adding: list[NewMemory]) -> None:
+        for memory in adding:
+            if memory.closes:
+                closed = {
+                    "ids": list(memory.closes), "by": memory.id, "at": memory.valid_from, "user_id": memory.user_id
+                }  # fmt: skip
+                connection.execute(queries.CLOSE_MEMORIES, closed)
+
+
+def _among(adding: list[NewMemory], memory: NewMemory) -> str | None:
+    """The id of one that says the same and is being added with it."""
+    if not memory.is_known_once:
+        return None
+    for other in adding:
+        if other.is_known_once and (
+            digest(other.text) == digest(memory.text)
+            or (other.vectors and memory.vectors and similarity(other.vectors[0], memory.vectors[0]) >= SAME)
+        ):
+            return other.id
+    return None

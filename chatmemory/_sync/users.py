@@ -1,0 +1,106 @@
+# Generated from chatmemory/_async/users.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""One tenant's users: what belongs to each of them, over all sessions."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from chatmemory import queries
+from chatmemory._public import public
+from chatmemory._sync.memories import Memories
+from chatmemory._sync.parts import Parts
+from chatmemory.exports import to_line
+from chatmemory.memory import Profile, memory_from_row
+from chatmemory.models import Erasure, Message, message_from_row, session_from_row
+from chatmemory.validation import check_count, check_id
+
+MOST_IN_PROFILE = 200
+
+
+@public
+class Users:
+    """What is known of users, and how it is handed out or removed."""
+
+    def __init__(self, tenant_id: str, parts: Parts) -> None:
+        self._tenant_id = tenant_id
+        self._database, self._windows = parts.database, parts.windows
+        self._memories = Memories(tenant_id, parts)
+
+    def recent(self, user_id: object, limit: int = 30) -> list[Message]:
+        """The newest messages of all the user's chats, oldest first; their seqs count within each session.
+
+        Args:
+            user_id: Whose.
+            limit: How many at most, 0 or more.
+        """
+        params = {"user_id": check_id(user_id, "user_id"), "limit": check_count(limit, "limit")}
+        rows = self._database.fetch(self._tenant_id, queries.RECENT_MESSAGES, params)
+        return [message_from_row(row) for row in reversed(rows)]
+
+    def profile(self, user_id: object) -> Profile:
+        """The facts and preferences that hold now, the most important first."""
+        user = check_id(user_id, "user_id")
+        found = {}
+        for kind in ("fact", "preference"):
+            page = self._memories.list(user_id=user, kinds=[kind], limit=MOST_IN_PROFILE)
+            found[kind] = tuple(sorted(page, key=lambda memory: -memory.importance))
+        return Profile(user_id=user, facts=found["fact"], preferences=found["preference"])
+
+    def erase(self, user_id: object) -> Erasure:
+        """Remove everything held about a user, for good: sessions, messages, memories, events, spend, Redis keys.
+
+        Returns:
+            How much is gone; nothing where the user is unknown.
+        """
+        user = check_id(user_id, "user_id")
+        self._windows.forget_user(self._tenant_id, user)
+        counts = {"sessions": 0, "messages": 0, "events": 0, "memories": 0, "spend": 0}
+        with self._database.transaction(self._tenant_id) as connection:
+            connection.execute(queries.LOCK_USER, (self._tenant_id, user))
+            connection.execute(queries.LOCK_MEMORIES, (self._tenant_id, user))
+            rows = connection.execute(queries.SESSIONS_OF_USER, (user,)).fetchall()
+            sessions = [id for (id,) in rows]
+            for id in sessions:  # also those that Redis may still hold: nothing is read from there while we erase
+                self._windows.drop(self._tenant_id, id)
+            of_user = {"user_id": user, "sessions": sessions}
+            rows = connection.execute(queries.MEMORIES_OF_USER, of_user).fetchall()
+            counts["memories"] = len(rows)
+            connection.execute(queries.REMOVE_MEMORIES, (self._tenant_id, [id for (id,) in rows]))
+            for id in sessions:
+                for name, query in (
+                    ("messages", queries.ERASE_MESSAGES),
+                    ("events", queries.ERASE_EVENTS),
+                    ("sessions", queries.ERASE_SESSION),
+                ):
+                    counts[name] += connection.execute(query, (id,)).rowcount
+            counts["spend"] = connection.execute(queries.ERASE_SPEND_OF_USER, (user,)).rowcount
+            connection.execute(queries.ERASE_MEMORY_USER, (user,))
+        for id in sessions:
+            self._windows.drop(self._tenant_id, id)
+        self._windows.forget_user(self._tenant_id, user)
+        return Erasure(**counts)
+
+    def export(self, user_id: object) -> Iterator[str]:
+        """Everything held about a user as JSON Lines: each line is a session, a message or a memory.
+
+        Deleted sessions are held too, and marked.
+        """
+        user = check_id(user_id, "user_id")
+        rows = self._database.fetch(self._tenant_id, queries.ALL_SESSIONS_OF_USER, (user,))
+        for *row, deleted_at in rows:
+            info = session_from_row(row)
+            yield to_line("session", {**asdict(info), "deleted_at": deleted_at})
+            seq = 0
+            while True:
+                params = {"id": info.id, "seq": seq}
+                stored = self._database.fetch(self._tenant_id, queries.MESSAGES_TO_EXPORT, params)
+                for each in stored:
+                    yield to_line("message", {"session_id": info.id, **asdict(message_from_row(each))})
+                if not stored:
+                    break
+                seq = stored[-1][0]
+        for remembered in self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, (user,)):
+            yield to_line("memory", asdict(memory_from_row(remembered)))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"

@@ -1,0 +1,93 @@
+"""Cutting messages into episodes, and what can be said of them without a language model."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from chatmemory.memory import Trust
+from chatmemory.models import Message
+
+SUMMARY_LINES = 12
+LINE_LENGTH = 200
+METADATA_LENGTH = 200  # of a string in a message's metadata that is worth finding
+PART_LENGTH, MOST_PARTS = 2000, 8  # characters of a long text that are embedded at a time, and how many times
+_SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n+")
+_WORD = re.compile(r"\w{3,}")
+_TRUST: dict[str, Trust] = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "app"}
+
+
+class Episode(NamedTuple):
+    """A message worth finding again.
+
+    Attributes:
+        seq: Which.
+        text: What it says, with its speaker where that is known.
+        indexed: The words under which it is found: the text, what its metadata says, and its date.
+        embedded: The texts whose meaning stands for it: it alone, and with what it answers.
+        speaker: Who said it, where that is known.
+        trust: Who vouches for it.
+        at: When it was said.
+    """
+
+    seq: int
+    text: str
+    indexed: str
+    embedded: tuple[str, str]
+    speaker: str | None
+    trust: Trust
+    at: datetime
+
+
+def cut(messages: Sequence[Message]) -> list[Episode]:
+    """One episode for each message that says something; system messages are the app's and no memory."""
+    found: list[Episode] = []
+    for message in messages:
+        text = message.text.strip()
+        if not text or message.role == "system":
+            continue
+        before = found[-1].text + "\n" if found and found[-1].seq == message.seq - 1 else ""
+        said = [value for value in message.metadata.values() if isinstance(value, str)]
+        known = " ".join(value for value in said if len(value) <= METADATA_LENGTH)
+        episode = Episode(
+            seq=message.seq,
+            text=text,
+            indexed=f"{text}\n{known} {message.created_at:%d %B %Y}",
+            embedded=(text, before + text),
+            speaker=_speaker(message),
+            trust=_TRUST[message.role],
+            at=message.created_at,
+        )
+        found.append(episode)
+    return found
+
+
+def _speaker(message: Message) -> str | None:
+    for key in ("speaker", "name"):
+        value = message.metadata.get(key)
+        if isinstance(value, str) and 0 < len(value) <= METADATA_LENGTH:
+            return value
+    return None
+
+
+def extract(summary: str | None, messages: Iterable[Message]) -> str:
+    """A running summary without a language model: the most telling sentences, in the order they were said.
+
+    The source of the idea is H. P. Luhn, "The Automatic Creation of Literature Abstracts" (1958): a sentence tells
+    as much as the words in it that are said often, for its length.
+    """
+    lines = (summary or "").splitlines()
+    for message in messages:
+        if message.role in ("user", "assistant"):
+            who = _speaker(message) or message.role
+            sentences = filter(None, (" ".join(each.split()) for each in _SENTENCE.split(message.text)))
+            lines += [f"{who}: {sentence[:LINE_LENGTH]}" for sentence in sentences]
+    words = [set(_WORD.findall(line.lower())) for line in lines]
+    often = Counter(word for line in words for word in line)
+    weights = [sum(often[word] - 1 for word in line) / (len(line) + 3) for line in words]
+    best = sorted(range(len(lines)), key=lambda index: (-weights[index], -index))
+    kept: dict[str, int] = {}
+    for index in best:
+        kept.setdefault(lines[index], index)
+    return "\n".join(lines[index] for index in sorted(list(kept.values())[:SUMMARY_LINES]))

@@ -1,0 +1,39 @@
+-- Which memories hold words of a query, for ranking: the best p_top places by BM25 of their own words, and the turns
+-- around them. A word that stands in more than p_most memories is looked up in the newest of them only. p_from and
+-- p_to bound the places of episodes.
+create or replace function chatmemory.find_terms(
+    p_tenant text, p_users text[], p_kinds "char"[], p_language text, p_query text, p_top bigint, p_most bigint,
+    p_from bigint, p_to bigint
+) returns table (place bigint, term text, count smallint, length smallint, frequency bigint, total bigint)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_total bigint;
+    v_places bigint[];
+    v_terms text[] := tsvector_to_array(to_tsvector(p_language::regconfig, p_query));
+begin
+    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    select coalesce(sum(u.places), 0) into v_total
+        from chatmemory.memory_users u where u.tenant_id = p_tenant and u.user_id = any(p_users);
+    return query
+        with hits as materialized (
+            select t.* from unnest(v_terms) q(term), unnest(p_users) o(user_id) cross join lateral (
+                select t.place, t.term, t.count, t.length from chatmemory.memory_terms t
+                where t.tenant_id = p_tenant and t.user_id = o.user_id and t.term = q.term
+                  and t.kind = any(p_kinds) and (t.kind <> 'e' or t.place between p_from and p_to)
+                order by t.place desc limit p_most
+            ) t
+        ), known as materialized (
+            select h.term, count(*) as frequency from hits h group by h.term
+        ), best as (
+            select h.place from hits h join known k on k.term = h.term
+            group by h.place
+            order by sum(ln(1 + greatest(v_total, 1) / k.frequency::float8) * h.count * 2.2 / (h.count + 1.2)) desc, 1
+            limit p_top
+        ), around as materialized (
+            select distinct b.place + d.distance as place from best b, generate_series(-5, 5) d(distance)
+        )
+        select h.place, h.term, h.count, h.length, k.frequency, v_total
+        from hits h join known k on k.term = h.term
+        where h.place = any(array(select a.place from around a));
+end $$;

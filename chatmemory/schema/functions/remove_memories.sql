@@ -1,0 +1,21 @@
+-- Remove memories for good: their words, their vectors and sources, and what points at them.
+create or replace function chatmemory.remove_memories(p_tenant text, p_ids text[]) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_count bigint;
+begin
+    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    delete from chatmemory.memory_terms t
+        using chatmemory.memories m, unnest(tsvector_to_array(m.lexemes)) w(term)
+        where m.tenant_id = p_tenant and m.id = any(p_ids)
+          and t.tenant_id = p_tenant and t.user_id = m.user_id and t.term = w.term and t.place = m.place;
+    update chatmemory.memory_users u set places = u.places - gone.count
+        from (select m.user_id, count(*) as count from chatmemory.memories m
+              where m.tenant_id = p_tenant and m.id = any(p_ids) group by m.user_id) gone
+        where u.tenant_id = p_tenant and u.user_id = gone.user_id;
+    delete from chatmemory.memories m where m.tenant_id = p_tenant and m.id = any(p_ids);
+    get diagnostics v_count = row_count;
+    update chatmemory.memories m set superseded_by = null
+        where m.tenant_id = p_tenant and m.superseded_by = any(p_ids);
+    return v_count;
+end $$;

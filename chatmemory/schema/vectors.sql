@@ -1,0 +1,68 @@
+-- What needs pgvector: without it everything works, and recall is by words alone. Run again at every migration, so
+-- that an extension that was installed later is found.
+do $$
+declare
+    v_schema text;
+begin
+    if not exists (select from pg_available_extensions where name = 'vector') then
+        return;
+    end if;
+    begin
+        create extension if not exists vector;
+    exception when insufficient_privilege then
+        return;
+    end;
+    select n.nspname into v_schema
+        from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector';
+    execute format($sql$
+        create table if not exists chatmemory.memory_vectors (
+            tenant_id text not null,
+            user_id text not null,
+            model text not null,
+            memory_id text not null,
+            part smallint not null,             -- of a long text
+            kind "char" not null,
+            place bigint not null,
+            embedding %1$I.vector not null,
+            primary key (tenant_id, memory_id, model, part),
+            foreign key (tenant_id, memory_id) references chatmemory.memories on delete cascade
+        );
+        create index if not exists memory_vectors_of_user on chatmemory.memory_vectors (user_id, tenant_id, model);
+        alter table chatmemory.memory_vectors enable row level security;
+        alter table chatmemory.memory_vectors force row level security;
+        drop policy if exists one_tenant on chatmemory.memory_vectors;
+        create policy one_tenant on chatmemory.memory_vectors to chatmemory_app
+            using (tenant_id = current_setting('chatmemory.tenant_id', true))
+            with check (tenant_id = current_setting('chatmemory.tenant_id', true));
+        grant select, insert, update, delete on chatmemory.memory_vectors to chatmemory_app;
+
+        create or replace function chatmemory.find_near(
+            p_tenant text, p_users text[], p_kinds "char"[], p_model text, p_query text, p_top bigint,
+            p_from bigint, p_to bigint
+        ) returns table (memory_id text, similarity float8) language plpgsql security definer
+        set search_path = pg_catalog, %1$I, pg_temp as $body$
+        begin
+            perform set_config('chatmemory.tenant_id', p_tenant, true);
+            return query
+                select v.memory_id, max(1 - v.distance) from (
+                    select n.memory_id, n.embedding <=> p_query::vector as distance
+                    from chatmemory.memory_vectors n
+                    where n.tenant_id = p_tenant and n.user_id = any(p_users) and n.model = p_model
+                      and n.kind = any(p_kinds) and (n.kind <> 'e' or n.place between p_from and p_to)
+                    order by 2 limit p_top) v
+                group by 1;
+        end $body$;
+
+        create or replace function chatmemory.add_vectors(p_tenant text, p_model text, p_vectors json)
+        returns void language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
+        begin
+            perform set_config('chatmemory.tenant_id', p_tenant, true);
+            insert into chatmemory.memory_vectors
+                (tenant_id, user_id, model, memory_id, part, kind, place, embedding)
+                select p_tenant, m.user_id, p_model, m.id, v.part, left(m.kind, 1)::"char", m.place, v.embedding::vector
+                from json_to_recordset(p_vectors) as v(memory_id text, part smallint, embedding text)
+                join chatmemory.memories m on m.tenant_id = p_tenant and m.id = v.memory_id
+                on conflict do nothing;
+        end $body$;
+    $sql$, v_schema);
+end $$;
