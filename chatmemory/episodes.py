@@ -13,6 +13,7 @@ SUMMARY_LINES = 12
 LINE_LENGTH = 200
 METADATA_LENGTH = 200  # of a string in a message's metadata that is worth finding
 PART_LENGTH, MOST_PARTS = 2000, 8  # characters of a long text that are embedded at a time, and how many times
+AROUND = ((1, 0), (2, 2))  # turns before and after
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n+")
 _WORD = re.compile(r"\w{3,}")
 _TRUST: dict[str, Trust] = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "app"}
@@ -25,7 +26,8 @@ class Episode(NamedTuple):
         seq: Which.
         text: What it says, with its speaker where that is known.
         indexed: The words under which it is found: the text, what its metadata says, and its date.
-        embedded: The texts whose meaning stands for it: it alone, and with what it answers.
+        embedded: The texts whose meanings together stand for it: it alone, with what it answers, and with the two
+            turns on both sides.
         speaker: Who said it, where that is known.
         trust: Who vouches for it.
         at: When it was said.
@@ -34,7 +36,7 @@ class Episode(NamedTuple):
     seq: int
     text: str
     indexed: str
-    embedded: tuple[str, str]
+    embedded: tuple[str, str, str]
     speaker: str | None
     trust: Trust
     at: datetime
@@ -42,19 +44,18 @@ class Episode(NamedTuple):
 
 def cut(messages: Sequence[Message]) -> list[Episode]:
     """One episode for each message that says something; system messages are the app's and no memory."""
-    found: list[Episode] = []
-    for message in messages:
-        text = message.text.strip()
-        if not text or message.role == "system":
-            continue
-        before = found[-1].text + "\n" if found and found[-1].seq == message.seq - 1 else ""
-        said = [value for value in message.metadata.values() if isinstance(value, str)]
-        known = " ".join(value for value in said if len(value) <= METADATA_LENGTH)
+    said = [message for message in messages if message.role != "system" and message.text.strip()]
+    texts = [message.text.strip() for message in said]
+    found = []
+    for index, message in enumerate(said):
+        known = [value for value in message.metadata.values() if isinstance(value, str)]
+        words = " ".join(value for value in known if len(value) <= METADATA_LENGTH)
+        around = [texts[max(0, index - before) : index + after + 1] for before, after in AROUND]
         episode = Episode(
             seq=message.seq,
-            text=text,
-            indexed=f"{text}\n{known} {message.created_at:%d %B %Y}",
-            embedded=(text, before + text),
+            text=texts[index],
+            indexed=f"{texts[index]}\n{words} {message.created_at:%d %B %Y}",
+            embedded=(texts[index], "\n".join(around[0]), "\n".join(around[1])),
             speaker=_speaker(message),
             trust=_TRUST[message.role],
             at=message.created_at,

@@ -129,11 +129,11 @@ def from_summary(lesson: Lesson, summary: str, trust: Trust, new_id: Callable[[]
 
 
 def texts_of(episodes: Sequence[Episode], others: Sequence[NewMemory]) -> list[str]:
-    """All that is embedded in one batch: each episode alone and with what it answers, and each other memory."""
+    """All that is embedded in one batch: each episode alone and with what stands around it, and each other memory."""
     texts = []
     for episode in episodes:
-        alone, with_before = episode.embedded
-        texts += [with_before[-PART_LENGTH:], *_parts(alone)]
+        alone, *around = episode.embedded
+        texts += [*(text[-PART_LENGTH:] for text in around), *_parts(alone)]
     return [*texts, *(memory.text[:PART_LENGTH] for memory in others)]
 
 
@@ -147,9 +147,9 @@ def with_vectors(
     left = iter(vectors)
     made = []
     for episode, memory in zip(episodes, memories, strict=True):
-        around = next(left)
+        around = [next(left) for _ in episode.embedded[1:]]
         first, *rest = [next(left) for _ in _parts(episode.embedded[0])]
-        made.append(memory._replace(vectors=(mean(first, around), *rest)))
+        made.append(memory._replace(vectors=(mean([first, *around]), *rest)))
     return [*made, *(memory._replace(vectors=(next(left),)) for memory in others)]
 
 

@@ -108,7 +108,7 @@ class Recalled:
 
     Attributes:
         memory: The memory.
-        score: How well it answers, beside the others of the same recall; 1.5 at most.
+        score: How well it answers, beside the others of the same recall; 1.7 at most.
         ranks: Its place in each list it came from, 1 is best: "lexical" (words), "vector" (meaning).
     """
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 AROUND = (1.0, 0.5, 0.4, 0.3, 0.2, 0.1)  # the weight of a turn's own words, and of its neighbours' by distance
 K1, B = 1.2, 0.4
 SPEAKER_BONUS = 0.6
-VECTOR_WEIGHT = 0.5
+VECTOR_WEIGHT = 0.6
 IMPORTANCE_WEIGHT = 0.1  # between two that answer alike, the important one; it must not outweigh an answer
 
 

@@ -40,10 +40,10 @@ def unit(vector: Sequence[float]) -> list[float]:
     return [number / length for number in vector]
 
 
-def mean(first: Sequence[float], second: Sequence[float]) -> list[float]:
-    """The direction between two."""
-    summed = [a + b for a, b in zip(unit(first), unit(second), strict=True)]
-    return unit(summed) if any(summed) else unit(first)
+def mean(vectors: Sequence[Sequence[float]]) -> list[float]:
+    """The direction between all of them."""
+    summed = [math.fsum(numbers) for numbers in zip(*map(unit, vectors), strict=True)]
+    return unit(summed) if any(summed) else unit(vectors[0])
 
 
 def similarity(first: Sequence[float], second: Sequence[float]) -> float:

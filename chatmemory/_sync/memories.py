@@ -89,7 +89,7 @@ class Memories:
             kinds: Which kinds; None: all but results of runs.
             session_id: Only what comes from this session.
             as_of: What held then; None: now.
-            min_score: Only those with this score or more, from 0 to 1.5.
+            min_score: Only those with this score or more, from 0 to 1.7.
             min_trust: Only those that somebody at least so trusted said: tool, assistant, user, app.
             include_shared: Whether what the whole tenant shares may be recalled too.
 

@@ -22,7 +22,7 @@ times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.jus
 def reply(*messages: Message, most_bytes: int = 10_000_000) -> list[bytes]:
     """What the script answers that holds these messages."""
     last = messages[-1].seq
-    return [part.encode() for part in (str(last), "7", "", *(pack(each, most_bytes) for each in messages))]
+    return [part.encode() for part in (str(last), "7", "", "", *(pack(each, most_bytes) for each in messages))]
 
 
 @given(st.lists(st.tuples(st.text(), st.text() | st.lists(objects, max_size=3), times, objects), min_size=1))
@@ -50,14 +50,14 @@ def test_a_large_message_is_represented_by_a_stub() -> None:
 @pytest.mark.parametrize(
     "lie",
     [
-        [b"2", b"7", b"", b"[1]"],
-        [b"2", b"7", b"", b"not json"],
-        [b"9", b"7", b"", pack(message(1, "user", "a"), 999).encode()],
-        [b"3", b"7", b"", *(pack(message(seq, "user", "a"), 999).encode() for seq in (1, 3))],
-        [b"2", b"7", b"", None],
-        [b"two", b"7", b"", b"{}"],
+        [b"2", b"7", b"", b"", b"[1]"],
+        [b"2", b"7", b"", b"", b"not json"],
+        [b"9", b"7", b"", b"", pack(message(1, "user", "a"), 999).encode()],
+        [b"3", b"7", b"", b"", *(pack(message(seq, "user", "a"), 999).encode() for seq in (1, 3))],
+        [b"2", b"7", b"", b"", None],
+        [b"two", b"7", b"", b"", b"{}"],
         [b"2"],
-        [b"\xff", b"7", b""],
+        [b"\xff", b"7", b"", b""],
         [7, 7, 7],
     ],
 )
