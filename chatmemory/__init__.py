@@ -19,8 +19,10 @@ if TYPE_CHECKING:
         ContextTooSmallError,
         EmbeddedServerError,
         InvalidInputError,
+        KindError,
         MessageConflictError,
         MissingExtraError,
+        MoveError,
         SchemaPermissionError,
         SchemaVersionError,
         SessionEndedError,
@@ -30,6 +32,15 @@ if TYPE_CHECKING:
         SessionNotFoundError,
         StorageError,
         StorageUnavailableError,
+    )
+    from chatmemory.kinds import Kind, register_kind
+    from chatmemory.metrics import (
+        ComparedRun,
+        Comparison,
+        MetricCurve,
+        MetricPoint,
+        MetricSeries,
+        MetricSummary,
     )
     from chatmemory.models import (
         CleanUp,
@@ -42,6 +53,7 @@ if TYPE_CHECKING:
         Omitted,
         Page,
         SessionInfo,
+        StatusChange,
     )
     from chatmemory.settings import Settings
 
@@ -61,8 +73,10 @@ _HOMES = {
         "ContextTooSmallError",
         "EmbeddedServerError",
         "InvalidInputError",
+        "KindError",
         "MessageConflictError",
         "MissingExtraError",
+        "MoveError",
         "SchemaPermissionError",
         "SchemaVersionError",
         "SessionEndedError",
@@ -72,6 +86,15 @@ _HOMES = {
         "SessionNotFoundError",
         "StorageError",
         "StorageUnavailableError",
+    ],
+    "chatmemory.kinds": ["Kind", "register_kind"],
+    "chatmemory.metrics": [
+        "ComparedRun",
+        "Comparison",
+        "MetricCurve",
+        "MetricPoint",
+        "MetricSeries",
+        "MetricSummary",
     ],
     "chatmemory.models": [
         "CleanUp",
@@ -84,6 +107,7 @@ _HOMES = {
         "Omitted",
         "Page",
         "SessionInfo",
+        "StatusChange",
     ],
     "chatmemory.settings": ["Settings"],
 }
@@ -97,6 +121,8 @@ __all__ = [
     "ChatMemory",
     "ChatMemoryError",
     "CleanUp",
+    "ComparedRun",
+    "Comparison",
     "ConfigurationError",
     "ContentTooLargeError",
     "Context",
@@ -106,9 +132,16 @@ __all__ = [
     "Event",
     "Health",
     "InvalidInputError",
+    "Kind",
+    "KindError",
     "Message",
     "MessageConflictError",
+    "MetricCurve",
+    "MetricPoint",
+    "MetricSeries",
+    "MetricSummary",
     "MissingExtraError",
+    "MoveError",
     "NewMessage",
     "Omitted",
     "Page",
@@ -123,9 +156,11 @@ __all__ = [
     "SessionNotFoundError",
     "Sessions",
     "Settings",
+    "StatusChange",
     "StorageError",
     "StorageUnavailableError",
     "Tenant",
+    "register_kind",
 ]
 
 

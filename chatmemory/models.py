@@ -126,6 +126,10 @@ class SessionInfo:
         last_active_at: The newest of creation, resume and message.
         last_seq: The `seq` of the newest message; 0 in an empty session.
         parent_id: The session this one was forked from, or continues.
+        run_status: What a run of this kind is doing; None for conversations.
+        progress: How far a run is, from 0 to 100.
+        stage: What a run is at, in the app's words.
+        error: What went wrong in a run, in the app's words.
     """
 
     tenant_id: str
@@ -147,6 +151,10 @@ class SessionInfo:
     token_count: int
     last_seq: int
     parent_id: str | None
+    run_status: str | None = None
+    progress: float | None = None
+    stage: str | None = None
+    error: str | None = None
 
     @property
     def is_active(self) -> bool:
@@ -155,9 +163,10 @@ class SessionInfo:
 
     def __repr__(self) -> str:
         title = f" {shorten(self.title, 40)!r}" if self.title else ""
+        state = f"{self.status}, {self.run_status}" if self.run_status else self.status
         return (
             f"<SessionInfo {self.id}{title} {self.kind} of {self.user_id}: "
-            f"{self.status}, {self.message_count} message{'' if self.message_count == 1 else 's'}>"
+            f"{state}, {self.message_count} message{'' if self.message_count == 1 else 's'}>"
         )
 
 
@@ -317,7 +326,7 @@ class Event:
 
     Attributes:
         at: When it happened.
-        type: created, resumed, renamed, updated, ended, expired, forked, deleted, restored, archived.
+        type: created, resumed, renamed, updated, moved, ended, expired, forked, deleted, restored, archived.
         data: What belongs to it: the new title, the reason, the results.
     """
 
@@ -333,6 +342,32 @@ def event_from_row(row: Sequence[Any]) -> Event:
     """Build an event from (at, type, data)."""
     at, type, data = row
     return Event(at, type, data or {})
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """One move of a run.
+
+    Attributes:
+        at: When.
+        old: The run status it left.
+        new: The run status it went to.
+        by: Who moved it: the session's user, unless another was named. None: chatmemory itself.
+        reason: Why, if that was said.
+    """
+
+    at: datetime
+    old: str
+    new: str
+    by: str | None = None
+    reason: str | None = None
+
+
+def status_change_from_row(row: Sequence[Any]) -> StatusChange:
+    """Build a status change from (at, data) of an event."""
+    at, data = row
+    return StatusChange(at, data["old"], data["new"], data.get("by"), data.get("reason"))
 
 
 @public
@@ -368,8 +403,9 @@ class Health:
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """The receipt of an erasure: how much is gone for good."""
+    """The receipt of an erasure: how much is gone for good; of metrics, how many points."""
 
     sessions: int = 0
     messages: int = 0
     events: int = 0
+    metrics: int = 0

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatmemory._async.database import AsyncDatabase
+from chatmemory._async.metrics import AsyncMetrics
 from chatmemory._async.window import AsyncWindows
 from chatmemory.settings import Settings
 from chatmemory.tokenizer import Tokenizer
@@ -16,4 +17,5 @@ class AsyncParts(NamedTuple):
     database: AsyncDatabase
     windows: AsyncWindows
     tokenizer: Tokenizer
+    metrics: AsyncMetrics
     on_use: Callable[[], None]

@@ -9,6 +9,7 @@ from chatmemory import exports, queries
 from chatmemory._async.contexts import AsyncContexts
 from chatmemory._async.database import Call, Row
 from chatmemory._async.parts import AsyncParts
+from chatmemory._async.runs import AsyncRun
 from chatmemory._concurrency import async_in_thread
 from chatmemory._public import public
 from chatmemory.context import Budget, Oversize, limit_of
@@ -23,6 +24,7 @@ from chatmemory.drafts import (
     unique,
 )
 from chatmemory.errors import ChatMemoryError, InvalidInputError
+from chatmemory.kinds import begun_as
 from chatmemory.models import (
     Appended,
     Content,
@@ -39,15 +41,13 @@ from chatmemory.models import (
     message_from_row,
     session_from_row,
 )
+from chatmemory.runs import Changes, at_end, changed
 from chatmemory.translation import not_found
 from chatmemory.validation import (
     check_choice,
     check_count,
     check_id,
-    check_json,
     check_messages,
-    check_object,
-    check_title,
     new_id,
 )
 
@@ -55,7 +55,7 @@ LONG = 50_000  # characters, from which counting their tokens would hold up an e
 
 
 @public
-class AsyncSession:
+class AsyncSession(AsyncRun):
     """A handle on one session: cheap, and safe to share.
 
     Attributes:
@@ -66,10 +66,8 @@ class AsyncSession:
     def __init__(self, info: SessionInfo, parts: AsyncParts) -> None:
         self.id = info.id
         self.tenant_id = info.tenant_id
-        self._info = info
+        super().__init__(info, parts)
         self._appended: Appended | None = None
-        self._parts = parts
-        self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
         self._contexts = AsyncContexts(info, parts)
 
     @property
@@ -283,48 +281,61 @@ class AsyncSession:
                 return
             seq = rows[-1][0]
 
-    async def update(
+    async def end(
         self,
         *,
-        title: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        success: bool = True,
+        results: Json = None,
         details: Mapping[str, Any] | None = None,
+        error: str | None = None,
     ) -> SessionInfo:
-        """Change the title, and merge metadata and details key by key; what is None stays as it is.
-
-        Raises:
-            InvalidInputError: A value cannot be stored; nothing was written.
-            SessionNotFoundError: The session was deleted or erased.
-        """
-        check_title(title)
-        new = {"metadata": check_object(metadata, "metadata"), "details": check_object(details, "details")}
-        async with self._database.transaction(self.tenant_id, self.id) as connection:
-            rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
-            old = self._learn(rows)
-            params = {"id": self.id, "title": old.title if title is None else title}
-            for name, merged in (("metadata", old.metadata), ("details", old.details)):
-                params[name] = to_json(check_json({**merged, **new[name]}, name))
-            rows = await (await connection.execute(queries.UPDATE_SESSION, params)).fetchall()
-            for event in _changes(old, title, new):
-                await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, *event))
-        await self._windows.forget_user(self.tenant_id, self._info.user_id)
-        return self._learn(rows)
-
-    async def end(self, *, success: bool = True, results: Json = None) -> SessionInfo:
         """End the session as completed, or failed; ending it again changes nothing.
+
+        A run goes to the final run status that its kind has for this, unless it is in one already.
 
         Args:
             success: Whether it did what it was for.
-            results: What came of it, as JSON.
+            results: What came of it, as JSON; objects are merged with the results there are.
+            details: The last of them, merged as in update().
+            error: What went wrong.
 
         Raises:
+            MoveError: The run has ended otherwise.
             SessionNotFoundError: The session was deleted or erased.
         """
-        stored = None if results is None else to_json(check_json(results, "results"))
-        status = "completed" if success else "failed"
-        params = (self.tenant_id, self.id, status, stored, None, self._settings.min_messages_for_summary)
+        last = Changes(results=results, details=details, error=error)  # type: ignore[arg-type]  # checked() makes a dict
+        return await self._end("completed" if success else "failed", last.checked())
+
+    async def cancel(self, *, reason: str | None = None, by: object = None) -> SessionInfo:
+        """End the session as cancelled; cancelling it again changes nothing.
+
+        Args:
+            reason: Why, for the timeline and the status history.
+            by: Who cancels it; None: the session's user.
+
+        Raises:
+            MoveError: The run has ended otherwise.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        last = Changes(reason=reason, by=by)  # type: ignore[arg-type]  # checked() makes a string of it
+        return await self._end("cancelled", last.checked())
+
+    async def _end(self, status: str, last: Changes) -> SessionInfo:
+        await self._parts.metrics.flush()
+        by = last.by or self._info.user_id
+        params = (self.tenant_id, self.id, status, None, last.reason, self._settings.min_messages_for_summary, by)
         async with self._forgotten():
-            return self._learn(await self._database.call(queries.END_SESSION, params, subject=self.id))
+            async for attempt in self._database.retrying():
+                with attempt:
+                    async with self._database.transaction(self.tenant_id, self.id) as connection:
+                        rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
+                        old = self._learn(rows)
+                        if old.is_active:
+                            values, _ = changed(old, at_end(old, last, status))
+                            await connection.execute(queries.UPDATE_SESSION, values)
+                        rows = await (await connection.execute(queries.END_SESSION, params)).fetchall()
+        self._parts.metrics.forget(self.tenant_id, self.id)
+        return self._learn(rows)
 
     async def fork(self, *, at_seq: int | None = None, user_id: object = None) -> "AsyncSession":
         """Begin a new session with this one's messages.
@@ -369,6 +380,7 @@ class AsyncSession:
             to_json(info.metadata),
             to_json(info.details),
             *self._settings.session_limits,
+            begun_as(info.kind, info.details),
         )
 
     async def delete(self) -> None:
@@ -404,15 +416,18 @@ class AsyncSession:
         Raises:
             SessionNotFoundError: There is nothing left to erase.
         """
+        await self._parts.metrics.flush()
         async with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
             if not await (await connection.execute(queries.LOCK_TO_ERASE, (self.id,))).fetchall():
                 raise not_found(self.id)
+            [(metrics,)] = await (await connection.execute(queries.ERASE_METRICS, (self.id,))).fetchall()
             counts = [
                 (await connection.execute(query, (self.id,))).rowcount
                 for query in (queries.ERASE_MESSAGES, queries.ERASE_EVENTS, queries.ERASE_SESSION)
             ]
+        self._parts.metrics.forget(self.tenant_id, self.id)
         messages, events, sessions = counts
-        return Erasure(sessions=sessions, messages=messages, events=events)
+        return Erasure(sessions=sessions, messages=messages, events=events, metrics=metrics)
 
     async def events(self, limit: int = 1000) -> list[Event]:
         """The timeline, oldest first: created, resumed, renamed, ended and the like.
@@ -472,14 +487,3 @@ def _fork_point(info: SessionInfo, at_seq: int | None) -> int:
     if check_count(at_seq, "at_seq") > info.last_seq:
         raise InvalidInputError(f"at_seq is {at_seq}, but session {info.id!r} ends at {info.last_seq}.")
     return at_seq
-
-
-def _changes(old: SessionInfo, title: str | None, new: dict[str, JsonObject]) -> list[tuple[str, str]]:
-    """The events that tell of an update."""
-    events = []
-    if title is not None and title != old.title:
-        events.append(("renamed", to_json({"old": old.title, "new": title})))
-    changed = {name: sorted(values) for name, values in new.items() if values}
-    if changed:
-        events.append(("updated", to_json(changed)))
-    return events

@@ -11,6 +11,8 @@ from chatmemory._async.window import new_lease
 from chatmemory._public import public
 from chatmemory.drafts import to_json
 from chatmemory.errors import ChatMemoryError, InvalidInputError, SessionNotFoundError
+from chatmemory.kinds import begun_as, check_details
+from chatmemory.metrics import Comparison, comparison_from_rows
 from chatmemory.models import Page, SessionInfo, Status, session_from_row
 from chatmemory.translation import not_found
 from chatmemory.validation import (
@@ -52,26 +54,29 @@ class AsyncSessions:
         Args:
             user_id: Whose it is.
             session_id: Its id; None: a UUIDv7 is made.
-            kind: What it is: chat, general, training …
+            kind: What it is: chat, general, training, testing, research, analysis, synthesis, or your own.
             title: None: taken from the first user message that says enough.
             metadata: What the app wants to keep with it, as a JSON object.
-            details: What belongs to this kind, as a JSON object.
+            details: What belongs to this kind, as a JSON object in the form that the kind declares.
 
         Raises:
+            KindError: There is no such kind.
             SessionExistsError: The tenant has a session with this id.
             SessionLimitError: The user has max_sessions_per_user active ones of this kind, and
                 session_limit_policy is "refuse"; with "end_oldest" the one that was idle longest is ended.
         """
         id = new_id() if session_id is None else check_id(session_id, "session_id")
+        known = check_details(check_kind(kind), check_object(details, "details"))
         params = (
             self._tenant_id,
             id,
             check_id(user_id, "user_id"),
-            check_kind(kind),
+            kind,
             check_title(title),
             _json_or_none(metadata, "metadata"),
-            _json_or_none(details, "details"),
+            to_json(known) if known else None,
             *self._settings.session_limits,
+            begun_as(kind, known),
         )
         rows = await self._database.call_once(queries.CREATE_SESSION, params, subject=id)
         self._parts.on_use()
@@ -120,6 +125,7 @@ class AsyncSessions:
             _json_or_none(metadata, "metadata"),
             self._settings.session_timeout,
             *self._settings.session_limits,
+            begun_as(kind, {}),
         )
         rows = await self._database.call(queries.RESUME_OR_CREATE, params, subject=id or "")
         self._parts.on_use()
@@ -189,6 +195,25 @@ class AsyncSessions:
             [(total,)] = await (await connection.execute(queries.COUNT_SESSIONS, params)).fetchall()
         return Page(tuple(map(session_from_row, rows)), total, limit, offset)
 
+    async def compare(self, session_ids: Iterable[object]) -> Comparison:
+        """Runs side by side: their details, their results, and the best of each of their metrics.
+
+        Args:
+            session_ids: Which, in this order.
+
+        Raises:
+            SessionNotFoundError: One of them is missing or deleted.
+        """
+        ids = [check_id(session_id, "session_id") for session_id in session_ids]
+        await self._parts.metrics.flush()
+        async with self._database.transaction(self._tenant_id) as connection:
+            rows = await (await connection.execute(queries.SESSIONS_BY_ID, (ids,))).fetchall()
+            extremes = await (await connection.execute(queries.EXTREMES, (ids,))).fetchall()
+        try:
+            return comparison_from_rows(ids, rows, extremes)
+        except KeyError as error:
+            raise not_found(error.args[0]) from None
+
     async def end_many(self, session_ids: Iterable[object]) -> dict[str, SessionInfo | ChatMemoryError]:
         """End sessions as completed, each on its own: one failure stops none of the others.
 
@@ -230,7 +255,7 @@ class AsyncSessions:
         return await self._began(session_from_row(rows[0]))
 
     async def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
-        params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary)
+        params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary, None)
         rows = await self._database.call(queries.END_SESSION, params, subject=session_id)
         if not rows:
             raise not_found(session_id)

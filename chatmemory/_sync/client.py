@@ -12,6 +12,7 @@ from chatmemory import queries
 from chatmemory._concurrency import Background, in_thread
 from chatmemory._public import public
 from chatmemory._sync.database import Database
+from chatmemory._sync.metrics import Metrics
 from chatmemory._sync.parts import Parts
 from chatmemory._sync.tenant import Tenant
 from chatmemory._sync.window import Windows
@@ -40,7 +41,8 @@ class ChatMemory:
         self._cache = _cache(settings)
         self._windows = Windows(self._cache, settings)
         tokenizer = Tokenizer(settings.model)
-        self._parts = Parts(settings, self._database, self._windows, tokenizer, self._maybe_clean_up)
+        self._metrics = Metrics(self._database)
+        self._parts = Parts(settings, self._database, self._windows, tokenizer, self._metrics, self._maybe_clean_up)
         self._background = Background()
         self._clean_up_due = datetime.now(UTC)
 
@@ -115,12 +117,19 @@ class ChatMemory:
             self._clean_up_due = datetime.now(UTC) + timedelta(minutes=1)
 
     def close(self) -> None:
-        """Give back all connections; the embedded server stops when its last user has gone."""
-        self._background.close()
-        self._windows.close()
-        if self._cache is not None:
-            self._cache.close()
-        self._database.close()
+        """Write what is on its way, give back all connections; the embedded server stops when its last user has gone.
+
+        Raises:
+            StorageUnavailableError: Metrics that were logged cannot be written; all is closed nevertheless.
+        """
+        try:
+            self._metrics.close()
+        finally:
+            self._background.close()
+            self._windows.close()
+            if self._cache is not None:
+                self._cache.close()
+            self._database.close()
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatmemory._sync.database import Database
+from chatmemory._sync.metrics import Metrics
 from chatmemory._sync.window import Windows
 from chatmemory.settings import Settings
 from chatmemory.tokenizer import Tokenizer
@@ -18,4 +19,5 @@ class Parts(NamedTuple):
     database: Database
     windows: Windows
     tokenizer: Tokenizer
+    metrics: Metrics
     on_use: Callable[[], None]

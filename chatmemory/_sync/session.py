@@ -13,6 +13,7 @@ from chatmemory._public import public
 from chatmemory._sync.contexts import Contexts
 from chatmemory._sync.database import Call, Row
 from chatmemory._sync.parts import Parts
+from chatmemory._sync.runs import Run
 from chatmemory.context import Budget, Oversize, limit_of
 from chatmemory.drafts import (
     Draft,
@@ -25,6 +26,7 @@ from chatmemory.drafts import (
     unique,
 )
 from chatmemory.errors import ChatMemoryError, InvalidInputError
+from chatmemory.kinds import begun_as
 from chatmemory.models import (
     Appended,
     Content,
@@ -41,15 +43,13 @@ from chatmemory.models import (
     message_from_row,
     session_from_row,
 )
+from chatmemory.runs import Changes, at_end, changed
 from chatmemory.translation import not_found
 from chatmemory.validation import (
     check_choice,
     check_count,
     check_id,
-    check_json,
     check_messages,
-    check_object,
-    check_title,
     new_id,
 )
 
@@ -57,7 +57,7 @@ LONG = 50_000  # characters, from which counting their tokens would hold up an e
 
 
 @public
-class Session:
+class Session(Run):
     """A handle on one session: cheap, and safe to share.
 
     Attributes:
@@ -68,10 +68,8 @@ class Session:
     def __init__(self, info: SessionInfo, parts: Parts) -> None:
         self.id = info.id
         self.tenant_id = info.tenant_id
-        self._info = info
+        super().__init__(info, parts)
         self._appended: Appended | None = None
-        self._parts = parts
-        self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
         self._contexts = Contexts(info, parts)
 
     @property
@@ -285,48 +283,61 @@ class Session:
                 return
             seq = rows[-1][0]
 
-    def update(
+    def end(
         self,
         *,
-        title: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        success: bool = True,
+        results: Json = None,
         details: Mapping[str, Any] | None = None,
+        error: str | None = None,
     ) -> SessionInfo:
-        """Change the title, and merge metadata and details key by key; what is None stays as it is.
-
-        Raises:
-            InvalidInputError: A value cannot be stored; nothing was written.
-            SessionNotFoundError: The session was deleted or erased.
-        """
-        check_title(title)
-        new = {"metadata": check_object(metadata, "metadata"), "details": check_object(details, "details")}
-        with self._database.transaction(self.tenant_id, self.id) as connection:
-            rows = connection.execute(queries.LOCK_SESSION, self._key).fetchall()
-            old = self._learn(rows)
-            params = {"id": self.id, "title": old.title if title is None else title}
-            for name, merged in (("metadata", old.metadata), ("details", old.details)):
-                params[name] = to_json(check_json({**merged, **new[name]}, name))
-            rows = connection.execute(queries.UPDATE_SESSION, params).fetchall()
-            for event in _changes(old, title, new):
-                connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, *event))
-        self._windows.forget_user(self.tenant_id, self._info.user_id)
-        return self._learn(rows)
-
-    def end(self, *, success: bool = True, results: Json = None) -> SessionInfo:
         """End the session as completed, or failed; ending it again changes nothing.
+
+        A run goes to the final run status that its kind has for this, unless it is in one already.
 
         Args:
             success: Whether it did what it was for.
-            results: What came of it, as JSON.
+            results: What came of it, as JSON; objects are merged with the results there are.
+            details: The last of them, merged as in update().
+            error: What went wrong.
 
         Raises:
+            MoveError: The run has ended otherwise.
             SessionNotFoundError: The session was deleted or erased.
         """
-        stored = None if results is None else to_json(check_json(results, "results"))
-        status = "completed" if success else "failed"
-        params = (self.tenant_id, self.id, status, stored, None, self._settings.min_messages_for_summary)
+        last = Changes(results=results, details=details, error=error)  # type: ignore[arg-type]  # checked() makes a dict
+        return self._end("completed" if success else "failed", last.checked())
+
+    def cancel(self, *, reason: str | None = None, by: object = None) -> SessionInfo:
+        """End the session as cancelled; cancelling it again changes nothing.
+
+        Args:
+            reason: Why, for the timeline and the status history.
+            by: Who cancels it; None: the session's user.
+
+        Raises:
+            MoveError: The run has ended otherwise.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        last = Changes(reason=reason, by=by)  # type: ignore[arg-type]  # checked() makes a string of it
+        return self._end("cancelled", last.checked())
+
+    def _end(self, status: str, last: Changes) -> SessionInfo:
+        self._parts.metrics.flush()
+        by = last.by or self._info.user_id
+        params = (self.tenant_id, self.id, status, None, last.reason, self._settings.min_messages_for_summary, by)
         with self._forgotten():
-            return self._learn(self._database.call(queries.END_SESSION, params, subject=self.id))
+            for attempt in self._database.retrying():
+                with attempt:
+                    with self._database.transaction(self.tenant_id, self.id) as connection:
+                        rows = connection.execute(queries.LOCK_SESSION, self._key).fetchall()
+                        old = self._learn(rows)
+                        if old.is_active:
+                            values, _ = changed(old, at_end(old, last, status))
+                            connection.execute(queries.UPDATE_SESSION, values)
+                        rows = connection.execute(queries.END_SESSION, params).fetchall()
+        self._parts.metrics.forget(self.tenant_id, self.id)
+        return self._learn(rows)
 
     def fork(self, *, at_seq: int | None = None, user_id: object = None) -> "Session":
         """Begin a new session with this one's messages.
@@ -371,6 +382,7 @@ class Session:
             to_json(info.metadata),
             to_json(info.details),
             *self._settings.session_limits,
+            begun_as(info.kind, info.details),
         )
 
     def delete(self) -> None:
@@ -406,15 +418,18 @@ class Session:
         Raises:
             SessionNotFoundError: There is nothing left to erase.
         """
+        self._parts.metrics.flush()
         with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
             if not connection.execute(queries.LOCK_TO_ERASE, (self.id,)).fetchall():
                 raise not_found(self.id)
+            [(metrics,)] = connection.execute(queries.ERASE_METRICS, (self.id,)).fetchall()
             counts = [
                 connection.execute(query, (self.id,)).rowcount
                 for query in (queries.ERASE_MESSAGES, queries.ERASE_EVENTS, queries.ERASE_SESSION)
             ]
+        self._parts.metrics.forget(self.tenant_id, self.id)
         messages, events, sessions = counts
-        return Erasure(sessions=sessions, messages=messages, events=events)
+        return Erasure(sessions=sessions, messages=messages, events=events, metrics=metrics)
 
     def events(self, limit: int = 1000) -> list[Event]:
         """The timeline, oldest first: created, resumed, renamed, ended and the like.
@@ -474,14 +489,3 @@ def _fork_point(info: SessionInfo, at_seq: int | None) -> int:
     if check_count(at_seq, "at_seq") > info.last_seq:
         raise InvalidInputError(f"at_seq is {at_seq}, but session {info.id!r} ends at {info.last_seq}.")
     return at_seq
-
-
-def _changes(old: SessionInfo, title: str | None, new: dict[str, JsonObject]) -> list[tuple[str, str]]:
-    """The events that tell of an update."""
-    events = []
-    if title is not None and title != old.title:
-        events.append(("renamed", to_json({"old": old.title, "new": title})))
-    changed = {name: sorted(values) for name, values in new.items() if values}
-    if changed:
-        events.append(("updated", to_json(changed)))
-    return events
