@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import pairwise
 from operator import index
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import uuid_utils
 
@@ -176,10 +176,15 @@ class Packer:
             self._unwritten.pop(packed.id, None)
 
     def forget(self, tenant_id: str, session_id: str) -> None:
-        """Begin anew with a session that has ended, or is gone."""
+        """Let no row of a session that has ended, or is gone, grow any more."""
         self._next.pop((tenant_id, session_id), None)
         for key in [key for key in self._open if key[:2] == (tenant_id, session_id)]:
-            self._unwritten.pop(self._open.pop(key).id, None)
+            del self._open[key]
+
+    @property
+    def is_written(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self._unwritten
 
     def count(self) -> int:
         """How many points are still to be written."""
@@ -227,7 +232,11 @@ class MetricCurve(Sequence[MetricPoint]):
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> MetricPoint: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[MetricPoint, ...]: ...
+    def __getitem__(self, index: int | slice) -> MetricPoint | tuple[MetricPoint, ...]:
         if isinstance(index, slice):
             return tuple(self[each] for each in range(*index.indices(len(self))))
         return MetricPoint(self.steps[index], self.values[index], datetime.fromtimestamp(self.times[index], UTC))
@@ -391,7 +400,11 @@ class Comparison(Sequence[ComparedRun]):
     def __len__(self) -> int:
         return len(self.runs)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> ComparedRun: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ComparedRun, ...]: ...
+    def __getitem__(self, index: int | slice) -> ComparedRun | tuple[ComparedRun, ...]:
         return self.runs[index]
 
     @property

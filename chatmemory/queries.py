@@ -46,12 +46,14 @@ _LISTED = (
     " and (%(user_id)s::text is null or user_id = %(user_id)s)"
     " and (%(kind)s::text is null or kind = %(kind)s)"
     " and (%(status)s::text is null or status = %(status)s)"
+    " and (not %(runs_only)s or run_status is not null)"
     " and (%(created_after)s::timestamptz is null or created_at >= %(created_after)s)"
     " and (%(created_before)s::timestamptz is null or created_at < %(created_before)s)"
 )
-# One page of sessions, last active first, and how many there are in all.
+# One page of sessions, last active or last begun first, and how many there are in all.
 LIST_SESSIONS = (
-    "select " + _SESSION + _LISTED + " order by last_active_at desc, id desc limit %(limit)s offset %(offset)s"
+    "select " + _SESSION + _LISTED + " order by "
+    "case when %(by_start)s then created_at else last_active_at end desc, id desc limit %(limit)s offset %(offset)s"
 )
 COUNT_SESSIONS = "select count(*)" + _LISTED
 

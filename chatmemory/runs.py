@@ -109,8 +109,10 @@ def changed(old: SessionInfo, changes: Changes) -> tuple[JsonObject, list[Event]
 def at_end(old: SessionInfo, last: Changes, status: str) -> Changes:
     """What an end changes: a run that completes is done, unless its details count that."""
     kind = kinds.find(old.kind)
-    counted = kind.progress_of({**old.details, **(last.details or {})}) if kind is not None else None
-    return last._replace(progress=100.0) if status == "completed" and old.run_status and counted is None else last
+    if kind is None or old.run_status is None or status != "completed":
+        return last
+    counted = kind.progress_of({**old.details, **(last.details or {})})
+    return last._replace(progress=100.0) if counted is None else last
 
 
 def results_after(old: Json, new: Json) -> Json:

@@ -334,7 +334,7 @@ class AsyncSession(AsyncRun):
                             values, _ = changed(old, at_end(old, last, status))
                             await connection.execute(queries.UPDATE_SESSION, values)
                         rows = await (await connection.execute(queries.END_SESSION, params)).fetchall()
-        self._parts.metrics.forget(self.tenant_id, self.id)
+        await self._parts.metrics.forget(self.tenant_id, self.id)
         return self._learn(rows)
 
     async def fork(self, *, at_seq: int | None = None, user_id: object = None) -> "AsyncSession":
@@ -425,7 +425,7 @@ class AsyncSession(AsyncRun):
                 (await connection.execute(query, (self.id,))).rowcount
                 for query in (queries.ERASE_MESSAGES, queries.ERASE_EVENTS, queries.ERASE_SESSION)
             ]
-        self._parts.metrics.forget(self.tenant_id, self.id)
+        await self._parts.metrics.forget(self.tenant_id, self.id)
         messages, events, sessions = counts
         return Erasure(sessions=sessions, messages=messages, events=events, metrics=metrics)
 

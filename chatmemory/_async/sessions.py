@@ -160,31 +160,38 @@ class AsyncSessions:
         kind: str | None = None,
         status: Status | None = None,
         active_only: bool = False,
+        runs_only: bool = False,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        order: Literal["last_active", "created"] = "last_active",
         limit: int = 100,
         offset: int = 0,
     ) -> Page[SessionInfo]:
-        """One page of sessions, last active first; deleted ones are left out.
+        """One page of sessions, newest first; deleted ones are left out.
 
         Args:
             user_id: Only this user's.
             kind: Only of this kind.
             status: Only in this status.
             active_only: The same as status="active".
+            runs_only: Only those with a run status.
             created_after: Only created at this time or later.
             created_before: Only created before this time.
+            order: What newest means: the last activity, or the beginning.
             limit: How many a page holds, 0 or more.
             offset: How many to pass over.
         """
         if status is not None:
             check_choice(status, "status", get_args(Status))
+        check_choice(order, "order", ("last_active", "created"))
         if active_only and status not in (None, "active"):
             raise InvalidInputError(f"active_only contradicts status={status!r}; give one of them.")
         params = {
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
             "kind": None if kind is None else check_kind(kind),
             "status": "active" if active_only else status,
+            "runs_only": runs_only,
+            "by_start": order == "created",
             "created_after": check_time(created_after, "created_after"),
             "created_before": check_time(created_before, "created_before"),
             "limit": check_count(limit, "limit"),

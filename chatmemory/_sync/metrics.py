@@ -8,7 +8,7 @@ import time
 from chatmemory import _forks, queries
 from chatmemory._concurrency import Lock, Pulse
 from chatmemory._sync.database import Database
-from chatmemory.errors import SessionNotFoundError, StorageError, StorageUnavailableError
+from chatmemory.errors import ChatMemoryError, SessionNotFoundError, StorageUnavailableError
 from chatmemory.metrics import Logged, Packed, Packer, Waiting
 
 FLUSH_SECONDS = 0.5  # how late Postgres may hear of a point
@@ -46,7 +46,7 @@ class Metrics:
         Raises:
             StorageError: It is kept, and written later.
         """
-        if not self._waiting and not self._packer.count():
+        if not self._waiting and self._packer.is_written:
             return False
         with self._lock:
             due = len(self._waiting)
@@ -64,7 +64,8 @@ class Metrics:
             if self._packer.needs_step(logged):
                 [(step,)] = self._database.fetch(logged.tenant_id, queries.NEXT_STEP, (logged.session_id,))
                 self._packer.go_on_at(logged, step)
-            self._packer.add(self._waiting.popleft())
+            self._packer.add(logged)
+            self._waiting.popleft()  # not before: whoever looks meanwhile finds it in one place or in both
 
     def _write(self, rows: list[Packed]) -> None:
         """Write rows of one session; those of one that is gone have no place any more."""
@@ -83,12 +84,13 @@ class Metrics:
     def _flush_quietly(self) -> bool:
         try:
             return self.flush()
-        except StorageError:
+        except ChatMemoryError:
             return True  # it is kept; the next beat tries again
 
     def forget(self, tenant_id: str, session_id: str) -> None:
-        """Begin anew with a session that has ended, or is gone."""
-        self._packer.forget(tenant_id, session_id)
+        """Hold nothing ready any more for a session that has ended, or is gone."""
+        with self._lock:
+            self._packer.forget(tenant_id, session_id)
 
     def close(self) -> None:
         """Write what waits, and stop.
