@@ -23,10 +23,12 @@ if TYPE_CHECKING:
         ContextTooSmallError,
         EmbeddedServerError,
         InvalidInputError,
+        KindError,
         LlmError,
         MemoryNotFoundError,
         MessageConflictError,
         MissingExtraError,
+        MoveError,
         SchemaPermissionError,
         SchemaVersionError,
         SessionEndedError,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         StorageError,
         StorageUnavailableError,
     )
+    from chatmemory.kinds import Kind, register_kind
     from chatmemory.memory import (
         Consolidation,
         Memory,
@@ -49,6 +52,14 @@ if TYPE_CHECKING:
         Spend,
         Trust,
     )
+    from chatmemory.metrics import (
+        ComparedRun,
+        Comparison,
+        MetricCurve,
+        MetricPoint,
+        MetricSeries,
+        MetricSummary,
+    )
     from chatmemory.models import (
         CleanUp,
         Context,
@@ -60,6 +71,7 @@ if TYPE_CHECKING:
         Omitted,
         Page,
         SessionInfo,
+        StatusChange,
     )
     from chatmemory.protocols import Answer, Embedder, Llm
     from chatmemory.settings import Settings
@@ -82,8 +94,10 @@ _HOMES = {
         "InvalidInputError",
         "LlmError",
         "MemoryNotFoundError",
+        "KindError",
         "MessageConflictError",
         "MissingExtraError",
+        "MoveError",
         "SchemaPermissionError",
         "SchemaVersionError",
         "SessionEndedError",
@@ -93,6 +107,15 @@ _HOMES = {
         "SessionNotFoundError",
         "StorageError",
         "StorageUnavailableError",
+    ],
+    "chatmemory.kinds": ["Kind", "register_kind"],
+    "chatmemory.metrics": [
+        "ComparedRun",
+        "Comparison",
+        "MetricCurve",
+        "MetricPoint",
+        "MetricSeries",
+        "MetricSummary",
     ],
     "chatmemory.models": [
         "CleanUp",
@@ -105,6 +128,7 @@ _HOMES = {
         "Omitted",
         "Page",
         "SessionInfo",
+        "StatusChange",
     ],
     "chatmemory._async.memories": ["AsyncMemories"],
     "chatmemory._async.users": ["AsyncUsers"],
@@ -138,6 +162,8 @@ __all__ = [
     "ChatMemory",
     "ChatMemoryError",
     "CleanUp",
+    "ComparedRun",
+    "Comparison",
     "ConfigurationError",
     "Consolidation",
     "ContentTooLargeError",
@@ -149,6 +175,8 @@ __all__ = [
     "Event",
     "Health",
     "InvalidInputError",
+    "Kind",
+    "KindError",
     "Llm",
     "LlmError",
     "Memories",
@@ -159,7 +187,12 @@ __all__ = [
     "MemoryStats",
     "Message",
     "MessageConflictError",
+    "MetricCurve",
+    "MetricPoint",
+    "MetricSeries",
+    "MetricSummary",
     "MissingExtraError",
+    "MoveError",
     "NewMessage",
     "Omitted",
     "Page",
@@ -178,11 +211,13 @@ __all__ = [
     "Sessions",
     "Settings",
     "Spend",
+    "StatusChange",
     "StorageError",
     "StorageUnavailableError",
     "Tenant",
     "Trust",
     "Users",
+    "register_kind",
 ]
 
 

@@ -5,12 +5,14 @@ ChatMemoryError
 │   └── MissingExtraError         an optional part is not installed (also ImportError)
 ├── InvalidInputError             refused; but for a ContextTooSmallError nothing was written (also ValueError)
 │   ├── ContentTooLargeError
-│   └── ContextTooSmallError      what must be in a prompt does not fit into max_tokens
+│   ├── ContextTooSmallError      what must be in a prompt does not fit into max_tokens
+│   └── KindError                 a kind that is not known, or cannot be declared so
 ├── SessionError
 │   ├── SessionNotFoundError      missing, deleted, or someone else's: they look the same (also LookupError)
 │   ├── SessionExistsError
 │   ├── SessionEndedError
-│   └── SessionLimitError
+│   ├── SessionLimitError
+│   └── MoveError                 the kind of session does not go from its run status to that one
 ├── MessageConflictError          the same message id with other content
 ├── MemoryNotFoundError           no such long-term memory here (also LookupError)
 ├── LlmError                      a language model or an embedder failed, or answered what cannot be used
@@ -60,6 +62,11 @@ class ContextTooSmallError(InvalidInputError):
 
 
 @public
+class KindError(InvalidInputError):
+    """There is no such kind of session."""
+
+
+@public
 class SessionError(ChatMemoryError):
     """The session does not allow this."""
 
@@ -82,6 +89,11 @@ class SessionEndedError(SessionError):
 @public
 class SessionLimitError(SessionError):
     """The user has as many active sessions as max_sessions_per_user allows."""
+
+
+@public
+class MoveError(SessionError):
+    """A run of this kind cannot make this move."""
 
 
 @public

@@ -131,6 +131,10 @@ class SessionInfo:
         parent_id: The session this one was forked from, or continues.
         summary: What was said up to summary_seq, in short.
         summary_seq: The watermark: up to here the session has been learnt from.
+        run_status: What a run of this kind is doing; None for conversations.
+        progress: How far a run is, from 0 to 100.
+        stage: What a run is at, in the app's words.
+        error: What went wrong in a run, in the app's words.
     """
 
     tenant_id: str
@@ -154,6 +158,10 @@ class SessionInfo:
     parent_id: str | None
     summary: str | None = None
     summary_seq: int = 0
+    run_status: str | None = None
+    progress: float | None = None
+    stage: str | None = None
+    error: str | None = None
 
     @property
     def is_active(self) -> bool:
@@ -162,9 +170,10 @@ class SessionInfo:
 
     def __repr__(self) -> str:
         title = f" {shorten(self.title, 40)!r}" if self.title else ""
+        state = f"{self.status}, {self.run_status}" if self.run_status else self.status
         return (
             f"<SessionInfo {self.id}{title} {self.kind} of {self.user_id}: "
-            f"{self.status}, {self.message_count} message{'' if self.message_count == 1 else 's'}>"
+            f"{state}, {self.message_count} message{'' if self.message_count == 1 else 's'}>"
         )
 
 
@@ -341,7 +350,7 @@ class Event:
 
     Attributes:
         at: When it happened.
-        type: created, resumed, renamed, updated, ended, expired, forked, deleted, restored, archived.
+        type: created, resumed, renamed, updated, moved, ended, expired, forked, deleted, restored, archived.
         data: What belongs to it: the new title, the reason, the results.
     """
 
@@ -357,6 +366,32 @@ def event_from_row(row: Sequence[Any]) -> Event:
     """Build an event from (at, type, data)."""
     at, type, data = row
     return Event(at, type, data or {})
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """One move of a run.
+
+    Attributes:
+        at: When.
+        old: The run status it left.
+        new: The run status it went to.
+        by: Who moved it: the session's user, unless another was named. None: chatmemory itself.
+        reason: Why, if that was said.
+    """
+
+    at: datetime
+    old: str
+    new: str
+    by: str | None = None
+    reason: str | None = None
+
+
+def status_change_from_row(row: Sequence[Any]) -> StatusChange:
+    """Build a status change from (at, data) of an event."""
+    at, data = row
+    return StatusChange(at, data["old"], data["new"], data.get("by"), data.get("reason"))
 
 
 @public
@@ -392,10 +427,11 @@ class Health:
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """The receipt of an erasure: how much is gone for good."""
+    """The receipt of an erasure: how much is gone for good; of metrics, how many points."""
 
     sessions: int = 0
     messages: int = 0
     events: int = 0
     memories: int = 0
     spend: int = 0
+    metrics: int = 0

@@ -4,7 +4,7 @@
 _SESSION = (
     "tenant_id, id, user_id, kind, status, title, metadata, details, results, created_at, updated_at, "
     "last_active_at, last_message_at, ended_at, archived_at, message_count, token_count, last_seq, parent_id, "
-    "summary, summary_seq"
+    "summary, summary_seq, run_status, progress, stage, error"
 )
 # The hot path: one function, one round trip.
 _APPEND = " from chatmemory.append(%s, %s, %s, %s, %s, %s, %s, %s, %s) a"
@@ -19,12 +19,15 @@ READ_WINDOW = "select * from chatmemory.read_window(%s, %s, %s, %s)"
 READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
 RESUME_OR_CREATE = (
-    "select " + _SESSION + " from chatmemory.resume_or_create(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    "select " + _SESSION + " from chatmemory.resume_or_create(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 # Functions that also stand alone.
-CREATE_SESSION = "select " + _SESSION + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s)"
-END_SESSION = "select " + _SESSION + " from chatmemory.end_session(%s, %s, %s, %s, %s, %s)"
+CREATE_SESSION = (
+    "select " + _SESSION + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s, %s)"
+)
+END_SESSION = "select " + _SESSION + " from chatmemory.end_session(%s, %s, %s, %s, %s, %s, %s)"
+READ_METRICS = "select * from chatmemory.read_metrics(%s, %s, %s, %s)"
 CLEAN_UP = "select expired, archived from chatmemory.clean_up(%s, %s, %s, %s)"
 
 # Whoever runs these sees one tenant's rows, until the transaction ends.
@@ -43,12 +46,14 @@ _LISTED = (
     " and (%(user_id)s::text is null or user_id = %(user_id)s)"
     " and (%(kind)s::text is null or kind = %(kind)s)"
     " and (%(status)s::text is null or status = %(status)s)"
+    " and (not %(runs_only)s or run_status is not null)"
     " and (%(created_after)s::timestamptz is null or created_at >= %(created_after)s)"
     " and (%(created_before)s::timestamptz is null or created_at < %(created_before)s)"
 )
-# One page of sessions, last active first, and how many there are in all.
+# One page of sessions, last active or last begun first, and how many there are in all.
 LIST_SESSIONS = (
-    "select " + _SESSION + _LISTED + " order by last_active_at desc, id desc limit %(limit)s offset %(offset)s"
+    "select " + _SESSION + _LISTED + " order by "
+    "case when %(by_start)s then created_at else last_active_at end desc, id desc limit %(limit)s offset %(offset)s"
 )
 COUNT_SESSIONS = "select count(*)" + _LISTED
 
@@ -61,6 +66,10 @@ IDLE_SESSIONS = (
 # New values for what a caller may change.
 UPDATE_SESSION = (
     "update chatmemory.sessions set title = %(title)s, metadata = %(metadata)s, details = %(details)s, "
+    "results = coalesce(%(results)s::json, results), progress = %(progress)s, stage = %(stage)s, error = %(error)s, "
+    "run_status = %(run_status)s, "
+    "run_ended_at = case when %(is_final)s then coalesce(run_ended_at, clock_timestamp()) end, "
+    "last_active_at = case when %(is_work)s then clock_timestamp() else last_active_at end, "
     "updated_at = clock_timestamp() where id = %(id)s returning " + _SESSION
 )
 
@@ -100,10 +109,49 @@ EVENTS = (
     "order by number desc limit %(limit)s) newest order by number"
 )
 
+# Every move between run statuses; a session without any gives one row of nulls.
+STATUS_HISTORY = (
+    "select e.at, e.data from chatmemory.sessions s left join chatmemory.events e "
+    "on e.tenant_id = s.tenant_id and e.session_id = s.id and e.type = 'moved' "
+    "where s.id = %(id)s and s.deleted_at is null order by e.number"
+)
+
+# Keep packed points: writing the same row again changes nothing, and one that has grown takes its place.
+KEEP_METRICS = (
+    "insert into chatmemory.metrics (tenant_id, session_id, name, id, count, steps, readings, times, "
+    "from_step, to_step, low, low_step, low_at, high, high_step, high_at) "
+    "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+    "on conflict (tenant_id, session_id, name, id) do update set count = excluded.count, steps = excluded.steps, "
+    "readings = excluded.readings, times = excluded.times, from_step = excluded.from_step, "
+    "to_step = excluded.to_step, low = excluded.low, low_step = excluded.low_step, low_at = excluded.low_at, "
+    "high = excluded.high, high_step = excluded.high_step, high_at = excluded.high_at"
+)
+# A run that measures is not idle; hardly ever written, since it is often asked.
+TOUCH_SESSION = (
+    "update chatmemory.sessions set last_active_at = clock_timestamp() where id = %s and status = 'active' "
+    "and last_active_at < clock_timestamp() - interval '1 minute'"
+)
+# The step after the last one of a session.
+NEXT_STEP = "select coalesce(max(to_step) + 1, 0) from chatmemory.metrics where session_id = %s"
+
+# What a comparison is made of: sessions, and the extremes of each of their metrics.
+SESSIONS_BY_ID = "select " + _SESSION + " from chatmemory.sessions where id = any(%s) and deleted_at is null"
+EXTREMES = (
+    "select session_id, name, sum(count)::bigint, "
+    "(array_agg(low order by low, low_step))[1], (array_agg(low_step order by low, low_step))[1], "
+    "(array_agg(high order by high = 'NaN', high desc, high_step))[1], "
+    "(array_agg(high_step order by high = 'NaN', high desc, high_step))[1] "
+    "from chatmemory.metrics where session_id = any(%s) group by session_id, name order by name"
+)
+
 # Gone for good; the lock lets one eraser at a time go on.
 LOCK_TO_ERASE = "select id from chatmemory.sessions where id = %s for update"
 ERASE_MESSAGES = "delete from chatmemory.messages where session_id = %s"
 ERASE_EVENTS = "delete from chatmemory.events where session_id = %s"
+ERASE_METRICS = (
+    "with gone as (delete from chatmemory.metrics where session_id = %s returning count) "
+    "select coalesce(sum(count), 0)::bigint from gone"
+)
 ERASE_SESSION = "delete from chatmemory.sessions where id = %s"
 
 # Whether there is a schema (asked of the tables themselves: name lookups may be answered from before the lock),
@@ -126,7 +174,7 @@ BYPASSING_ROLES = (
 )
 ROWS_WITHOUT_TENANT = (
     "select (select count(*) from chatmemory.sessions) + (select count(*) from chatmemory.messages) "
-    "+ (select count(*) from chatmemory.events)"
+    "+ (select count(*) from chatmemory.events) + (select count(*) from chatmemory.metrics)"
 )
 
 # The embedded server's own database.

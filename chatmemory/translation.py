@@ -12,6 +12,7 @@ from chatmemory.errors import (
     ChatMemoryError,
     ConfigurationError,
     MessageConflictError,
+    MoveError,
     SessionEndedError,
     SessionExistsError,
     SessionLimitError,
@@ -105,11 +106,17 @@ def _limited(_: str, limit: str) -> SessionLimitError:
     )
 
 
+def _ended_otherwise(session_id: str, detail: str) -> MoveError:
+    was, asked = detail.split()
+    return MoveError(f"Session {session_id!r} is {was}, which is final, and cannot end as {asked}.")
+
+
 # What the schema's functions raise: the error's session, and its detail.
 _FROM_SCHEMA: dict[str, Callable[[str, str], ChatMemoryError]] = {
     "CM404": lambda session_id, _: not_found(session_id),
     "CM409": _conflict,
     "CM410": _ended,
+    "CM412": _ended_otherwise,
     "CM423": _exists,
     "CM429": _limited,
 }

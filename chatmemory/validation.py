@@ -1,7 +1,6 @@
 """What may be stored: ids, roles, content, metadata. Everything is refused here, before a byte is written."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
@@ -9,8 +8,9 @@ from uuid import UUID
 
 import uuid_utils
 
+from chatmemory import kinds
 from chatmemory.drafts import Draft, to_json
-from chatmemory.errors import ContentTooLargeError, InvalidInputError, MessageConflictError
+from chatmemory.errors import ContentTooLargeError, InvalidInputError, KindError, MessageConflictError
 from chatmemory.models import Content, JsonObject, NewMessage, Role, shorten, text_of
 
 MAX_ID_BYTES = 255
@@ -30,7 +30,6 @@ _ROLES: dict[str, Role] = {
     "ai": "assistant",
     "tool": "tool",
 }
-_KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _KEYS = frozenset({"role", "content", "message_id", "metadata", "created_at"})
 
 
@@ -93,9 +92,9 @@ def check_text(text: object, what: str) -> int:
 
 
 def check_kind(kind: object) -> str:
-    """Return the kind if it can be one."""
-    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
-        raise InvalidInputError(f"kind is {shown(kind)}; use a letter, then letters, digits, _ or -, in lower case.")
+    """Return the kind if there is one of this name."""
+    if not isinstance(kind, str) or kinds.find(kind) is None:
+        raise KindError(f"kind is {shown(kind)}; use one of {', '.join(kinds.known())}, or register_kind() your own.")
     return kind
 
 

@@ -27,8 +27,8 @@ TOOLS = sorted(path for folder in ("scripts", "benchmarks") for path in (ROOT / 
 
 # Modules that decide and never wait, whichever of them exist.
 PURE = (
-    "models errors validation drafts tokens context episodes ranking breaker prompts protocols kinds titles "
-    "exports queries keys"
+    "models errors validation drafts tokens context episodes ranking breaker prompts protocols kinds runs "
+    "metrics titles exports queries keys"
 )
 IMPURE = (
     "psycopg psycopg_pool redis openai asyncio threading socket subprocess "

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from chatmemory import queries
 from chatmemory._async.database import AsyncDatabase
+from chatmemory._async.metrics import AsyncMetrics
 from chatmemory._async.parts import AsyncParts
 from chatmemory._async.providers import AsyncProviders
 from chatmemory._async.spending import AsyncSpending
@@ -45,10 +46,17 @@ class AsyncChatMemory:
         self._windows = AsyncWindows(self._cache, settings)
         tokenizer = Tokenizer(settings.model)
         self._providers = AsyncProviders(settings, llm, embedder)
-        store = AsyncMemoryStore(self._database, self._providers, settings)
-        spending = AsyncSpending(self._database, settings)
+        self._metrics = AsyncMetrics(self._database)
         self._parts = AsyncParts(
-            settings, self._database, self._windows, tokenizer, self._providers, store, spending, self._maybe_clean_up
+            settings=settings,
+            database=self._database,
+            windows=self._windows,
+            tokenizer=tokenizer,
+            providers=self._providers,
+            store=AsyncMemoryStore(self._database, self._providers, settings),
+            spending=AsyncSpending(self._database, settings),
+            metrics=self._metrics,
+            on_use=self._maybe_clean_up,
         )
         self._background = AsyncBackground()
         self._clean_up_due = datetime.now(UTC)
@@ -174,13 +182,20 @@ class AsyncChatMemory:
             self._clean_up_due = datetime.now(UTC) + timedelta(minutes=1)
 
     async def close(self) -> None:
-        """Give back all connections; the embedded server stops when its last user has gone."""
-        await self._background.close()
-        await self._windows.close()
-        await self._providers.close()
-        if self._cache is not None:
-            await self._cache.close()
-        await self._database.close()
+        """Write what is on its way, give back all connections; the embedded server stops when its last user has gone.
+
+        Raises:
+            StorageUnavailableError: Metrics that were logged cannot be written; all is closed nevertheless.
+        """
+        try:
+            await self._metrics.close()
+        finally:
+            await self._background.close()
+            await self._windows.close()
+            await self._providers.close()
+            if self._cache is not None:
+                await self._cache.close()
+            await self._database.close()
 
     async def __aenter__(self) -> Self:
         return self

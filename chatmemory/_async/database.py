@@ -67,7 +67,7 @@ class AsyncDatabase:
             if not went_away(error):
                 raise
         query, params = again() if again else (query, params)
-        async for attempt in self._retrying():
+        async for attempt in self.retrying():
             with attempt:
                 await self.heal()
                 rows = await self._call(query, params, subject)
@@ -94,7 +94,8 @@ class AsyncDatabase:
     def _prepare(self) -> bool | None:
         return True if self._settings.prepared_statements else None
 
-    def _retrying(self) -> AsyncRetrying:
+    def retrying(self) -> AsyncRetrying:
+        """Attempts at what is safe to repeat, for as long as Postgres may still come back."""
         return AsyncRetrying(
             retry=retry_if_exception(went_away),
             stop=stop_after_delay(self._settings.postgres_timeout_seconds),
@@ -137,7 +138,7 @@ class AsyncDatabase:
 
     async def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
         """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""
-        async for attempt in self._retrying():
+        async for attempt in self.retrying():
             with attempt:
                 async with self.transaction(tenant_id, subject) as connection:
                     rows = await (await connection.execute(query, params)).fetchall()

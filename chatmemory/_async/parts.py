@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatmemory._async.database import AsyncDatabase
+from chatmemory._async.metrics import AsyncMetrics
 from chatmemory._async.providers import AsyncProviders
 from chatmemory._async.spending import AsyncSpending
 from chatmemory._async.store import AsyncMemoryStore
@@ -22,4 +23,5 @@ class AsyncParts(NamedTuple):
     providers: AsyncProviders
     store: AsyncMemoryStore
     spending: AsyncSpending
+    metrics: AsyncMetrics
     on_use: Callable[[], None]

@@ -1,16 +1,13 @@
-"""One session: its messages and its lifecycle."""
+"""One session: its messages, and what the next prompt gets of them."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Literal, LiteralString, TypeAlias, get_args
 
 from chatmemory import exports, queries
-from chatmemory._async.contexts import AsyncContexts
 from chatmemory._async.database import Call, Row
+from chatmemory._async.lifecycle import AsyncLifecycle
 from chatmemory._async.memories import AsyncMemories
-from chatmemory._async.parts import AsyncParts
-from chatmemory._async.worker import AsyncWorker
 from chatmemory._concurrency import async_in_thread
 from chatmemory._public import public
 from chatmemory.context import Budget, Oversize, Recalls, limit_of
@@ -20,38 +17,22 @@ from chatmemory.drafts import (
     counted,
     messages_from,
     title_from,
-    to_json,
     turn_arguments,
     unique,
 )
-from chatmemory.errors import ChatMemoryError, InvalidInputError
-from chatmemory.memory import Consolidation, joined
+from chatmemory.errors import ChatMemoryError
 from chatmemory.models import (
     Appended,
     Content,
     Context,
-    Erasure,
-    Event,
-    Json,
-    JsonObject,
     Message,
     NewMessage,
-    SessionInfo,
-    after,
-    event_from_row,
     message_from_row,
-    session_from_row,
 )
-from chatmemory.translation import not_found
 from chatmemory.validation import (
     check_choice,
     check_count,
-    check_id,
-    check_json,
     check_messages,
-    check_object,
-    check_title,
-    new_id,
 )
 
 Scope: TypeAlias = Literal["session", "user"]
@@ -60,40 +41,13 @@ LONG = 50_000  # characters, from which counting their tokens would hold up an e
 
 
 @public
-class AsyncSession:
+class AsyncSession(AsyncLifecycle):
     """A handle on one session: cheap, and safe to share.
 
     Attributes:
         id: The session's id.
         tenant_id: Whose organisation's it is.
     """
-
-    def __init__(self, info: SessionInfo, parts: AsyncParts) -> None:
-        self.id = info.id
-        self.tenant_id = info.tenant_id
-        self._info = info
-        self._appended: Appended | None = None
-        self._parts = parts
-        self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
-        self._contexts = AsyncContexts(info, parts)
-
-    @property
-    def info(self) -> SessionInfo:
-        """What this handle last learnt of the session; refresh() asks again."""
-        if self._appended is not None:
-            self._info = after(self._appended, self._info)
-            self._appended = None
-        return self._info
-
-    async def refresh(self) -> SessionInfo:
-        """Read the session again.
-
-        Raises:
-            SessionNotFoundError: It was deleted or erased.
-        """
-        params = {"id": self.id, "user_id": None}
-        rows = await self._database.fetch(self.tenant_id, queries.GET_SESSION, params, subject=self.id)
-        return self._learn(rows)
 
     async def append(
         self,
@@ -272,32 +226,6 @@ class AsyncSession:
         self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
         return await self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
 
-    @property
-    def summary(self) -> str | None:
-        """What was said up to info.summary_seq, in short, as this handle last learnt; refresh() asks again."""
-        return self.info.summary
-
-    async def consolidate(self) -> Consolidation:
-        """Learn from what was said since the last time, now and in the foreground, whether it is due or not.
-
-        Returns:
-            What came of it: skipped if there was nothing new, or a worker is at it; error if a model failed, and
-            then the session stays due.
-
-        Raises:
-            SessionNotFoundError: The session was deleted or erased.
-            StorageUnavailableError: Postgres cannot be reached.
-        """
-        await self.refresh()
-        worker = AsyncWorker(self._parts)
-        done: list[Consolidation] = []
-        while await worker.claim(1, self.tenant_id, self.id):
-            done.append(await worker.learn(self.tenant_id, self.id))
-            if done[-1].status != "success":
-                break
-        await self.refresh()
-        return joined(self.id, done)
-
     async def history(self, limit: int = 20, *, before_seq: int | None = None) -> list[Message]:
         """The newest messages, oldest first.
 
@@ -336,152 +264,6 @@ class AsyncSession:
                 return
             seq = rows[-1][0]
 
-    async def update(
-        self,
-        *,
-        title: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        details: Mapping[str, Any] | None = None,
-    ) -> SessionInfo:
-        """Change the title, and merge metadata and details key by key; what is None stays as it is.
-
-        Raises:
-            InvalidInputError: A value cannot be stored; nothing was written.
-            SessionNotFoundError: The session was deleted or erased.
-        """
-        check_title(title)
-        new = {"metadata": check_object(metadata, "metadata"), "details": check_object(details, "details")}
-        async with self._database.transaction(self.tenant_id, self.id) as connection:
-            rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
-            old = self._learn(rows)
-            params = {"id": self.id, "title": old.title if title is None else title}
-            for name, merged in (("metadata", old.metadata), ("details", old.details)):
-                params[name] = to_json(check_json({**merged, **new[name]}, name))
-            rows = await (await connection.execute(queries.UPDATE_SESSION, params)).fetchall()
-            for event in _changes(old, title, new):
-                await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, *event))
-        await self._windows.forget_user(self.tenant_id, self._info.user_id)
-        return self._learn(rows)
-
-    async def end(self, *, success: bool = True, results: Json = None) -> SessionInfo:
-        """End the session as completed, or failed; ending it again changes nothing.
-
-        Args:
-            success: Whether it did what it was for.
-            results: What came of it, as JSON.
-
-        Raises:
-            SessionNotFoundError: The session was deleted or erased.
-        """
-        stored = None if results is None else to_json(check_json(results, "results"))
-        status = "completed" if success else "failed"
-        params = (self.tenant_id, self.id, status, stored, None, self._settings.min_messages_for_summary)
-        async with self._forgotten():
-            return self._learn(await self._database.call(queries.END_SESSION, params, subject=self.id))
-
-    async def fork(self, *, at_seq: int | None = None, user_id: object = None) -> "AsyncSession":
-        """Begin a new session with this one's messages.
-
-        Args:
-            at_seq: Up to and with this seq; None: all of them.
-            user_id: Whose the new one is; None: the same user's.
-
-        Returns:
-            The new session; its info.parent_id is this one's id.
-
-        Raises:
-            InvalidInputError: at_seq lies beyond the newest message.
-            SessionLimitError: As for sessions.create().
-            SessionNotFoundError: The session was deleted or erased.
-        """
-        user = None if user_id is None else check_id(user_id, "user_id")
-        new = new_id()
-        async with self._database.transaction(self.tenant_id, self.id) as connection:
-            await connection.execute(queries.LOCK_USER, (self.tenant_id, user or self._info.user_id))
-            rows = await (await connection.execute(queries.GET_SESSION, self._key)).fetchall()
-            info = self._learn(rows)
-            up_to = _fork_point(info, at_seq)
-            await connection.execute(queries.CREATE_SESSION, self._fork_params(info, new, user))
-            copy = {"from": self.id, "to": new, "at_seq": up_to}
-            await connection.execute(queries.COPY_MESSAGES, copy)
-            row = await (await connection.execute(queries.COUNT_COPIED, copy)).fetchone()
-            told = to_json({"into": new, "at_seq": up_to})
-            await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "forked", told))
-        assert row is not None
-        info = session_from_row(row)
-        await self._windows.forget_user(info.tenant_id, info.user_id)
-        return type(self)(info, self._parts)
-
-    def _fork_params(self, info: SessionInfo, new: str, user: str | None) -> tuple[Any, ...]:
-        return (
-            self.tenant_id,
-            new,
-            user or info.user_id,
-            info.kind,
-            info.title,
-            to_json(info.metadata),
-            to_json(info.details),
-            *self._settings.session_limits,
-        )
-
-    async def delete(self) -> None:
-        """Hide the session everywhere; restore() brings it back, erase() removes it for good.
-
-        Raises:
-            SessionNotFoundError: It is deleted already, or erased.
-        """
-        async with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
-            row = await (await connection.execute(queries.DELETE_SESSION, (self.id,))).fetchone()
-            if row is None:
-                raise not_found(self.id)
-            await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "deleted", None))
-
-    async def restore(self) -> SessionInfo:
-        """Show a deleted session again.
-
-        Raises:
-            SessionLimitError: It is active, and there is no room for it: as for sessions.create().
-            SessionNotFoundError: It is not deleted, or it was erased.
-        """
-        params = (self.tenant_id, self.id, *self._settings.session_limits)
-        return self._learn(await self._database.call_once(queries.RESTORE_SESSION, params, subject=self.id))
-
-    async def erase(self) -> Erasure:
-        """Remove the session and all that belongs to it, for good; deleted ones too.
-
-        Forks of it are sessions of their own, and stay.
-
-        Returns:
-            How much is gone.
-
-        Raises:
-            SessionNotFoundError: There is nothing left to erase.
-        """
-        async with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
-            await connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
-            if not await (await connection.execute(queries.LOCK_TO_ERASE, (self.id,))).fetchall():
-                raise not_found(self.id)
-            rows = await (await connection.execute(queries.MEMORIES_OF_SESSION, (self.id,))).fetchall()
-            await connection.execute(queries.REMOVE_MEMORIES, (self.tenant_id, [id for (id,) in rows]))
-            counts = [(await connection.execute(query, (self.id,))).rowcount for query in queries.ERASE_ALL]
-        spend, messages, events, sessions = counts
-        return Erasure(sessions=sessions, messages=messages, events=events, memories=len(rows), spend=spend)
-
-    async def events(self, limit: int = 1000) -> list[Event]:
-        """The timeline, oldest first: created, resumed, renamed, ended and the like.
-
-        Args:
-            limit: The newest this many, 1 or more.
-
-        Raises:
-            SessionNotFoundError: The session was deleted or erased.
-        """
-        params = {"id": self.id, "limit": check_count(limit, "limit", least=1)}
-        rows = await self._database.fetch(self.tenant_id, queries.EVENTS, params, subject=self.id)
-        if not rows:  # every session has at least been created
-            raise not_found(self.id)
-        return [event_from_row(row) for row in rows]
-
     async def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """The whole session as text: JSON that `chatmemory import` reads, or Markdown for people.
 
@@ -493,46 +275,3 @@ class AsyncSession:
         info = await self.refresh()
         messages = [message async for message in self.messages()]
         return exports.to_json(info, messages) if format == "json" else exports.to_markdown(info, messages)
-
-    @asynccontextmanager
-    async def _forgotten(self) -> AsyncIterator[None]:
-        """Nothing of the session is left in Redis, neither when its end begins nor after it, whatever happens."""
-        await self._windows.forget(self._info)
-        try:
-            yield
-        finally:
-            await self._windows.forget(self._info)
-
-    @property
-    def _key(self) -> JsonObject:
-        return {"id": self.id, "user_id": None}
-
-    def _learn(self, rows: list[tuple[Any, ...]]) -> SessionInfo:
-        if not rows:
-            raise not_found(self.id)
-        self._appended = None
-        self._info = session_from_row(rows[0])
-        self._contexts.saw(self._info.last_seq)
-        return self._info
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.info!r}>"
-
-
-def _fork_point(info: SessionInfo, at_seq: int | None) -> int:
-    if at_seq is None:
-        return info.last_seq
-    if check_count(at_seq, "at_seq") > info.last_seq:
-        raise InvalidInputError(f"at_seq is {at_seq}, but session {info.id!r} ends at {info.last_seq}.")
-    return at_seq
-
-
-def _changes(old: SessionInfo, title: str | None, new: dict[str, JsonObject]) -> list[tuple[str, str]]:
-    """The events that tell of an update."""
-    events = []
-    if title is not None and title != old.title:
-        events.append(("renamed", to_json({"old": old.title, "new": title})))
-    changed = {name: sorted(values) for name, values in new.items() if values}
-    if changed:
-        events.append(("updated", to_json(changed)))
-    return events

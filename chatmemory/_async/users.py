@@ -21,7 +21,7 @@ class AsyncUsers:
 
     def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
         self._tenant_id = tenant_id
-        self._database, self._windows = parts.database, parts.windows
+        self._database, self._windows, self._metrics = parts.database, parts.windows, parts.metrics
         self._memories = AsyncMemories(tenant_id, parts)
 
     async def recent(self, user_id: object, limit: int = 30) -> list[Message]:
@@ -52,7 +52,8 @@ class AsyncUsers:
         """
         user = check_id(user_id, "user_id")
         await self._windows.forget_user(self._tenant_id, user)
-        counts = {"sessions": 0, "messages": 0, "events": 0, "memories": 0, "spend": 0}
+        counts = {"sessions": 0, "messages": 0, "events": 0, "memories": 0, "metrics": 0, "spend": 0}
+        await self._metrics.flush()
         async with self._database.transaction(self._tenant_id) as connection:
             await connection.execute(queries.LOCK_USER, (self._tenant_id, user))
             await connection.execute(queries.LOCK_MEMORIES, (self._tenant_id, user))
@@ -65,6 +66,8 @@ class AsyncUsers:
             counts["memories"] = len(rows)
             await connection.execute(queries.REMOVE_MEMORIES, (self._tenant_id, [id for (id,) in rows]))
             for id in sessions:
+                [(metrics,)] = await (await connection.execute(queries.ERASE_METRICS, (id,))).fetchall()
+                counts["metrics"] += metrics
                 for name, query in (
                     ("messages", queries.ERASE_MESSAGES),
                     ("events", queries.ERASE_EVENTS),
@@ -74,6 +77,7 @@ class AsyncUsers:
             counts["spend"] = (await connection.execute(queries.ERASE_SPEND_OF_USER, (user,))).rowcount
             await connection.execute(queries.ERASE_MEMORY_USER, (user,))
         for id in sessions:
+            await self._metrics.forget(self._tenant_id, id)
             await self._windows.drop(self._tenant_id, id)
         await self._windows.forget_user(self._tenant_id, user)
         return Erasure(**counts)

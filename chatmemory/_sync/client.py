@@ -12,6 +12,7 @@ from chatmemory import queries
 from chatmemory._concurrency import Background, Event, in_thread
 from chatmemory._public import public
 from chatmemory._sync.database import Database
+from chatmemory._sync.metrics import Metrics
 from chatmemory._sync.parts import Parts
 from chatmemory._sync.providers import Providers
 from chatmemory._sync.spending import Spending
@@ -47,10 +48,17 @@ class ChatMemory:
         self._windows = Windows(self._cache, settings)
         tokenizer = Tokenizer(settings.model)
         self._providers = Providers(settings, llm, embedder)
-        store = MemoryStore(self._database, self._providers, settings)
-        spending = Spending(self._database, settings)
+        self._metrics = Metrics(self._database)
         self._parts = Parts(
-            settings, self._database, self._windows, tokenizer, self._providers, store, spending, self._maybe_clean_up
+            settings=settings,
+            database=self._database,
+            windows=self._windows,
+            tokenizer=tokenizer,
+            providers=self._providers,
+            store=MemoryStore(self._database, self._providers, settings),
+            spending=Spending(self._database, settings),
+            metrics=self._metrics,
+            on_use=self._maybe_clean_up,
         )
         self._background = Background()
         self._clean_up_due = datetime.now(UTC)
@@ -176,13 +184,20 @@ class ChatMemory:
             self._clean_up_due = datetime.now(UTC) + timedelta(minutes=1)
 
     def close(self) -> None:
-        """Give back all connections; the embedded server stops when its last user has gone."""
-        self._background.close()
-        self._windows.close()
-        self._providers.close()
-        if self._cache is not None:
-            self._cache.close()
-        self._database.close()
+        """Write what is on its way, give back all connections; the embedded server stops when its last user has gone.
+
+        Raises:
+            StorageUnavailableError: Metrics that were logged cannot be written; all is closed nevertheless.
+        """
+        try:
+            self._metrics.close()
+        finally:
+            self._background.close()
+            self._windows.close()
+            self._providers.close()
+            if self._cache is not None:
+                self._cache.close()
+            self._database.close()
 
     def __enter__(self) -> Self:
         return self

@@ -69,7 +69,7 @@ class Database:
             if not went_away(error):
                 raise
         query, params = again() if again else (query, params)
-        for attempt in self._retrying():
+        for attempt in self.retrying():
             with attempt:
                 self.heal()
                 rows = self._call(query, params, subject)
@@ -96,7 +96,8 @@ class Database:
     def _prepare(self) -> bool | None:
         return True if self._settings.prepared_statements else None
 
-    def _retrying(self) -> Retrying:
+    def retrying(self) -> Retrying:
+        """Attempts at what is safe to repeat, for as long as Postgres may still come back."""
         return Retrying(
             retry=retry_if_exception(went_away),
             stop=stop_after_delay(self._settings.postgres_timeout_seconds),
@@ -139,7 +140,7 @@ class Database:
 
     def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
         """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""
-        for attempt in self._retrying():
+        for attempt in self.retrying():
             with attempt:
                 with self.transaction(tenant_id, subject) as connection:
                     rows = connection.execute(query, params).fetchall()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatmemory._sync.database import Database
+from chatmemory._sync.metrics import Metrics
 from chatmemory._sync.providers import Providers
 from chatmemory._sync.spending import Spending
 from chatmemory._sync.store import MemoryStore
@@ -24,4 +25,5 @@ class Parts(NamedTuple):
     providers: Providers
     store: MemoryStore
     spending: Spending
+    metrics: Metrics
     on_use: Callable[[], None]

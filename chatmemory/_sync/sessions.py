@@ -13,6 +13,8 @@ from chatmemory._sync.session import Session
 from chatmemory._sync.window import new_lease
 from chatmemory.drafts import to_json
 from chatmemory.errors import ChatMemoryError, InvalidInputError, SessionNotFoundError
+from chatmemory.kinds import begun_as, check_details
+from chatmemory.metrics import Comparison, comparison_from_rows
 from chatmemory.models import Page, SessionInfo, Status, session_from_row
 from chatmemory.translation import not_found
 from chatmemory.validation import (
@@ -54,26 +56,29 @@ class Sessions:
         Args:
             user_id: Whose it is.
             session_id: Its id; None: a UUIDv7 is made.
-            kind: What it is: chat, general, training …
+            kind: What it is: chat, general, training, testing, research, analysis, synthesis, or your own.
             title: None: taken from the first user message that says enough.
             metadata: What the app wants to keep with it, as a JSON object.
-            details: What belongs to this kind, as a JSON object.
+            details: What belongs to this kind, as a JSON object in the form that the kind declares.
 
         Raises:
+            KindError: There is no such kind.
             SessionExistsError: The tenant has a session with this id.
             SessionLimitError: The user has max_sessions_per_user active ones of this kind, and
                 session_limit_policy is "refuse"; with "end_oldest" the one that was idle longest is ended.
         """
         id = new_id() if session_id is None else check_id(session_id, "session_id")
+        known = check_details(check_kind(kind), check_object(details, "details"))
         params = (
             self._tenant_id,
             id,
             check_id(user_id, "user_id"),
-            check_kind(kind),
+            kind,
             check_title(title),
             _json_or_none(metadata, "metadata"),
-            _json_or_none(details, "details"),
+            to_json(known) if known else None,
             *self._settings.session_limits,
+            begun_as(kind, known),
         )
         rows = self._database.call_once(queries.CREATE_SESSION, params, subject=id)
         self._parts.on_use()
@@ -122,6 +127,7 @@ class Sessions:
             _json_or_none(metadata, "metadata"),
             self._settings.session_timeout,
             *self._settings.session_limits,
+            begun_as(kind, {}),
         )
         rows = self._database.call(queries.RESUME_OR_CREATE, params, subject=id or "")
         self._parts.on_use()
@@ -156,31 +162,38 @@ class Sessions:
         kind: str | None = None,
         status: Status | None = None,
         active_only: bool = False,
+        runs_only: bool = False,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        order: Literal["last_active", "created"] = "last_active",
         limit: int = 100,
         offset: int = 0,
     ) -> Page[SessionInfo]:
-        """One page of sessions, last active first; deleted ones are left out.
+        """One page of sessions, newest first; deleted ones are left out.
 
         Args:
             user_id: Only this user's.
             kind: Only of this kind.
             status: Only in this status.
             active_only: The same as status="active".
+            runs_only: Only those with a run status.
             created_after: Only created at this time or later.
             created_before: Only created before this time.
+            order: What newest means: the last activity, or the beginning.
             limit: How many a page holds, 0 or more.
             offset: How many to pass over.
         """
         if status is not None:
             check_choice(status, "status", get_args(Status))
+        check_choice(order, "order", ("last_active", "created"))
         if active_only and status not in (None, "active"):
             raise InvalidInputError(f"active_only contradicts status={status!r}; give one of them.")
         params = {
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
             "kind": None if kind is None else check_kind(kind),
             "status": "active" if active_only else status,
+            "runs_only": runs_only,
+            "by_start": order == "created",
             "created_after": check_time(created_after, "created_after"),
             "created_before": check_time(created_before, "created_before"),
             "limit": check_count(limit, "limit"),
@@ -190,6 +203,25 @@ class Sessions:
             rows = connection.execute(queries.LIST_SESSIONS, params).fetchall()
             [(total,)] = connection.execute(queries.COUNT_SESSIONS, params).fetchall()
         return Page(tuple(map(session_from_row, rows)), total, limit, offset)
+
+    def compare(self, session_ids: Iterable[object]) -> Comparison:
+        """Runs side by side: their details, their results, and the best of each of their metrics.
+
+        Args:
+            session_ids: Which, in this order.
+
+        Raises:
+            SessionNotFoundError: One of them is missing or deleted.
+        """
+        ids = [check_id(session_id, "session_id") for session_id in session_ids]
+        self._parts.metrics.flush()
+        with self._database.transaction(self._tenant_id) as connection:
+            rows = connection.execute(queries.SESSIONS_BY_ID, (ids,)).fetchall()
+            extremes = connection.execute(queries.EXTREMES, (ids,)).fetchall()
+        try:
+            return comparison_from_rows(ids, rows, extremes)
+        except KeyError as error:
+            raise not_found(error.args[0]) from None
 
     def end_many(self, session_ids: Iterable[object]) -> dict[str, SessionInfo | ChatMemoryError]:
         """End sessions as completed, each on its own: one failure stops none of the others.
@@ -232,7 +264,7 @@ class Sessions:
         return self._began(session_from_row(rows[0]))
 
     def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
-        params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary)
+        params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary, None)
         rows = self._database.call(queries.END_SESSION, params, subject=session_id)
         if not rows:
             raise not_found(session_id)

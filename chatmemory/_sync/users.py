@@ -23,7 +23,7 @@ class Users:
 
     def __init__(self, tenant_id: str, parts: Parts) -> None:
         self._tenant_id = tenant_id
-        self._database, self._windows = parts.database, parts.windows
+        self._database, self._windows, self._metrics = parts.database, parts.windows, parts.metrics
         self._memories = Memories(tenant_id, parts)
 
     def recent(self, user_id: object, limit: int = 30) -> list[Message]:
@@ -54,7 +54,8 @@ class Users:
         """
         user = check_id(user_id, "user_id")
         self._windows.forget_user(self._tenant_id, user)
-        counts = {"sessions": 0, "messages": 0, "events": 0, "memories": 0, "spend": 0}
+        counts = {"sessions": 0, "messages": 0, "events": 0, "memories": 0, "metrics": 0, "spend": 0}
+        self._metrics.flush()
         with self._database.transaction(self._tenant_id) as connection:
             connection.execute(queries.LOCK_USER, (self._tenant_id, user))
             connection.execute(queries.LOCK_MEMORIES, (self._tenant_id, user))
@@ -67,6 +68,8 @@ class Users:
             counts["memories"] = len(rows)
             connection.execute(queries.REMOVE_MEMORIES, (self._tenant_id, [id for (id,) in rows]))
             for id in sessions:
+                [(metrics,)] = connection.execute(queries.ERASE_METRICS, (id,)).fetchall()
+                counts["metrics"] += metrics
                 for name, query in (
                     ("messages", queries.ERASE_MESSAGES),
                     ("events", queries.ERASE_EVENTS),
@@ -76,6 +79,7 @@ class Users:
             counts["spend"] = connection.execute(queries.ERASE_SPEND_OF_USER, (user,)).rowcount
             connection.execute(queries.ERASE_MEMORY_USER, (user,))
         for id in sessions:
+            self._metrics.forget(self._tenant_id, id)
             self._windows.drop(self._tenant_id, id)
         self._windows.forget_user(self._tenant_id, user)
         return Erasure(**counts)

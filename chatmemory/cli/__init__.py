@@ -9,6 +9,7 @@ from chatmemory.cli.admin import doctor, migrate
 from chatmemory.cli.chat import chat
 from chatmemory.cli.demo import demo
 from chatmemory.cli.importing import import_
+from chatmemory.cli.runs import runs
 from chatmemory.cli.sessions import export, sessions, show
 from chatmemory.errors import ChatMemoryError
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 for command in (demo, chat, sessions, show, export, import_, migrate, doctor):
     app.command(name=command.__name__.rstrip("_"))(command)
+app.add_typer(runs, name="runs")
 
 
 def main() -> None:

@@ -177,7 +177,7 @@ def _examine_isolation(database: Database, report: Report) -> None:
     with database.transaction(probe) as connection, connection.transaction(force_rollback=True):
         open_tables = [name for (name,) in connection.execute(queries.UNPROTECTED_TABLES)]
         bypassing = [name for (name,) in connection.execute(queries.BYPASSING_ROLES)]
-        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, 0)
+        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, 0, None)
         connection.execute(queries.CREATE_SESSION, written)
         own = _row(connection, queries.ROWS_WITHOUT_TENANT)[0]
         connection.execute(queries.ENTER_TENANT, (f"another-{probe}",))

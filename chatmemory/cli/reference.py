@@ -26,6 +26,8 @@ def reference() -> str:
         command = group.get_command(top, name)
         assert command is not None
         parts += [f"## {name}\n", _help(_context(command, f"chatmemory {name}"))]
+        for below, part in getattr(command, "commands", {}).items():
+            parts += [f"### {name} {below}\n", _help(_context(part, f"chatmemory {name} {below}"))]
     return "\n".join(parts)
 
 

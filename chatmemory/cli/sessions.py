@@ -17,6 +17,7 @@ from chatmemory.cli.options import (
     memory_on,
     session_of,
 )
+from chatmemory.cli.runs import Run, run_as_json, run_facts, run_of, show_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -146,17 +147,19 @@ def show(
             _show_context(session.context(max_tokens), as_json=as_json)
             return
         events = session.events()
+        run = run_of(session) if session.info.run_status else None
         messages = session.history(50 if limit is None else limit)
     if as_json:
         _print_json(
             {
                 "session": asdict(session.info),
+                **(run_as_json(run) if run else {}),
                 "events": list(map(asdict, events)),
                 "messages": list(map(asdict, messages)),
             }
         )
     else:
-        _show_session(session.info, events, messages)
+        _show_session(session.info, events, messages, run)
 
 
 def _show_context(context: "Context", *, as_json: bool) -> None:
@@ -172,7 +175,7 @@ def _show_context(context: "Context", *, as_json: bool) -> None:
     show_context(context)
 
 
-def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Message]") -> None:
+def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Message]", run: "Run | None") -> None:
     from rich.table import Table
 
     from chatmemory.cli.screen import stdout, text
@@ -183,6 +186,8 @@ def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Me
     for name, value in _facts(info).items():
         facts.add_row(text(name, "dim"), text(value))
     console.print(facts)
+    if run is not None:
+        show_run(console, run)
     console.rule("timeline", style="dim", align="left")
     for _, same in groupby(events, key=lambda event: (event.type, str(event.data))):
         show_events(console, list(same))
@@ -202,6 +207,7 @@ def _facts(info: "SessionInfo") -> dict[str, str]:
         "user": info.user_id,
         "kind": info.kind,
         "status": info.status,
+        **run_facts(info),
         "messages": f"{info.message_count:,}",
         "created": clock(info.created_at),
         "last active": clock(info.last_active_at),

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from chatmemory import AsyncChatMemory, SessionNotFoundError
 from tests.helpers import calls
 
-TABLES = ("sessions", "messages", "events")
+TABLES = ("sessions", "messages", "events", "metrics")
 
 
 async def raw(memory: AsyncChatMemory, tenant: str | None, query: str) -> list[tuple[object, ...]]:
@@ -76,6 +76,8 @@ async def test_a_forgotten_where_clause_leaks_nothing(async_memory: AsyncChatMem
     for tenant in ("acme", "umbrella"):
         session = await async_memory.tenant(tenant).sessions.create(user_id="ann")
         await session.append("user", f"of {tenant}")
+        session.log_metrics({"loss": 1.0})
+        await session.metrics()
     assert await raw(async_memory, "acme", f"select distinct tenant_id from chatmemory.{table}") == [("acme",)]
     assert await raw(async_memory, None, f"select * from chatmemory.{table}") == []
     assert await raw(async_memory, "", f"select * from chatmemory.{table}") == []

@@ -11,7 +11,7 @@ from psycopg import Connection
 from chatmemory import ChatMemory, SessionNotFoundError
 from tests.helpers import calls
 
-TABLES = ("sessions", "messages", "events")
+TABLES = ("sessions", "messages", "events", "metrics")
 
 
 def raw(memory: ChatMemory, tenant: str | None, query: str) -> list[tuple[object, ...]]:
@@ -78,6 +78,8 @@ def test_a_forgotten_where_clause_leaks_nothing(memory: ChatMemory, table: str) 
     for tenant in ("acme", "umbrella"):
         session = memory.tenant(tenant).sessions.create(user_id="ann")
         session.append("user", f"of {tenant}")
+        session.log_metrics({"loss": 1.0})
+        session.metrics()
     assert raw(memory, "acme", f"select distinct tenant_id from chatmemory.{table}") == [("acme",)]
     assert raw(memory, None, f"select * from chatmemory.{table}") == []
     assert raw(memory, "", f"select * from chatmemory.{table}") == []

@@ -393,8 +393,8 @@ def test_a_history_key_needs_an_input_key(memory: ChatMemory) -> None:
 
 def test_the_kind_is_kept(memory: ChatMemory) -> None:
     """Sessions are created with the kind that was asked for."""
-    with_memory(counter, memory, kind="support").invoke("a", _config())
-    assert memory.tenant("default").sessions.get("s-1").info.kind == "support"
+    with_memory(counter, memory, kind="general").invoke("a", _config())
+    assert memory.tenant("default").sessions.get("s-1").info.kind == "general"
 
 
 def test_it_is_langchains_wrapper(memory: ChatMemory) -> None:

@@ -1,7 +1,8 @@
 -- Create a session, within the user's limit of active sessions of its kind.
+-- p_run: the run status it begins in, its endings and its progress; null for kinds that are no runs.
 create or replace function chatmemory.create_session(
     p_tenant text, p_session text, p_user text, p_kind text, p_title text, p_metadata json, p_details json,
-    p_continues text, p_max bigint, p_end_oldest boolean, p_min_messages bigint
+    p_continues text, p_max bigint, p_end_oldest boolean, p_min_messages bigint, p_run json default null
 ) returns setof chatmemory.sessions language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_now timestamptz := clock_timestamp();
@@ -14,9 +15,11 @@ begin
     perform chatmemory.make_room(p_tenant, p_user, p_kind, p_max, p_end_oldest, p_min_messages);
     return query
         insert into chatmemory.sessions (tenant_id, id, user_id, kind, title, metadata, details,
-                created_at, updated_at, last_active_at, parent_id, continues)
+                created_at, updated_at, last_active_at, parent_id, continues, run_status, run_endings,
+                progress)
             values (p_tenant, p_session, p_user, p_kind, p_title, p_metadata, p_details,
-                v_now, v_now, v_now, p_continues, p_continues)
+                v_now, v_now, v_now, p_continues, p_continues, p_run ->> 'status', p_run -> 'endings',
+                (p_run ->> 'progress')::double precision)
             returning *;
     insert into chatmemory.events (tenant_id, session_id, at, type, data) values (
         p_tenant, p_session, v_now, 'created', json_strip_nulls(json_build_object('continues', p_continues)));

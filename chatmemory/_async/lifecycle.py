@@ -1,0 +1,287 @@
+"""One session from its beginning to its end: what is known of it, and what becomes of it."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from chatmemory import queries
+from chatmemory._async.contexts import AsyncContexts
+from chatmemory._async.parts import AsyncParts
+from chatmemory._async.runs import AsyncRun
+from chatmemory._async.worker import AsyncWorker
+from chatmemory.drafts import (
+    to_json,
+)
+from chatmemory.errors import InvalidInputError
+from chatmemory.kinds import begun_as
+from chatmemory.memory import Consolidation, joined
+from chatmemory.models import (
+    Appended,
+    Erasure,
+    Event,
+    Json,
+    JsonObject,
+    SessionInfo,
+    after,
+    event_from_row,
+    session_from_row,
+)
+from chatmemory.runs import Changes, at_end, changed
+from chatmemory.translation import not_found
+from chatmemory.validation import (
+    check_count,
+    check_id,
+    new_id,
+)
+
+
+class AsyncLifecycle(AsyncRun):
+    """The part of a session's handle that ends, forks, hides, erases, exports, and learns from it."""
+
+    def __init__(self, info: SessionInfo, parts: AsyncParts) -> None:
+        self.id = info.id
+        self.tenant_id = info.tenant_id
+        super().__init__(info, parts)
+        self._appended: Appended | None = None
+        self._contexts = AsyncContexts(info, parts)
+
+    @property
+    def info(self) -> SessionInfo:
+        """What this handle last learnt of the session; refresh() asks again."""
+        if self._appended is not None:
+            self._info = after(self._appended, self._info)
+            self._appended = None
+        return self._info
+
+    async def refresh(self) -> SessionInfo:
+        """Read the session again.
+
+        Raises:
+            SessionNotFoundError: It was deleted or erased.
+        """
+        params = {"id": self.id, "user_id": None}
+        rows = await self._database.fetch(self.tenant_id, queries.GET_SESSION, params, subject=self.id)
+        return self._learn(rows)
+
+    @property
+    def summary(self) -> str | None:
+        """What was said up to info.summary_seq, in short, as this handle last learnt; refresh() asks again."""
+        return self.info.summary
+
+    async def consolidate(self) -> Consolidation:
+        """Learn from what was said since the last time, now and in the foreground, whether it is due or not.
+
+        Returns:
+            What came of it: skipped if there was nothing new, or a worker is at it; error if a model failed, and
+            then the session stays due.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+            StorageUnavailableError: Postgres cannot be reached.
+        """
+        await self.refresh()
+        worker = AsyncWorker(self._parts)
+        done: list[Consolidation] = []
+        while await worker.claim(1, self.tenant_id, self.id):
+            done.append(await worker.learn(self.tenant_id, self.id))
+            if done[-1].status != "success":
+                break
+        await self.refresh()
+        return joined(self.id, done)
+
+    async def end(
+        self,
+        *,
+        success: bool = True,
+        results: Json = None,
+        details: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> SessionInfo:
+        """End the session as completed, or failed; ending it again changes nothing.
+
+        A run goes to the final run status that its kind has for this, unless it is in one already.
+
+        Args:
+            success: Whether it did what it was for.
+            results: What came of it, as JSON; objects are merged with the results there are.
+            details: The last of them, merged as in update().
+            error: What went wrong.
+
+        Raises:
+            MoveError: The run has ended otherwise.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        last = Changes(results=results, details=details, error=error)  # type: ignore[arg-type]  # checked() makes a dict
+        return await self._end("completed" if success else "failed", last.checked())
+
+    async def cancel(self, *, reason: str | None = None, by: object = None) -> SessionInfo:
+        """End the session as cancelled; cancelling it again changes nothing.
+
+        Args:
+            reason: Why, for the timeline and the status history.
+            by: Who cancels it; None: the session's user.
+
+        Raises:
+            MoveError: The run has ended otherwise.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        last = Changes(reason=reason, by=by)  # type: ignore[arg-type]  # checked() makes a string of it
+        return await self._end("cancelled", last.checked())
+
+    async def _end(self, status: str, last: Changes) -> SessionInfo:
+        await self._parts.metrics.flush()
+        by = last.by or self._info.user_id
+        params = (self.tenant_id, self.id, status, None, last.reason, self._settings.min_messages_for_summary, by)
+        async with self._forgotten():
+            async for attempt in self._database.retrying():
+                with attempt:
+                    async with self._database.transaction(self.tenant_id, self.id) as connection:
+                        rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
+                        old = self._learn(rows)
+                        if old.is_active:
+                            values, _ = changed(old, at_end(old, last, status))
+                            await connection.execute(queries.UPDATE_SESSION, values)
+                        rows = await (await connection.execute(queries.END_SESSION, params)).fetchall()
+        await self._parts.metrics.forget(self.tenant_id, self.id)
+        return self._learn(rows)
+
+    async def fork(self, *, at_seq: int | None = None, user_id: object = None) -> Self:
+        """Begin a new session with this one's messages.
+
+        Args:
+            at_seq: Up to and with this seq; None: all of them.
+            user_id: Whose the new one is; None: the same user's.
+
+        Returns:
+            The new session; its info.parent_id is this one's id.
+
+        Raises:
+            InvalidInputError: at_seq lies beyond the newest message.
+            SessionLimitError: As for sessions.create().
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        user = None if user_id is None else check_id(user_id, "user_id")
+        new = new_id()
+        async with self._database.transaction(self.tenant_id, self.id) as connection:
+            await connection.execute(queries.LOCK_USER, (self.tenant_id, user or self._info.user_id))
+            rows = await (await connection.execute(queries.GET_SESSION, self._key)).fetchall()
+            info = self._learn(rows)
+            up_to = _fork_point(info, at_seq)
+            await connection.execute(queries.CREATE_SESSION, self._fork_params(info, new, user))
+            copy = {"from": self.id, "to": new, "at_seq": up_to}
+            await connection.execute(queries.COPY_MESSAGES, copy)
+            row = await (await connection.execute(queries.COUNT_COPIED, copy)).fetchone()
+            told = to_json({"into": new, "at_seq": up_to})
+            await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "forked", told))
+        assert row is not None
+        info = session_from_row(row)
+        await self._windows.forget_user(info.tenant_id, info.user_id)
+        return type(self)(info, self._parts)
+
+    def _fork_params(self, info: SessionInfo, new: str, user: str | None) -> tuple[Any, ...]:
+        return (
+            self.tenant_id,
+            new,
+            user or info.user_id,
+            info.kind,
+            info.title,
+            to_json(info.metadata),
+            to_json(info.details),
+            *self._settings.session_limits,
+            begun_as(info.kind, info.details),
+        )
+
+    async def delete(self) -> None:
+        """Hide the session everywhere; restore() brings it back, erase() removes it for good.
+
+        Raises:
+            SessionNotFoundError: It is deleted already, or erased.
+        """
+        async with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
+            row = await (await connection.execute(queries.DELETE_SESSION, (self.id,))).fetchone()
+            if row is None:
+                raise not_found(self.id)
+            await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "deleted", None))
+
+    async def restore(self) -> SessionInfo:
+        """Show a deleted session again.
+
+        Raises:
+            SessionLimitError: It is active, and there is no room for it: as for sessions.create().
+            SessionNotFoundError: It is not deleted, or it was erased.
+        """
+        params = (self.tenant_id, self.id, *self._settings.session_limits)
+        return self._learn(await self._database.call_once(queries.RESTORE_SESSION, params, subject=self.id))
+
+    async def erase(self) -> Erasure:
+        """Remove the session and all that belongs to it, for good; deleted ones too.
+
+        Forks of it are sessions of their own, and stay.
+
+        Returns:
+            How much is gone.
+
+        Raises:
+            SessionNotFoundError: There is nothing left to erase.
+        """
+        await self._parts.metrics.flush()
+        async with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
+            await connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
+            if not await (await connection.execute(queries.LOCK_TO_ERASE, (self.id,))).fetchall():
+                raise not_found(self.id)
+            [(metrics,)] = await (await connection.execute(queries.ERASE_METRICS, (self.id,))).fetchall()
+            rows = await (await connection.execute(queries.MEMORIES_OF_SESSION, (self.id,))).fetchall()
+            await connection.execute(queries.REMOVE_MEMORIES, (self.tenant_id, [id for (id,) in rows]))
+            counts = [(await connection.execute(query, (self.id,))).rowcount for query in queries.ERASE_ALL]
+        await self._parts.metrics.forget(self.tenant_id, self.id)
+        spend, messages, events, sessions = counts
+        return Erasure(
+            sessions=sessions, messages=messages, events=events, memories=len(rows), spend=spend, metrics=metrics
+        )
+
+    async def events(self, limit: int = 1000) -> list[Event]:
+        """The timeline, oldest first: created, resumed, renamed, ended and the like.
+
+        Args:
+            limit: The newest this many, 1 or more.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        params = {"id": self.id, "limit": check_count(limit, "limit", least=1)}
+        rows = await self._database.fetch(self.tenant_id, queries.EVENTS, params, subject=self.id)
+        if not rows:  # every session has at least been created
+            raise not_found(self.id)
+        return [event_from_row(row) for row in rows]
+
+    @asynccontextmanager
+    async def _forgotten(self) -> AsyncIterator[None]:
+        """Nothing of the session is left in Redis, neither when its end begins nor after it, whatever happens."""
+        await self._windows.forget(self._info)
+        try:
+            yield
+        finally:
+            await self._windows.forget(self._info)
+
+    @property
+    def _key(self) -> JsonObject:
+        return {"id": self.id, "user_id": None}
+
+    def _learn(self, rows: list[tuple[Any, ...]]) -> SessionInfo:
+        if not rows:
+            raise not_found(self.id)
+        self._appended = None
+        self._info = session_from_row(rows[0])
+        self._contexts.saw(self._info.last_seq)
+        return self._info
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.info!r}>"
+
+
+def _fork_point(info: SessionInfo, at_seq: int | None) -> int:
+    if at_seq is None:
+        return info.last_seq
+    if check_count(at_seq, "at_seq") > info.last_seq:
+        raise InvalidInputError(f"at_seq is {at_seq}, but session {info.id!r} ends at {info.last_seq}.")
+    return at_seq
