@@ -35,9 +35,16 @@ class Metrics:
         self._begin()
         return parents
 
-    def log(self, tenant_id: str, session_id: str, step: int | None, values: tuple[tuple[str, float], ...]) -> None:
+    def log(
+        self,
+        tenant_id: str,
+        session_id: str,
+        step: int | None,
+        values: tuple[tuple[str, float], ...],
+        at: float | None = None,
+    ) -> None:
         """Take points to write soon; never waits."""
-        self._waiting.append(Logged(tenant_id, session_id, step, values, time.time()))
+        self._waiting.append(Logged(tenant_id, session_id, step, values, time.time() if at is None else at))
         self._flusher.start()
 
     def flush(self) -> bool:
