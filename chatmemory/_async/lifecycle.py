@@ -275,6 +275,9 @@ class AsyncLifecycle(AsyncRun):
         self._contexts.saw(self._info.last_seq)
         return self._info
 
+    def _repr_html_(self) -> str:
+        return self.info._repr_html_()
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.info!r}>"
 
