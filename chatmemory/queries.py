@@ -68,7 +68,7 @@ UPDATE_SESSION = (
     "update chatmemory.sessions set title = %(title)s, metadata = %(metadata)s, details = %(details)s, "
     "results = coalesce(%(results)s::json, results), progress = %(progress)s, stage = %(stage)s, error = %(error)s, "
     "run_status = %(run_status)s, "
-    "run_ended_at = case when %(is_final)s then coalesce(run_ended_at, clock_timestamp()) end, "
+    "run_ended_at = case when %(is_final)s then clock_timestamp() else run_ended_at end, "
     "last_active_at = case when %(is_work)s then clock_timestamp() else last_active_at end, "
     "updated_at = clock_timestamp() where id = %(id)s returning " + _SESSION
 )

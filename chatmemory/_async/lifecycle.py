@@ -138,9 +138,9 @@ class AsyncLifecycle(AsyncRun):
                     async with self._database.transaction(self.tenant_id, self.id) as connection:
                         rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
                         old = self._learn(rows)
-                        if old.is_active:
-                            values, _ = changed(old, at_end(old, last, status))
-                            await connection.execute(queries.UPDATE_SESSION, values)
+                        change = changed(old, at_end(old, last, status)) if old.is_active else None
+                        if change is not None:
+                            await connection.execute(queries.UPDATE_SESSION, change[0])
                         rows = await (await connection.execute(queries.END_SESSION, params)).fetchall()
         await self._parts.metrics.forget(self.tenant_id, self.id)
         return self._learn(rows)

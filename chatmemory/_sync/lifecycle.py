@@ -140,9 +140,9 @@ class Lifecycle(Run):
                     with self._database.transaction(self.tenant_id, self.id) as connection:
                         rows = connection.execute(queries.LOCK_SESSION, self._key).fetchall()
                         old = self._learn(rows)
-                        if old.is_active:
-                            values, _ = changed(old, at_end(old, last, status))
-                            connection.execute(queries.UPDATE_SESSION, values)
+                        change = changed(old, at_end(old, last, status)) if old.is_active else None
+                        if change is not None:
+                            connection.execute(queries.UPDATE_SESSION, change[0])
                         rows = connection.execute(queries.END_SESSION, params).fetchall()
         self._parts.metrics.forget(self.tenant_id, self.id)
         return self._learn(rows)
