@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from chatmemory._sync.sessions import Sessions
     from chatmemory._sync.tenant import Tenant
     from chatmemory._sync.users import Users
+    from chatmemory.display import to_pandas
     from chatmemory.errors import (
         ChatMemoryError,
         ConfigurationError,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         SessionInfo,
         StatusChange,
     )
+    from chatmemory.plots import plot_contexts, plot_timeline
     from chatmemory.protocols import Answer, Embedder, Llm
     from chatmemory.settings import Settings
 
@@ -147,6 +149,8 @@ _HOMES = {
         "Trust",
     ],
     "chatmemory.protocols": ["Answer", "Embedder", "Llm"],
+    "chatmemory.display": ["to_pandas"],
+    "chatmemory.plots": ["plot_contexts", "plot_timeline"],
     "chatmemory.settings": ["Settings"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -217,7 +221,10 @@ __all__ = [
     "Tenant",
     "Trust",
     "Users",
+    "plot_contexts",
+    "plot_timeline",
     "register_kind",
+    "to_pandas",
 ]
 
 

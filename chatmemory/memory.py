@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from chatmemory._public import public
-from chatmemory.models import JsonObject, shorten
+from chatmemory.models import JsonObject, Shown, shorten
 
 MemoryKind: TypeAlias = Literal["episode", "summary", "fact", "preference", "result"]
 """What a memory is: a verbatim excerpt, a summary, something known, something liked, the outcome of a run."""
@@ -36,7 +36,7 @@ class MemorySource:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(Shown):
     """One long-term memory.
 
     Attributes:
@@ -103,7 +103,7 @@ def memory_from_row(row: Sequence[Any]) -> Memory:
 
 @public
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(Shown):
     """A memory that was recalled, and why.
 
     Attributes:
@@ -183,7 +183,7 @@ class MemoryStats:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(Shown):
     """What is known of a user now.
 
     Attributes:

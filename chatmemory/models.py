@@ -12,6 +12,8 @@ from chatmemory._public import public
 from chatmemory.tools import ToolCall, answered_in, tool_calls_in
 
 if TYPE_CHECKING:
+    import pandas
+
     from chatmemory.memory import Recalled
 
 Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
@@ -20,6 +22,18 @@ Content: TypeAlias = str | list[JsonObject]
 """A message's content: plain text, or a list of JSON blocks (text parts, images, tool calls)."""
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 Status: TypeAlias = Literal["active", "completed", "failed", "cancelled", "expired"]
+
+
+class Shown:
+    """A record that shows itself in a notebook."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from chatmemory.display import to_html
+
+        return to_html(self)
+
 
 T = TypeVar("T")
 
@@ -43,7 +57,7 @@ def text_of(content: Content) -> str:
 
 @public
 @dataclass(frozen=True, slots=True)
-class Message:
+class Message(Shown):
     """One entry of a session.
 
     Attributes:
@@ -121,7 +135,7 @@ class NewMessage:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionInfo:
+class SessionInfo(Shown):
     """What is known of a session, at the time it was read.
 
     Attributes:
@@ -221,7 +235,7 @@ def after(appended: Appended, info: SessionInfo) -> SessionInfo:
 
 @public
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T], Sequence[T]):
+class Page(Shown, Generic[T], Sequence[T]):
     """One page of a list.
 
     Attributes:
@@ -235,6 +249,16 @@ class Page(Generic[T], Sequence[T]):
     total: int
     limit: int
     offset: int
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A table with a row for each item.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        from chatmemory.display import to_pandas
+
+        return to_pandas(self.items)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -278,7 +302,7 @@ SUMMARY_HEAD = "Summary of the conversation so far. It tells what was said, and 
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Shown):
     """What the next prompt gets; iterating gives the messages.
 
     Attributes:

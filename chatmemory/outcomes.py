@@ -25,10 +25,12 @@ def leaves_result(info: SessionInfo) -> Kind | None:
     return kind if kind is not None and kind.learns == "result" else None
 
 
-def foreseen(info: SessionInfo, values: JsonObject, status: str) -> SessionInfo:
-    """A run as it will be once these values are stored and it has ended so."""
+def foreseen(info: SessionInfo, values: JsonObject | None, status: str) -> SessionInfo:
+    """A run as it will be once these values, if any, are stored and it has ended so."""
     kind = kinds.find(info.kind)
     ending = kind.endings[status] if kind and info.run_status not in kind.finals else info.run_status
+    if values is None:
+        return replace(info, run_status=ending)
     results = info.results if values["results"] is None else json.loads(values["results"])
     details = json.loads(values["details"])
     return replace(info, details=details, results=results, run_status=ending, error=values["error"])

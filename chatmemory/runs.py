@@ -54,9 +54,8 @@ class Changes(NamedTuple):
     @property
     def is_work(self) -> bool:
         """Whether it tells of a run that goes on, and not of how people call it."""
-        return bool(self.details) or any(
-            each is not None for each in (self.results, self.progress, self.stage, self.error, self.run_status)
-        )
+        told = (self.results, self.progress, self.stage, self.error)
+        return bool(self.details) or any(each is not None for each in told)
 
 
 Event = tuple[str, str]  # its type, and its data as JSON
@@ -75,8 +74,8 @@ def _check_progress(value: object) -> float | None:
     return float(value)
 
 
-def changed(old: SessionInfo, changes: Changes) -> tuple[JsonObject, list[Event]]:
-    """The new values of a session's columns, and the events that tell of it.
+def changed(old: SessionInfo, changes: Changes) -> tuple[JsonObject, list[Event]] | None:
+    """The new values of a session's columns, and the events that tell of it; None: nothing is to change.
 
     Raises:
         MoveError: The kind does not allow the move.
@@ -87,6 +86,8 @@ def changed(old: SessionInfo, changes: Changes) -> tuple[JsonObject, list[Event]
     move = _move(old, kind, changes)
     if not old.is_active and (move or _is_about_a_run(changes, kind)):
         raise SessionEndedError(f"Session {old.id!r} is {old.status}; what its run did can change no more.")
+    if move is None and not any((changes.title is not None, changes.metadata, changes.is_work)):
+        return None
     details = _merged(old.details, changes.details, "details")
     if changes.details and kind is not None:
         kind.check_details(details)
@@ -101,7 +102,7 @@ def changed(old: SessionInfo, changes: Changes) -> tuple[JsonObject, list[Event]
         "error": old.error if changes.error is None else changes.error,
         "run_status": move[1] if move else old.run_status,
         "is_final": bool(move and kind and move[1] in kind.finals),
-        "is_work": old.is_active and changes.is_work,
+        "is_work": old.is_active and (changes.is_work or move is not None),
     }
     return values, _events(old, kind, changes, move)
 
@@ -138,14 +139,13 @@ def _move(old: SessionInfo, kind: Kind | None, changes: Changes) -> tuple[str, s
         return None
     if kind is None:
         raise KindError(f"Session {old.id!r} is of a kind that is not known here; register_kind() it first.")
-    if (
-        changes.only_from is not None
-        and old.run_status in kind.moves
-        and old.run_status not in (changes.only_from, new)
-    ):
-        raise MoveError(f"Session {old.id!r} is {old.run_status} and not {changes.only_from}.")
     kind.check_move(old.id, old.run_status, new)
     assert old.run_status is not None
+    if changes.only_from is not None:
+        if changes.only_from not in kind.run_statuses:
+            raise MoveError(f"Session {old.id!r} is {old.run_status}; a {kind.name} is never {changes.only_from}.")
+        if old.run_status not in (changes.only_from, new):
+            raise MoveError(f"Session {old.id!r} is {old.run_status} and not {changes.only_from}.")
     return None if new == old.run_status else (old.run_status, new)
 
 

@@ -3,6 +3,11 @@
 import importlib.metadata
 import os
 
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)  # a bound on time would be about the machine
+settings.load_profile("patient")
+
 pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.redis", "tests.fixtures.liars", "tests.fixtures.tokens"]
 
 

@@ -166,9 +166,9 @@ class AsyncLifecycle(AsyncRun):
                             await connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
                         rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
                         old = self._learn(rows)
-                        if old.is_active:
-                            values, _ = changed(old, at_end(old, last, status))
-                            await connection.execute(queries.UPDATE_SESSION, values)
+                        change = changed(old, at_end(old, last, status)) if old.is_active else None
+                        if change is not None:
+                            await connection.execute(queries.UPDATE_SESSION, change[0])
                         rows = await (await connection.execute(queries.END_SESSION, params)).fetchall()
                         if remembers and old.is_active and rows:
                             await self._remember_result(connection, session_from_row(rows[0]), share, vectors)
@@ -179,9 +179,9 @@ class AsyncLifecycle(AsyncRun):
         """What the result of a run will mean, asked before anything is locked; nothing where no embedder answers."""
         if not self._parts.providers.has_embedder or not (await self.refresh()).is_active:
             return ()
-        values, _ = changed(self._info, at_end(self._info, last, status))
+        change = changed(self._info, at_end(self._info, last, status))
         extremes = await self._database.fetch(self.tenant_id, queries.EXTREMES, ([self.id],))
-        text = outcome(foreseen(self._info, values, status), extremes, 0, shared=False).text
+        text = outcome(foreseen(self._info, change and change[0], status), extremes, 0, shared=False).text
         try:
             return tuple(await self._parts.store.embedded([text]))
         except (LlmError, ConfigurationError) as error:
@@ -325,6 +325,9 @@ class AsyncLifecycle(AsyncRun):
         self._info = session_from_row(rows[0])
         self._contexts.saw(self._info.last_seq)
         return self._info
+
+    def _repr_html_(self) -> str:
+        return self.info._repr_html_()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.info!r}>"

@@ -166,7 +166,10 @@ class AsyncRun:
         async with self._database.transaction(self.tenant_id, self.id) as connection:
             key = {"id": self.id, "user_id": None}
             old = self._learn(await (await connection.execute(queries.LOCK_SESSION, key)).fetchall())
-            values, events = changed(old, changes)
+            change = changed(old, changes)
+            if change is None:
+                return old
+            values, events = change
             rows = await (await connection.execute(queries.UPDATE_SESSION, values)).fetchall()
             for event in events:
                 await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, *event))

@@ -8,7 +8,7 @@ import time
 from chatmemory import _forks, queries
 from chatmemory._concurrency import Lock, Pulse
 from chatmemory._sync.database import Database
-from chatmemory.errors import ChatMemoryError, SessionNotFoundError, StorageUnavailableError
+from chatmemory.errors import ChatMemoryError, ConfigurationError, SessionNotFoundError, StorageUnavailableError
 from chatmemory.metrics import Logged, Packed, Packer, Waiting
 
 FLUSH_SECONDS = 0.5  # how late Postgres may hear of a point
@@ -20,6 +20,7 @@ class Metrics:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._closed = False
         self._begin()
         _forks.watch(self)
 
@@ -44,6 +45,8 @@ class Metrics:
         at: float | None = None,
     ) -> None:
         """Take points to write soon; never waits."""
+        if self._closed:
+            raise ConfigurationError("This ChatMemory is closed; open a new one.")
         self._waiting.append(Logged(tenant_id, session_id, step, values, time.time() if at is None else at))
         self._flusher.start()
 
@@ -105,9 +108,11 @@ class Metrics:
         Raises:
             StorageUnavailableError: Postgres cannot be reached; it says how much is lost.
         """
+        self._closed = True
         self._flusher.close()
         try:
             self.flush()
         except StorageUnavailableError as error:
             lost = self._packer.count() + sum(len(logged.values) for logged in self._waiting)
+            self._waiting, self._packer = Waiting(), Packer()
             raise StorageUnavailableError(f"{lost} points of metrics could not be written. {error}") from error

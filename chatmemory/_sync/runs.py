@@ -168,7 +168,10 @@ class Run:
         with self._database.transaction(self.tenant_id, self.id) as connection:
             key = {"id": self.id, "user_id": None}
             old = self._learn(connection.execute(queries.LOCK_SESSION, key).fetchall())
-            values, events = changed(old, changes)
+            change = changed(old, changes)
+            if change is None:
+                return old
+            values, events = change
             rows = connection.execute(queries.UPDATE_SESSION, values).fetchall()
             for event in events:
                 connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, *event))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CURVE = 24  # characters
 LONG_CURVE = 60
+NARROW = 140
 STYLES = {"completed": "green", "running": "cyan", "failed": "red", "timeout": "red", "cancelled": "yellow"}
 
 runs = typer.Typer(invoke_without_command=True)
@@ -46,7 +47,7 @@ def list_runs(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List runs, last begun first, each with the curve of its first loss, or of its first metric."""
+    """List runs, last begun first, each with a curve; or compare some."""
     if context.invoked_subcommand is not None:
         return
     from chatmemory.cli.screen import many, stdout, text, to_json
@@ -63,28 +64,41 @@ def list_runs(
     if not page.total:
         console.print(text(f"No runs in tenant {tenant!r}."))
         return
-    console.print(_table(found))
+    console.print(_table(found, narrow=console.width < NARROW))
     more = f", shown: {page.offset + 1}-{page.offset + len(page)}" if 0 < len(page) < page.total else ""
     console.print(text(f"{many(page.total, 'run')}{more}", "dim"))
 
 
-def _table(found: "list[tuple[SessionInfo, MetricSeries]]") -> Any:
+def _table(found: "list[tuple[SessionInfo, MetricSeries]]", *, narrow: bool) -> Any:
+    """One line for each run, or three where the terminal is narrow: no id is ever cut."""
     from rich.table import Table
 
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("id", overflow="fold", no_wrap=not narrow)
+    if not narrow:
+        table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=40)
+        table.add_column("curve", no_wrap=True)
+    for name in ("user", "kind", "run status", "progress", "begun"):
+        table.add_column(name, overflow="fold")
+    for info, metrics in found:
+        table.add_row(*_row(info, metrics, narrow=narrow))
+    return table
+
+
+def _row(info: "SessionInfo", metrics: "MetricSeries", *, narrow: bool) -> list[Any]:
     from chatmemory.cli.screen import ago, text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("id", "title", "user", "kind", "run status", "progress", "begun"):
-        table.add_column(name, overflow="fold", max_width=40)
-    table.add_column("curve", no_wrap=True)
-    for info, metrics in found:
-        title = " ".join((info.title or _what(info)).split())
-        status = info.run_status or ""
-        progress = "" if info.progress is None else f"{info.progress:.0f} %"
-        cells = [text(info.id, "cyan"), text(title), text(info.user_id), text(info.kind)]
-        cells += [text(status, STYLES.get(status, "")), text(progress), text(ago(info.created_at))]
-        table.add_row(*cells, text(_first_curve(metrics)))
-    return table
+    status = info.run_status or ""
+    id, title = text(info.id, "cyan"), text(" ".join((info.title or _what(info)).split()))
+    curve = text(_first_curve(metrics))
+    return [
+        *([text("\n").join(filter(None, [title, id, curve]))] if narrow else [id, title, curve]),
+        text(info.user_id),
+        text(info.kind),
+        text(status, STYLES.get(status, "")),
+        text("" if info.progress is None else f"{info.progress:.0f} %"),
+        text(ago(info.created_at)),
+    ]
 
 
 def _what(info: "SessionInfo") -> str:
@@ -177,7 +191,7 @@ def _plain(value: float) -> float | str:
 
 def show_run(console: "Console", run: Run) -> None:
     """Its moves, and its curves."""
-    from chatmemory.cli.screen import clock, text
+    from chatmemory.cli.screen import clock, many, text
 
     if run.history:
         console.rule("status history", style="dim", align="left")
@@ -188,5 +202,6 @@ def show_run(console: "Console", run: Run) -> None:
     if run.metrics:
         console.rule("metrics", style="dim", align="left")
     for curve in run.metrics.values():
-        points = f"{curve.total:,} points, least {min(curve.values):.4g}, greatest {max(curve.values):.4g}"
+        seen = [value for value in curve.values if value == value] or curve.values  # NaN equals nothing
+        points = f"{many(curve.total, 'point')}, least {min(seen):.4g}, greatest {max(seen):.4g}"
         console.print(text(_drawn(curve, LONG_CURVE)), text(points, "dim"), soft_wrap=True)

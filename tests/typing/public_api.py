@@ -7,14 +7,22 @@ from chatmemory import (
     ChatMemory,
     ChatMemoryError,
     CleanUp,
+    Comparison,
     Erasure,
     Event,
+    Kind,
     Message,
+    MetricCurve,
+    MetricPoint,
+    MetricSeries,
+    MetricSummary,
     NewMessage,
     Page,
     Session,
     SessionInfo,
     Settings,
+    StatusChange,
+    register_kind,
 )
 
 
@@ -47,6 +55,22 @@ def sync_half() -> None:
             print(message.seq, message.id, message.role, message.content, message.metadata, message.text)
         info: SessionInfo = session.update(title="t", metadata={}, details={})
         info = session.end(success=True, results={"a": [1]})
+        info = session.end(details={"a": 1}, error="e")
+        info = session.update(results=[1], progress=1, stage="s", error="e", run_status="running", reason="r", by=7)
+        info = session.move("running", reason="r", by="ann")
+        info = session.pause(reason="r")
+        info = session.unpause(reason="r")
+        info = session.cancel(reason="r", by="ann")
+        history: list[StatusChange] = session.status_history()
+        session.log_metrics({"loss": 0.5, "accuracy": 1}, step=None)
+        series: MetricSeries = session.metrics(["loss"], max_points=100)
+        curve: MetricCurve = series["loss"]
+        point: MetricPoint = curve[0]
+        some: tuple[MetricPoint, ...] = curve[1:]
+        compared: Comparison = sessions.compare([session.id])
+        summary: MetricSummary = compared[0].metrics["loss"]
+        kind: Kind = register_kind(Kind(name="import", learns="nothing"))
+        print(history, point.value, some, summary.best, compared[0].best, kind, series.to_pandas(), series.plot())
         fork: Session = session.fork(at_seq=1, user_id="v")
         session.delete()
         info = session.restore()
@@ -68,4 +92,8 @@ async def async_half() -> None:
         fork = await session.fork()
         receipt: Erasure = await fork.erase()
         text: str = await session.export()
+        session.log_metrics({"loss": 0.5})
+        series: MetricSeries = await session.metrics()
+        compared: Comparison = await sessions.compare([(await session.move("running")).id])
+        print(series, compared, await session.status_history(), await session.cancel())
         print(page.total, receipt.messages, text, await session.history(), await session.end())

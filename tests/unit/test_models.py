@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import chatmemory
-from chatmemory import Erasure, Event, Message, NewMessage, Page, SessionInfo, errors
+from chatmemory import Erasure, Event, Message, MetricPoint, NewMessage, Page, SessionInfo, StatusChange, errors
 from chatmemory.drafts import batch_arguments, messages_from, title_from, unique
 from chatmemory.models import Appended, shorten, text_of
 from chatmemory.validation import check_messages
@@ -19,6 +19,8 @@ RECORDS = [
     Event(NOW, "created", {}),
     Page((MESSAGE,), 1, 10, 0),
     Erasure(messages=2),
+    StatusChange(NOW, "pending", "running"),
+    MetricPoint(1, 0.5, NOW),
 ]
 
 
@@ -31,7 +33,7 @@ def test_records_are_immutable_and_picklable(record: Any) -> None:
     assert pickle.loads(pickle.dumps(record)) == record
 
 
-@pytest.mark.parametrize("record", [Message, NewMessage, SessionInfo, Event, Page, Erasure])
+@pytest.mark.parametrize("record", [Message, NewMessage, SessionInfo, Event, Page, Erasure, StatusChange, MetricPoint])
 def test_type_hints_can_be_resolved(record: type) -> None:
     """Tools that read annotations at run time find them."""
     assert get_type_hints(record)

@@ -1,0 +1,88 @@
+"""`runs`, `runs compare`, and `show` of a run."""
+
+import pytest
+
+from chatmemory import ChatMemory, Session
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture
+def run(memory: ChatMemory) -> Session:
+    """A training that is over."""
+    sessions = memory.tenant("default").sessions
+    details = {"model_id": "lstm", "dataset_name": "bitcoin", "learning_rate": 0.01, "total_epochs": 4}
+    run = sessions.create(user_id="ann", session_id="r-1", kind="training", details=details)
+    run.move("running", reason="a slot is free")
+    for step in range(200):
+        run.log_metrics({"loss": 1 / (step + 1), "accuracy": step / 200}, step=step)
+    run.log_metrics({"gradient": float("nan")}, step=1)
+    run.end(results={"rmse": 0.05}, details={"current_epoch": 4})
+    return run
+
+
+def test_runs_are_listed_with_their_curves(cli: Cli, memory: ChatMemory, run: Session) -> None:
+    """What ran, how far, and the curve of its loss; conversations are no runs."""
+    sessions = memory.tenant("default").sessions
+    sessions.create(user_id="ann", title="Lunch")
+    sessions.create(user_id="ben", kind="testing")
+    page = cli("runs").stdout
+    for word in ("r-1", "lstm on bitcoin", "training", "completed", "100 %", "▁▁▁ loss", "testing", "2 runs"):
+        assert word in page
+    assert "Lunch" not in page
+    wide = cli("runs", COLUMNS="200").stdout
+    assert all(word in wide for word in ("title", "lstm on bitcoin", "▁▁▁ loss 0.005"))
+    listed = cli.json("runs", "--kind", "training")
+    assert (listed["total"], listed["runs"][0]["id"]) == (1, run.id)
+    assert listed["runs"][0]["metrics"] == ["accuracy", "gradient", "loss"]
+    assert cli.json("runs", "--user", "ben")["total"] == 1
+    assert "shown: 1-1" in cli("runs", "--limit", "1").stdout
+    assert "use one of chat" in cli("runs", "--kind", "nope", code=1).stderr
+    assert "No runs in tenant 'other'" in cli("runs", "--tenant", "other").stdout
+
+
+def test_runs_are_compared(cli: Cli, memory: ChatMemory, run: Session) -> None:
+    """A column for each run, a row for each of details, results and best values."""
+    other = memory.tenant("default").sessions.create(
+        user_id="ann", session_id="r-2", kind="training", details={"learning_rate": 0.1, "seed": 7}
+    )
+    other.log_metrics({"loss": 0.25})
+    other.metrics()
+    page = cli("runs", "compare", "r-1", "r-2").stdout
+    for word in ("r-1", "r-2", "details.learning_rate", "0.01", "0.1", "results.rmse", "best.loss", "0.005", "0.25"):
+        assert word in page
+    first, second = cli.json("runs", "compare", "r-1", "r-2")
+    assert (first["best.loss"], second["best.loss"], second["details.seed"]) == (0.005, 0.25, 7)
+    assert "no session 'r-9'" in cli("runs", "compare", "r-1", "r-9", code=1).stderr
+
+
+def test_show_tells_of_a_run(cli: Cli, run: Session) -> None:
+    """Its details, each move with who and why, and its curves; the same as JSON."""
+    page = cli("show", run.id).stdout
+    for word in ("run status", "learning_rate", "pending → running", "by ann, a slot is free", "running → completed"):
+        assert word in page
+    for word in ("100 %", "rmse", "█", "loss 0.005", "200 points", "greatest 0.995", "gradient nan"):
+        assert word in page
+    shown = cli.json("show", run.id)
+    assert [change["new"] for change in shown["status_history"]] == ["running", "completed"]
+    assert shown["metrics"]["loss"]["total"] == 200
+    assert shown["metrics"]["gradient"]["values"] == ["nan"]
+
+
+def test_a_conversation_is_shown_as_before(cli: Cli, memory: ChatMemory) -> None:
+    """Nothing of runs in what is none."""
+    session = memory.tenant("default").sessions.create(user_id="ann")
+    assert "run status" not in cli("show", session.id).stdout
+    assert "metrics" not in cli.json("show", session.id)
+
+
+def test_what_a_run_says_is_harmless_on_a_terminal(cli: Cli, memory: ChatMemory) -> None:
+    """Neither markup nor escape sequences in reasons, names of metrics or details are interpreted."""
+    sessions = memory.tenant("default").sessions
+    session = sessions.create(user_id="ann", kind="training", details={"model_id": "[b]\x1b[31m"})
+    session.move("running", reason="[bold]x[/bold] \x1b[31m")
+    session.log_metrics({"[red]loss\x1b": 1.0})
+    session.metrics()
+    for words in (("show", session.id), ("runs",), ("runs", "compare", session.id)):
+        page = cli(*words).stdout
+        assert "\x1b" not in page
+        assert r"\u001b" in page
