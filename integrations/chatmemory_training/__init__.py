@@ -6,13 +6,31 @@ from typing import TYPE_CHECKING, Any
 from chatmemory import MissingExtraError
 
 if TYPE_CHECKING:
+    from chatmemory_training.delivery import deliver_spools
+    from chatmemory_training.errors import ConfigSaveError, DirectoryError, SessionManagerError
+    from chatmemory_training.manager import SessionManager
+    from chatmemory_training.names import generate_run_name
     from chatmemory_training.service import SessionManagerService
 
 _HOME: dict[str, tuple[str, str | None]] = {
+    "ConfigSaveError": ("chatmemory_training.errors", None),
+    "DirectoryError": ("chatmemory_training.errors", None),
+    "SessionManager": ("chatmemory_training.manager", 'fasteners: pip install "chatmemory[training]"'),
+    "SessionManagerError": ("chatmemory_training.errors", None),
     "SessionManagerService": ("chatmemory_training.service", None),
+    "deliver_spools": ("chatmemory_training.delivery", 'fasteners: pip install "chatmemory[training]"'),
+    "generate_run_name": ("chatmemory_training.names", None),
 }
 
-__all__ = ["SessionManagerService"]
+__all__ = [
+    "ConfigSaveError",
+    "DirectoryError",
+    "SessionManager",
+    "SessionManagerError",
+    "SessionManagerService",
+    "deliver_spools",
+    "generate_run_name",
+]
 
 
 def __getattr__(name: str) -> Any:
