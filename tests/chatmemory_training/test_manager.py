@@ -114,6 +114,15 @@ def test_directories_have_their_layout_and_are_private(root: Path) -> None:
     ] * 2
 
 
+@pytest.mark.parametrize("name", ["../../outside", "/abs/olute", "..", "a/../../b", "\0", "~root"])
+def test_no_run_name_leads_out_of_the_root(root: Path, name: str) -> None:
+    """Whatever is asked for, files are made below the root alone."""
+    with SessionManager(config(root), None, name) as made:
+        made.log_metrics({"loss": 1.0})
+    assert {path.relative_to(root.parent).parts[0] for path in root.parent.rglob("*") if path.is_file()} == {"runs"}
+    assert Path(made.run_artifact_dir).parent == root
+
+
 @pytest.mark.parametrize("spelling", ["KEISEI", "CHATMEMORY"])
 def test_the_environment_says_where(root: Path, monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
     """Both spellings are honoured, before the config."""
