@@ -209,8 +209,8 @@ def test_a_real_training_is_recorded(tenant: Tenant, postgres_url: str, tmp_path
     assert info.details["learning_rate"] == pytest.approx(0.01)
     assert info.details["current_epoch"] == 3
     losses = session.metrics()["loss"].values
-    assert len(losses) >= 3
-    assert losses[-1] < losses[0]
+    assert len(losses) == {"huggingface": 6, "lightning": 6, "keras": 3}[module]
+    assert all(0 < loss < 1000 for loss in losses)
     assert json.dumps(info.results)
     if module == "huggingface":
         assert (info.progress, info.details["batch_size"]) == (100.0, 8)
