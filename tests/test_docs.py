@@ -31,13 +31,14 @@ EXAMPLES = [(page, index) for page in PAGES for index in range(len(snippets(page
 
 
 @pytest.mark.parametrize(("page", "index"), EXAMPLES, ids=lambda value: getattr(value, "name", str(value)))
-def test_snippets_run_and_print_what_they_say(page: Path, index: int, postgres_url: str) -> None:
+def test_snippets_run_and_print_what_they_say(page: Path, index: int, postgres_url: str, tmp_path: Path) -> None:
     """Each Python block of README and docs runs as it stands, in a process of its own."""
     snippet = snippets(page)[index]
     vocabularies = {"TIKTOKEN_CACHE_DIR": os.environ["TIKTOKEN_CACHE_DIR"]}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", snippet],
-        env={"CHATMEMORY_POSTGRES_URL": postgres_url, "PATH": "/usr/bin:/bin", **vocabularies},
+        env={"CHATMEMORY_POSTGRES_URL": postgres_url, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **vocabularies},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=120,
