@@ -1,3 +1,4 @@
+import json
 import resource
 import signal
 import subprocess
@@ -136,5 +137,9 @@ def test_a_full_disk_and_no_database_lose_only_the_record(tmp_path: Path, tenant
     """Training ends well, a log says so once, and what did fit is whole."""
     told = ended(train(tmp_path, "full", NOWHERE, 200, preexec_fn=_full_disk(2000)))
     assert told.count("cannot be written") == 1
+    [spool] = (tmp_path / "runs/full").glob(".spool-*")
+    kept = spool.read_text()
+    assert kept.endswith("}\n")
+    assert all(json.loads(line)["op"] for line in kept.splitlines())
     delivered = deliver_spools(tmp_path / "runs", tenant)
     assert losses(tenant, "full") == list(range(delivered - 1))

@@ -233,6 +233,14 @@ def test_a_run_that_was_stopped_stays_stopped_inside(service: SessionManagerServ
     assert answer["user_session"]["status"] == ("completed" if success else "failed")
 
 
+def test_a_cancelled_run_reads_as_failed_and_stopped(service: SessionManagerService, tenant: Tenant) -> None:
+    """The outer status has no word for it."""
+    id = start(service)
+    tenant.sessions.get(id).cancel()
+    answer = given(service.get_session_info(id))
+    assert (answer["user_session"]["status"], answer["training_session"]["status"]) == ("failed", "stopped")
+
+
 def test_of_two_who_end_at_once_one_wins(service: SessionManagerService) -> None:
     """Both get the stored answer."""
     for _ in range(5):
