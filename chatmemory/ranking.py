@@ -3,7 +3,7 @@
 Words: BM25F (Robertson, Zaragoza and Taylor 2004) over a turn and the turns around it, which count less the farther
 they stand: an answer rarely repeats the words of the question it follows. A speaker who is named in the query is
 preferred rather than searched for. Meaning: cosine similarity. Each list is scaled to its own range and then added,
-which on long dialogues (LoCoMo) did better than reciprocal ranks, and keeps how much better one memory is than the next.
+which on LoCoMo's dialogues did better than reciprocal ranks, and keeps how much better one is than the next.
 """
 
 import math
