@@ -3,7 +3,13 @@
 import importlib.metadata
 import os
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.redis", "tests.fixtures.liars", "tests.fixtures.tokens", "tests.fixtures.openai_server"]
+pytest_plugins = [
+    "tests.fixtures.postgres",
+    "tests.fixtures.redis",
+    "tests.fixtures.liars",
+    "tests.fixtures.tokens",
+    "tests.fixtures.openai_server",
+]
 
 
 def pytest_report_header() -> str:

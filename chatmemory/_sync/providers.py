@@ -37,12 +37,17 @@ class Providers:
         return self._embedder is not None or self._settings.embedding_model is not None
 
     @property
+    def llm_model(self) -> str:
+        """Under which name its answers are counted."""
+        return str(self._llm.name if self._llm is not None else self._settings.llm_model)
+
+    @property
     def embedding_model(self) -> str:
         """Under which name vectors are kept."""
         return str(self._embedder.name if self._embedder is not None else self._settings.embedding_model)
 
-    def complete(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> tuple[str, Answer]:
-        """The model's name, and its answer in the form asked for.
+    def complete(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> Answer:
+        """The model's answer in the form asked for.
 
         Raises:
             LlmError: There is no usable answer.
@@ -55,7 +60,7 @@ class Providers:
         answer = _asked(self._llm, "complete", messages, schema)
         if not isinstance(answer, Answer) or not isinstance(answer.value, schema):
             raise LlmError(f"The language model {self._llm.name!r} gave no {schema.__name__}.")
-        return self._llm.name, answer
+        return answer
 
     def embed(self, texts: Sequence[str], *, in_haste: bool = False) -> list[list[float]]:
         """One vector for each text, of one length.

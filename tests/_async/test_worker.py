@@ -431,9 +431,7 @@ async def test_a_model_that_fails_keeps_the_session_due(
 async def test_a_model_that_hangs_is_given_up(postgres_url: str, openai_server: OpenAIServer) -> None:
     """llm_timeout_seconds ends the wait for one answer."""
     openai_server.chat = lambda _: HANGS
-    async with AsyncChatMemory.open(
-        postgres_url, settings=openai_server.settings(llm_timeout_seconds=0.05)
-    ) as memory:
+    async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings(llm_timeout_seconds=0.05)) as memory:
         done = await (await talk(memory)).consolidate()
     assert done.status == "error"
     assert "APITimeoutError" in (done.reason or "")
@@ -489,7 +487,7 @@ async def test_after_enough_failures_a_session_is_parked(
 async def test_servers_without_schemas_are_asked_for_json(
     async_taught: AsyncChatMemory, openai_server: OpenAIServer
 ) -> None:
-    """A 400 to json_schema leads to json_object with the schema in words, from then on at once; fences are taken off."""
+    """A 400 to json_schema leads to json_object with the schema in words, then always; fences are taken off."""
     openai_server.knows_schemas = False
     openai_server.chat = lambda _: said('Here it is:\n```json\n{"summary": "Fenced.", "facts": []}\n```')
     session = await talk(async_taught)
@@ -581,9 +579,7 @@ async def test_an_embedder_that_fails_keeps_the_session_due(
 async def test_vectors_of_any_length_are_taken(postgres_url: str, openai_server: OpenAIServer, length: float) -> None:
     """Only their direction counts."""
     openai_server.embed = lambda texts: embeddings([[length, 2 * length, 0.0]] * len(texts))
-    async with AsyncChatMemory.open(
-        postgres_url, settings=openai_server.settings(embedding_model="compass")
-    ) as memory:
+    async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings(embedding_model="compass")) as memory:
         assert (await (await talk(memory)).consolidate()).status == "success"
         [recalled, *_] = await memory.tenant("acme").memories.recall("nothing of that", user_id="ann")
         assert recalled.ranks.keys() == {"vector"}
@@ -611,7 +607,9 @@ async def test_what_an_embedder_is_given_fits(postgres_url: str, openai_server: 
     """No text is empty or overlong, whatever was said, and each request is bounded."""
     settings = openai_server.settings(embedding_model="compass", consolidation_batch_tokens=100_000)
     async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
-        lines = [("user", " "), ("assistant", "x" * 50_000), ("tool", "\n"), ("user", "漢" * 9_000)] + [("user", "a")] * 300
+        lines = [("user", " "), ("assistant", "x" * 50_000), ("tool", "\n"), ("user", "漢" * 9_000)] + [
+            ("user", "a")
+        ] * 300
         assert (await (await talk(memory, lines)).consolidate()).status == "success"
         assert await memory.tenant("acme").memories.recall("  ", user_id="ann") == []
     assert all(text.strip() and len(text) <= 2000 for text in openai_server.texts())
@@ -657,9 +655,9 @@ async def test_a_session_erased_while_it_is_learnt_from_leaves_nothing(
     assert reports[0].processed == 0
     for table in ("sessions", "memories", "memory_terms", "memory_sources", "events"):
         assert rows(postgres_url, f"select count(*) from chatmemory.{table}") == [(0,)], table
-    assert rows(postgres_url, "select count(*) from chatmemory.spend where user_id <> '' or session_id is not null") == [
-        (0,)
-    ]
+    assert rows(
+        postgres_url, "select count(*) from chatmemory.spend where user_id <> '' or session_id is not null"
+    ) == [(0,)]
 
 
 async def test_deleted_sessions_hide_what_they_taught(
