@@ -257,9 +257,11 @@ CONFIRM_MEMORY = (
     "update chatmemory.memories set confirmations = confirmations + 1, "
     "importance = greatest(importance, %(importance)s) where id = %(id)s and valid_to is null"
 )
+# One more source; none that is trusted less than the memory, which has the trust of the lowest of its sources.
 ADD_SOURCE = (
     "insert into chatmemory.memory_sources (tenant_id, memory_id, session_id, from_seq, to_seq) "
-    "values (%s, %s, %s, %s, %s) on conflict do nothing"
+    "select %(tenant)s, m.id, %(session)s, %(from)s, %(to)s from chatmemory.memories m "
+    "where m.id = %(memory)s and m.trust <= %(trust)s on conflict do nothing"
 )
 TRUST_OF_MESSAGES = (
     "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
@@ -350,6 +352,11 @@ ALL_SESSIONS_OF_USER = (
 MESSAGES_TO_EXPORT = (
     "select seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
     "from chatmemory.messages where session_id = %(id)s and seq > %(seq)s order by seq limit 500"
+)
+EVENTS_TO_EXPORT = "select at, type, data from chatmemory.events where session_id = %s order by number"
+SPEND_TO_EXPORT = (
+    "select at, session_id, purpose, model, input_tokens, output_tokens from chatmemory.spend "
+    "where user_id = %s order by number"
 )
 ALL_MEMORIES_OF_USER = (
     "select " + _MEMORY + " from chatmemory.memories m where m.user_id = %s order by m.created_at, m.id"

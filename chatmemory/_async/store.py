@@ -11,7 +11,7 @@ from chatmemory._async.database import AsyncDatabase, Row
 from chatmemory._async.providers import AsyncProviders
 from chatmemory.drafts import to_json
 from chatmemory.errors import ConfigurationError
-from chatmemory.memory import NewMemory, digest
+from chatmemory.memory import TRUSTS, NewMemory, digest
 from chatmemory.settings import Settings
 from chatmemory.vectors import similarity, to_text
 
@@ -101,7 +101,10 @@ class AsyncMemoryStore:
     async def _confirm(self, connection: AsyncConnection[Row], tenant_id: str, known: str, memory: NewMemory) -> None:
         await connection.execute(queries.CONFIRM_MEMORY, {"id": known, "importance": memory.importance})
         for source in memory.sources:
-            params = (tenant_id, known, source.session_id, source.from_seq, source.to_seq)
+            params = {
+                "tenant": tenant_id, "memory": known, "session": source.session_id, "from": source.from_seq,
+                "to": source.to_seq, "trust": TRUSTS.index(memory.trust),
+            }  # fmt: skip
             await connection.execute(queries.ADD_SOURCE, params)
 
     async def _add_vectors(self, connection: AsyncConnection[Row], tenant_id: str, adding: list[NewMemory]) -> None:

@@ -102,8 +102,9 @@ class Memories:
         trust = TRUSTS.index(check_choice(min_trust, "min_trust", TRUSTS))
         session = None if session_id is None else check_id(session_id, "session_id")
         at = check_time(as_of, "as_of")
+        least = 0.0 if min_score is None else check_share(min_score, "min_score", most=1.7)
         asked = Asked(_query(query), users, check_count(k, "k"), wanted, session, at, trust)
-        return self.find(asked, marks=True, min_score=min_score or 0)
+        return self.find(asked, marks=True, min_score=least)
 
     def find(self, asked: Asked, *, marks: bool = False, min_score: float = 0) -> list[Recalled]:
         """Recall what was checked; marks: note that it was recalled."""

@@ -13,7 +13,7 @@ from chatmemory._sync.database import Database, Row
 from chatmemory._sync.providers import Providers
 from chatmemory.drafts import to_json
 from chatmemory.errors import ConfigurationError
-from chatmemory.memory import NewMemory, digest
+from chatmemory.memory import TRUSTS, NewMemory, digest
 from chatmemory.settings import Settings
 from chatmemory.vectors import similarity, to_text
 
@@ -101,7 +101,10 @@ class MemoryStore:
     def _confirm(self, connection: Connection[Row], tenant_id: str, known: str, memory: NewMemory) -> None:
         connection.execute(queries.CONFIRM_MEMORY, {"id": known, "importance": memory.importance})
         for source in memory.sources:
-            params = (tenant_id, known, source.session_id, source.from_seq, source.to_seq)
+            params = {
+                "tenant": tenant_id, "memory": known, "session": source.session_id, "from": source.from_seq,
+                "to": source.to_seq, "trust": TRUSTS.index(memory.trust),
+            }  # fmt: skip
             connection.execute(queries.ADD_SOURCE, params)
 
     def _add_vectors(self, connection: Connection[Row], tenant_id: str, adding: list[NewMemory]) -> None:
