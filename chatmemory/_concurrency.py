@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -31,22 +31,32 @@ def wait_for(event: threading.Event, seconds: float) -> None:
     event.wait(seconds)
 
 
-async def async_side_by_side(works: Sequence[Callable[[], Awaitable[None]]]) -> None:
-    """Do all of it at once, and wait until it is done; the first error ends the others."""
+async def async_side_by_side(
+    works: Sequence[Callable[[], Awaitable[None]]], give_up: Callable[[], None] = lambda: None
+) -> None:
+    """Do all of it at once, and wait until it is done; the first error calls `give_up` and ends the others."""
 
     async def run(work: Callable[[], Awaitable[None]]) -> None:
         await work()
 
-    async with asyncio.TaskGroup() as group:
-        for work in works:
-            group.create_task(run(work))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(run(work))
+    except BaseExceptionGroup as errors:
+        give_up()
+        raise errors.exceptions[0] from None
 
 
-def side_by_side(works: Sequence[Callable[[], None]]) -> None:
-    """Do all of it at once, and wait until it is done; the first error is raised then."""
+def side_by_side(works: Sequence[Callable[[], None]], give_up: Callable[[], None] = lambda: None) -> None:
+    """Do all of it at once, and wait until it is done; after the first error, `give_up` tells the others to end."""
     with ThreadPoolExecutor(len(works), thread_name_prefix="chatmemory-worker") as pool:
-        for done in [pool.submit(work) for work in works]:
-            done.result()
+        try:
+            for done in as_completed([pool.submit(work) for work in works]):
+                done.result()
+        except BaseException:  # also an interrupt: leaving the pool waits for its threads
+            give_up()
+            raise
 
 
 async def async_in_thread(call: Callable[[], T]) -> T:

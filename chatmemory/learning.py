@@ -9,6 +9,7 @@ from chatmemory.models import Message
 from chatmemory.prompts import Learnt, LearntFact
 from chatmemory.vectors import mean
 
+LEARNT_FROM = ("chat", "general")  # kinds of sessions; runs teach nothing about a user
 MOST_CLOSED = 3  # known facts that one new one may take the place of
 FULL_IMPORTANCE = 0.5
 _TRUST: dict[str, Trust] = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "app"}
@@ -87,6 +88,7 @@ def _fact(lesson: Lesson, fact: LearntFact, cited: Sequence[Message], known: Seq
     same = known[fact.same_as - 1] if fact.same_as and 0 < fact.same_as <= len(known) else None
     text = same.text if same else fact.text.strip()
     trust = min((_TRUST[message.role] for message in cited), key=TRUSTS.index)
+    said_at = max(message.created_at for message in cited)
     closes = [known[number - 1] for number in fact.supersedes if 0 < number <= len(known)][:MOST_CLOSED]
     return NewMemory(
         id=id,
@@ -98,10 +100,14 @@ def _fact(lesson: Lesson, fact: LearntFact, cited: Sequence[Message], known: Seq
         speaker=None,
         trust=trust,
         importance=fact.importance,
-        valid_from=max(message.created_at for message in cited),
+        valid_from=said_at,
         metadata={},
         sources=tuple(MemorySource(lesson.session_id, message.seq, message.seq) for message in cited),
-        closes=tuple(each.id for each in closes if each is not same and TRUSTS.index(trust) >= _weight(each)),
+        closes=tuple(
+            each.id
+            for each in closes
+            if each is not same and TRUSTS.index(trust) >= _weight(each) and each.valid_from <= said_at
+        ),
     )
 
 

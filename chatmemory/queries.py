@@ -194,7 +194,11 @@ _SHOWN = (
     "on t.tenant_id = s.tenant_id and t.id = s.session_id "
     "where s.tenant_id = m.tenant_id and s.memory_id = m.id and t.deleted_at is not null)"
 )
-_VALID = " and m.valid_from <= coalesce(%(at)s, now()) and coalesce(m.valid_to > coalesce(%(at)s, now()), true)"
+# Now is not compared with the rows' times: they come from the apps' clocks, which need not be Postgres' own.
+_VALID = (
+    " and case when %(at)s::timestamptz is null then m.valid_to is null "
+    "else m.valid_from <= %(at)s and coalesce(m.valid_to > %(at)s, true) end"
+)
 ADD_MEMORIES = "select chatmemory.add_memories(%s, %s, %s)"
 REMOVE_MEMORIES = "select chatmemory.remove_memories(%s, %s)"
 LOCK_MEMORIES = (
@@ -253,9 +257,11 @@ CONFIRM_MEMORY = (
     "update chatmemory.memories set confirmations = confirmations + 1, "
     "importance = greatest(importance, %(importance)s) where id = %(id)s and valid_to is null"
 )
+# One more source; none that is trusted less than the memory, which has the trust of the lowest of its sources.
 ADD_SOURCE = (
     "insert into chatmemory.memory_sources (tenant_id, memory_id, session_id, from_seq, to_seq) "
-    "values (%s, %s, %s, %s, %s) on conflict do nothing"
+    "select %(tenant)s, m.id, %(session)s, %(from)s, %(to)s from chatmemory.memories m "
+    "where m.id = %(memory)s and m.trust <= %(trust)s on conflict do nothing"
 )
 TRUST_OF_MESSAGES = (
     "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
@@ -270,11 +276,14 @@ _PRUNED = (
     " where m.valid_to is null and m.recall_count = 0 and m.importance <= %(importance)s "
     "and m.created_at < now() - %(age)s::interval and (%(user_id)s::text is null or m.user_id = %(user_id)s)"
 )
-TO_PRUNE = "select " + _MEMORY + " from chatmemory.memories m" + _PRUNED + " order by m.created_at limit %(limit)s"
+TO_PRUNE = (
+    "select " + _MEMORY + " from chatmemory.memories m" + _PRUNED + _SHOWN + " order by m.created_at limit %(limit)s"
+)
 PRUNE = "update chatmemory.memories set valid_to = now(), pruned_at = now() where id = any(%s) and valid_to is null"
 UNPRUNE = (
-    "update chatmemory.memories set valid_to = null, pruned_at = null where pruned_at is not null "
-    "and (%(user_id)s::text is null or user_id = %(user_id)s)"
+    "update chatmemory.memories m set valid_to = null, pruned_at = null where m.pruned_at is not null "
+    "and (%(user_id)s::text is null or m.user_id = %(user_id)s) and not exists (select from chatmemory.memories k "
+    "where k.digest = m.digest and k.user_id = m.user_id and k.valid_to is null)"  # it was learnt again meanwhile
 )
 
 # Learning.
@@ -308,9 +317,12 @@ FAIL = (
     "* (0.5 + random()), parked_at = case when attempts >= %(most)s then now() end "
     "where id = %(id)s and lease_owner = %(owner)s returning parked_at is not null"
 )
+# What was spent on a session that was erased meanwhile names neither it nor its user.
 ADD_SPEND = (
+    "with session as (select id from chatmemory.sessions where id = %(session)s for key share) "
     "insert into chatmemory.spend (tenant_id, user_id, session_id, purpose, model, input_tokens, output_tokens) "
-    "values (%s, %s, %s, %s, %s, %s, %s)"
+    "select %(tenant)s, case when %(session)s::text is null or exists (select from session) then %(user)s else '' end, "
+    "(select id from session), %(purpose)s, %(model)s, %(sent)s, %(answered)s"
 )
 SPENT_SINCE = (
     "select model, user_id, sum(input_tokens)::bigint, sum(output_tokens)::bigint from chatmemory.spend "
@@ -340,6 +352,11 @@ ALL_SESSIONS_OF_USER = (
 MESSAGES_TO_EXPORT = (
     "select seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
     "from chatmemory.messages where session_id = %(id)s and seq > %(seq)s order by seq limit 500"
+)
+EVENTS_TO_EXPORT = "select at, type, data from chatmemory.events where session_id = %s order by number"
+SPEND_TO_EXPORT = (
+    "select at, session_id, purpose, model, input_tokens, output_tokens from chatmemory.spend "
+    "where user_id = %s order by number"
 )
 ALL_MEMORIES_OF_USER = (
     "select " + _MEMORY + " from chatmemory.memories m where m.user_id = %s order by m.created_at, m.id"

@@ -177,6 +177,8 @@ class AsyncSession(AsyncLifecycle):
         if query is not None:
             request = request._replace(recalls=await self._recalls(query, request.max_tokens))
         if scope == "user":
+            if request.recalls is not None:  # its messages are of many sessions, and counted anew
+                request = request._replace(recalls=request.recalls._replace(session_id=""))
             return await self._contexts.read_user(request, self._info)
         return await self._contexts.read(request, self._info, fresh=fresh)
 

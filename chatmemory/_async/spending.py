@@ -3,8 +3,10 @@
 import logging
 from datetime import UTC, datetime, timedelta
 
+from psycopg import AsyncConnection
+
 from chatmemory import queries
-from chatmemory._async.database import AsyncDatabase
+from chatmemory._async.database import AsyncDatabase, Row
 from chatmemory.memory import Spend
 from chatmemory.settings import Settings
 
@@ -21,10 +23,20 @@ class AsyncSpending:
     async def add(
         self, tenant_id: str, user_id: str, session_id: str | None, purpose: str, model: str, spent: tuple[int, int]
     ) -> None:
-        """Note what one call cost."""
-        params = (tenant_id, user_id, session_id, purpose, model, *spent)
+        """Note what one call cost; what was spent on a session that is gone by now is nobody's but the tenant's."""
         async with self._database.transaction(tenant_id) as connection:
-            await connection.execute(queries.ADD_SPEND, params)
+            await self.note(connection, tenant_id, user_id, session_id, purpose, model, spent)
+
+    async def note(
+        self, connection: AsyncConnection[Row], tenant_id: str, user_id: str, session_id: str | None, purpose: str,
+        model: str, spent: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """The same, in the caller's transaction."""
+        params = {
+            "tenant": tenant_id, "user": user_id, "session": session_id, "purpose": purpose, "model": model,
+            "sent": spent[0], "answered": spent[1],
+        }  # fmt: skip
+        await connection.execute(queries.ADD_SPEND, params)
 
     async def since(self, tenant_id: str, since: datetime) -> Spend:
         """What one tenant's calls have cost since then."""

@@ -63,6 +63,7 @@ class Memories:
 
     def __init__(self, tenant_id: str, parts: Parts) -> None:
         self._tenant_id = tenant_id
+        self._parts = parts
         self._database, self._settings, self._store = parts.database, parts.settings, parts.store
 
     def recall(
@@ -101,11 +102,11 @@ class Memories:
         trust = TRUSTS.index(check_choice(min_trust, "min_trust", TRUSTS))
         session = None if session_id is None else check_id(session_id, "session_id")
         at = check_time(as_of, "as_of")
+        least = 0.0 if min_score is None else check_share(min_score, "min_score", most=1.7)
         asked = Asked(_query(query), users, check_count(k, "k"), wanted, session, at, trust)
-        found = self.find(asked, marks=True)
-        return [each for each in found if min_score is None or each.score >= min_score]
+        return self.find(asked, marks=True, min_score=least)
 
-    def find(self, asked: Asked, *, marks: bool = False) -> list[Recalled]:
+    def find(self, asked: Asked, *, marks: bool = False, min_score: float = 0) -> list[Recalled]:
         """Recall what was checked; marks: note that it was recalled."""
         vectors = self._meaning(asked)
         with self._database.transaction(self._tenant_id) as connection:
@@ -119,19 +120,28 @@ class Memories:
                 like = (asked.users, kinds, self._store.model, to_text(vectors[0]), CANDIDATES, *bounds)
                 near = dict(connection.execute(queries.FIND_NEAR, (self._tenant_id, *like)).fetchall())
             memories, candidates = self._candidates(connection, asked, hits, near)
-            ranked = rank(hits, near, candidates, asked.k)
+            ranked = [each for each in rank(hits, near, candidates, asked.k) if each.score >= min_score]
+            connection.execute(queries.SOON)
             if ranked and marks:
-                connection.execute(queries.SOON)
                 connection.execute(queries.RECALLED, ([each.id for each in ranked],))
+            self._spent(connection, asked.users[0], "recall", asked.query, vectors)
         return [Recalled(memories[each.id], each.score, each.ranks) for each in ranked]
 
     def _meaning(self, asked: Asked) -> list[list[float]]:
         """The query's vector; none where there is no embedder, or it does not answer now."""
         try:
-            return self._store.embedded([asked.query], in_haste=True) if asked.k else []
+            says_something = asked.k and asked.query.strip()
+            return self._store.embedded([asked.query], in_haste=True) if says_something else []
         except LlmError as error:
             LOG.warning("recall goes by words alone: %s", error)
             return []
+
+    def _spent(self, connection: Any, user_id: str, purpose: str, text: str, vectors: Sequence[object]) -> None:
+        """Note what embedding a text cost, if it was embedded."""
+        if vectors:
+            spent = (self._parts.tokenizer.at_hand().count(text), 0)
+            note = self._parts.spending.note
+            note(connection, self._tenant_id, user_id, None, purpose, self._store.model, spent)
 
     def _bounds(self, connection: Any, session_id: str | None) -> tuple[int, int]:
         """Between which places a session's turns lie."""
@@ -215,6 +225,7 @@ class Memories:
                     raise InvalidInputError(f"there are no messages {source.from_seq} to {source.to_seq} to cite.")
                 trusts.append(trust)
             new = new._replace(trust=TRUSTS[min(trusts)])
+            self._spent(connection, new.user_id, "remember", new.text, new.vectors)
             stored = self._store.add(connection, self._tenant_id, new.user_id, [new])
             rows = connection.execute(queries.GET_MEMORY, (stored.ids[0],)).fetchall()
         return memory_from_row(rows[0])
@@ -246,8 +257,12 @@ class Memories:
         )
         vectors = tuple(self._store.embedded([new.text]))
         with self._database.transaction(self._tenant_id) as connection:
-            self._store.add(connection, self._tenant_id, new.user_id, [new._replace(vectors=vectors)])
-        return self.get(new.id)
+            self._spent(connection, new.user_id, "remember", new.text, vectors)
+            connection.execute(queries.LOCK_MEMORIES, (self._tenant_id, new.user_id))
+            if not connection.execute(queries.HOLDING, ([old.id],)).fetchall():
+                raise InvalidInputError(f"memory {old.id!r} was superseded meanwhile; correct what took its place.")
+            stored = self._store.add(connection, self._tenant_id, new.user_id, [new._replace(vectors=vectors)])
+        return self.get(stored.ids[0])
 
     def forget(self, memory_id: object) -> None:
         """Remove a memory for good; what it superseded stays closed.

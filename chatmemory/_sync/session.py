@@ -179,6 +179,8 @@ class Session(Lifecycle):
         if query is not None:
             request = request._replace(recalls=self._recalls(query, request.max_tokens))
         if scope == "user":
+            if request.recalls is not None:  # its messages are of many sessions, and counted anew
+                request = request._replace(recalls=request.recalls._replace(session_id=""))
             return self._contexts.read_user(request, self._info)
         return self._contexts.read(request, self._info, fresh=fresh)
 

@@ -5,8 +5,10 @@
 import logging
 from datetime import UTC, datetime, timedelta
 
+from psycopg import Connection
+
 from chatmemory import queries
-from chatmemory._sync.database import Database
+from chatmemory._sync.database import Database, Row
 from chatmemory.memory import Spend
 from chatmemory.settings import Settings
 
@@ -23,10 +25,20 @@ class Spending:
     def add(
         self, tenant_id: str, user_id: str, session_id: str | None, purpose: str, model: str, spent: tuple[int, int]
     ) -> None:
-        """Note what one call cost."""
-        params = (tenant_id, user_id, session_id, purpose, model, *spent)
+        """Note what one call cost; what was spent on a session that is gone by now is nobody's but the tenant's."""
         with self._database.transaction(tenant_id) as connection:
-            connection.execute(queries.ADD_SPEND, params)
+            self.note(connection, tenant_id, user_id, session_id, purpose, model, spent)
+
+    def note(
+        self, connection: Connection[Row], tenant_id: str, user_id: str, session_id: str | None, purpose: str,
+        model: str, spent: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """The same, in the caller's transaction."""
+        params = {
+            "tenant": tenant_id, "user": user_id, "session": session_id, "purpose": purpose, "model": model,
+            "sent": spent[0], "answered": spent[1],
+        }  # fmt: skip
+        connection.execute(queries.ADD_SPEND, params)
 
     def since(self, tenant_id: str, since: datetime) -> Spend:
         """What one tenant's calls have cost since then."""

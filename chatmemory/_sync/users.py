@@ -11,10 +11,11 @@ from chatmemory._sync.memories import Memories
 from chatmemory._sync.parts import Parts
 from chatmemory.exports import to_line
 from chatmemory.memory import Profile, memory_from_row
-from chatmemory.models import Erasure, Message, message_from_row, session_from_row
+from chatmemory.models import Erasure, Message, event_from_row, message_from_row, session_from_row
 from chatmemory.validation import check_count, check_id
 
 MOST_IN_PROFILE = 200
+SPENT = ("at", "session_id", "purpose", "model", "input_tokens", "output_tokens")
 
 
 @public
@@ -85,7 +86,7 @@ class Users:
         return Erasure(**counts)
 
     def export(self, user_id: object) -> Iterator[str]:
-        """Everything held about a user as JSON Lines: each line is a session, a message or a memory.
+        """Everything held about a user as JSON Lines: sessions with their messages and events, memories, spend.
 
         Deleted sessions are held too, and marked.
         """
@@ -103,8 +104,12 @@ class Users:
                 if not stored:
                     break
                 seq = stored[-1][0]
+            for event in self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (info.id,)):
+                yield to_line("event", {"session_id": info.id, **asdict(event_from_row(event))})
         for remembered in self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, (user,)):
             yield to_line("memory", asdict(memory_from_row(remembered)))
+        for spent in self._database.fetch(self._tenant_id, queries.SPEND_TO_EXPORT, (user,)):
+            yield to_line("spend", dict(zip(SPENT, spent, strict=True)))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"

@@ -63,6 +63,7 @@ class Worker:
 
         def work() -> None:
             while not stop.is_set():
+                self._parts.on_use()  # sessions that were idle for too long become due
                 try:
                     report = self.run_due(1)
                 except StorageError:  # Postgres is away; look again later
@@ -71,7 +72,7 @@ class Worker:
                 if not report.processed + report.failed:
                     wait_for(stop, self._settings.worker_poll_seconds)
 
-        side_by_side([work] * concurrency)
+        side_by_side([work] * concurrency, stop.set)
         return Report(
             processed=sum(report.processed for report in reports),
             failed=sum(report.failed for report in reports),

@@ -41,22 +41,37 @@ begin
             p_from bigint, p_to bigint
         ) returns table (memory_id text, similarity float8) language plpgsql security definer
         set search_path = pg_catalog, %1$I, pg_temp as $body$
+        declare
+            v_query vector := p_query::vector;
         begin
             perform set_config('chatmemory.tenant_id', p_tenant, true);
             return query
                 select v.memory_id, max(1 - v.distance) from (
-                    select n.memory_id, n.embedding <=> p_query::vector as distance
+                    select n.memory_id, n.embedding <=> v_query as distance
                     from chatmemory.memory_vectors n
                     where n.tenant_id = p_tenant and n.user_id = any(p_users) and n.model = p_model
                       and n.kind = any(p_kinds) and (n.kind <> 'e' or n.place between p_from and p_to)
+                      and vector_dims(n.embedding) = vector_dims(v_query)
                     order by 2 limit p_top) v
                 group by 1;
         end $body$;
 
         create or replace function chatmemory.add_vectors(p_tenant text, p_model text, p_vectors json)
         returns void language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
+        declare
+            v_dimensions text;
         begin
             perform set_config('chatmemory.tenant_id', p_tenant, true);
+            select vector_dims(n.embedding) || ' ' || vector_dims(g.embedding) into v_dimensions
+                from (select m.user_id, v.embedding::vector
+                      from json_to_recordset(p_vectors) as v(memory_id text, embedding text)
+                      join chatmemory.memories m on m.tenant_id = p_tenant and m.id = v.memory_id limit 1) g
+                cross join lateral (select n.embedding from chatmemory.memory_vectors n
+                      where n.tenant_id = p_tenant and n.user_id = g.user_id and n.model = p_model limit 1) n
+                where vector_dims(n.embedding) <> vector_dims(g.embedding);
+            if found then
+                raise exception 'another dimension' using errcode = 'CM422', detail = v_dimensions;
+            end if;
             insert into chatmemory.memory_vectors
                 (tenant_id, user_id, model, memory_id, part, kind, place, embedding)
                 select p_tenant, m.user_id, p_model, m.id, v.part, left(m.kind, 1)::"char", m.place, v.embedding::vector
