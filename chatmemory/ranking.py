@@ -62,17 +62,20 @@ class Ranked(NamedTuple):
     ranks: dict[str, int]
 
 
-def rank(hits: Sequence[Hit], near: Mapping[str, float], candidates: Iterable[Candidate], k: int) -> list[Ranked]:
+def rank(
+    hits: Sequence[Hit], places: Mapping[int, float], near: Mapping[str, float], candidates: Iterable[Candidate], k: int
+) -> list[Ranked]:
     """The best k candidates, best first.
 
     Args:
         hits: Where words of the query stand, in candidates and around them.
+        places: What by_place() makes of the hits.
         near: The similarity of the nearest candidates by meaning, by id.
         candidates: What may be recalled.
         k: How many at most.
     """
     memories = list(candidates)
-    by_words = _by_words(hits, memories)
+    by_words = _by_words(hits, places, memories)
     known = {memory.id for memory in memories}
     by_meaning = _scaled({id: similarity for id, similarity in near.items() if id in known})
     best = max(by_words.values(), default=0.0)
@@ -87,26 +90,20 @@ def rank(hits: Sequence[Hit], near: Mapping[str, float], candidates: Iterable[Ca
     return [Ranked(id, scores[id], {name: of[id] for name, of in ranks.items() if id in of}) for id in order]
 
 
-def shortlist(hits: Sequence[Hit], most: int) -> list[int]:
-    """The places where answers may stand: around the hits, and where these are many, the best of them by words.
-
-    Args:
-        hits: Where words of the query stand.
-        most: How many places at most.
-    """
-    scores = _by_place(hits)
-    if len(scores) > most:
-        return sorted(sorted(scores, key=lambda place: (-scores[place], place))[:most])
-    return sorted(scores)
+def best_places(scores: Mapping[int, float], most: int) -> list[int]:
+    """The places with the best scores, at most so many, in their order."""
+    if len(scores) <= most:
+        return sorted(scores)
+    return sorted(sorted(scores, key=lambda place: (-scores[place], place))[:most])
 
 
-def _by_words(hits: Sequence[Hit], memories: Sequence[Candidate]) -> dict[str, float]:
+def _by_words(hits: Sequence[Hit], places: Mapping[int, float], memories: Sequence[Candidate]) -> dict[str, float]:
     """BM25F of each memory that has words of the query in it or around it."""
     terms = {hit.term for hit in hits}
     named = {term for memory in memories for term in memory.speaker_terms} & terms
     if named == terms:
         named = set()  # nothing else was asked for
-    scores = _by_place(hits, named)
+    scores = by_place(hits, named) if named else places
     return {
         memory.id: scores[memory.place] * (1 + SPEAKER_BONUS if memory.speaker_terms & named else 1)
         for memory in memories
@@ -114,8 +111,13 @@ def _by_words(hits: Sequence[Hit], memories: Sequence[Candidate]) -> dict[str, f
     }
 
 
-def _by_place(hits: Sequence[Hit], named: Set[str] = frozenset()) -> dict[int, float]:
-    """BM25F of each place that has words of the query on it or around it, but for the words of names."""
+def by_place(hits: Sequence[Hit], named: Set[str] = frozenset()) -> dict[int, float]:
+    """BM25F of each place that has words of the query on it or around it.
+
+    Args:
+        hits: Where words of the query stand.
+        named: Words that do not count.
+    """
     average = sum(hit.length for hit in hits) / len(hits) if hits else 1.0
     total = max((hit.total for hit in hits), default=0)
     scores: dict[int, float] = defaultdict(float)

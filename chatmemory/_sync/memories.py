@@ -24,7 +24,7 @@ from chatmemory.memory import (
     memory_from_row,
 )
 from chatmemory.models import Page
-from chatmemory.ranking import Hit, candidate_from_row, rank, shortlist
+from chatmemory.ranking import Hit, best_places, by_place, candidate_from_row, rank
 from chatmemory.validation import (
     check_choice,
     check_count,
@@ -119,12 +119,13 @@ class Memories:
             if vectors:
                 like = (asked.users, kinds, self._store.model, to_text(vectors[0]), CANDIDATES, *bounds)
                 near = dict(connection.execute(queries.FIND_NEAR, (self._tenant_id, *like)).fetchall())
+            scores = by_place(hits)
             params = {
-                "places": shortlist(hits, MOST_CANDIDATES), "ids": list(near), "users": asked.users,
+                "places": best_places(scores, MOST_CANDIDATES), "ids": list(near), "users": asked.users,
                 "kinds": list(asked.kinds), "trust": asked.trust, "at": asked.at, "session_id": asked.session_id,
             }  # fmt: skip
             rows = connection.execute(queries.CANDIDATES, params).fetchall()
-            ranked = rank(hits, near, map(candidate_from_row, rows), asked.k)
+            ranked = rank(hits, scores, near, map(candidate_from_row, rows), asked.k)
             best = [each.id for each in ranked]
             rows = connection.execute(queries.MEMORIES_BY_ID, (best,)).fetchall()
             if ranked and marks:
