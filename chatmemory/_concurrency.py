@@ -5,8 +5,9 @@ import contextlib
 import inspect
 import logging
 import os
+import signal
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +30,33 @@ async def async_wait_for(event: asyncio.Event, seconds: float) -> None:
 def wait_for(event: threading.Event, seconds: float) -> None:
     """Wait until the event is set, at most this long."""
     event.wait(seconds)
+
+
+def until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
+    """Run what is to end soon after its event is set: by SIGTERM or SIGINT, of which a second one cancels it.
+
+    Raises:
+        SystemExit: It was cancelled; the code is 128 and the signal's number, as shells have it.
+    """
+
+    async def run() -> T:
+        loop, stop, codes = asyncio.get_running_loop(), asyncio.Event(), list[int]()
+        task = asyncio.ensure_future(work(stop))
+
+        def end(number: int) -> None:
+            if stop.is_set():
+                codes.append(128 + number)
+                task.cancel()
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end, number)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise SystemExit(codes[0] if codes else 1) from None
+
+    return asyncio.run(run())
 
 
 async def async_side_by_side(

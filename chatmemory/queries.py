@@ -213,10 +213,15 @@ ADD_VECTORS = "select chatmemory.add_vectors(%s, %s, %s)"
 HAS_VECTORS = "select to_regclass('chatmemory.memory_vectors') is not null"
 # Candidates of a recall, by place or by id, that may be shown and hold at the time asked for.
 CANDIDATES = (
-    "select m.place, m.speaker_terms, " + _MEMORY + " from chatmemory.memories m "
+    "select m.id, m.place, m.speaker_terms, m.importance from chatmemory.memories m "
     "where (m.place = any(%(places)s) or m.id = any(%(ids)s)) and m.user_id = any(%(users)s) "
-    "and m.kind = any(%(kinds)s) and m.trust >= %(trust)s" + _VALID + _SHOWN
+    "and m.kind = any(%(kinds)s) and m.trust >= %(trust)s"
+    + _VALID
+    + _SHOWN
+    + " and (%(session_id)s::text is null or exists (select from chatmemory.memory_sources s "
+    "where s.tenant_id = m.tenant_id and s.memory_id = m.id and s.session_id = %(session_id)s))"
 )
+MEMORIES_BY_ID = "select " + _MEMORY + " from chatmemory.memories m where m.id = any(%s)"
 # A recall need not wait until it is on disk that it was one.
 SOON = "set local synchronous_commit = off"
 RECALLED = (

@@ -24,7 +24,7 @@ from chatmemory.memory import (
     memory_from_row,
 )
 from chatmemory.models import Page
-from chatmemory.ranking import Candidate, Hit, rank
+from chatmemory.ranking import Hit, best_places, by_place, candidate_from_row, rank
 from chatmemory.validation import (
     check_choice,
     check_count,
@@ -39,6 +39,7 @@ from chatmemory.vectors import to_text
 
 LOG = logging.getLogger("chatmemory")
 CANDIDATES = 200  # of each list
+MOST_CANDIDATES = 1000  # places whose memories are looked at
 MOST_PLACES = 4000  # where a common word is looked up
 MAX_QUERY, MAX_TEXT = 10_000, 10_000  # characters
 LAST_PLACE = 2**63 - 1
@@ -119,12 +120,21 @@ class Memories:
             if vectors:
                 like = (asked.users, kinds, self._store.model, to_text(vectors[0]), CANDIDATES, *bounds)
                 near = dict(connection.execute(queries.FIND_NEAR, (self._tenant_id, *like)).fetchall())
-            memories, candidates = self._candidates(connection, asked, hits, near)
-            ranked = [each for each in rank(hits, near, candidates, asked.k) if each.score >= min_score]
+            scores = by_place(hits)
+            params = {
+                "places": best_places(scores, MOST_CANDIDATES), "ids": list(near), "users": asked.users,
+                "kinds": list(asked.kinds), "trust": asked.trust, "at": asked.at, "session_id": asked.session_id,
+            }  # fmt: skip
+            rows = connection.execute(queries.CANDIDATES, params).fetchall()
+            found = rank(hits, scores, near, map(candidate_from_row, rows), asked.k)
+            ranked = [each for each in found if each.score >= min_score]
+            best = [each.id for each in ranked]
+            rows = connection.execute(queries.MEMORIES_BY_ID, (best,)).fetchall()
             connection.execute(queries.SOON)
             if ranked and marks:
-                connection.execute(queries.RECALLED, ([each.id for each in ranked],))
+                connection.execute(queries.RECALLED, (best,))
             self._spent(connection, asked.users[0], "recall", asked.query, vectors)
+        memories = {memory.id: memory for memory in map(memory_from_row, rows)}
         return [Recalled(memories[each.id], each.score, each.ranks) for each in ranked]
 
     def _meaning(self, asked: Asked) -> list[list[float]]:
@@ -149,24 +159,6 @@ class Memories:
             return (0, LAST_PLACE)
         rows = connection.execute(queries.SESSION_NUMBER, (session_id,)).fetchall()
         return (rows[0][0] << 24, (rows[0][0] + 1 << 24) - 1) if rows else (0, 0)
-
-    def _candidates(
-        self, connection: Any, asked: Asked, hits: Sequence[Hit], near: Mapping[str, float]
-    ) -> tuple[dict[str, Memory], list[Candidate]]:
-        around = sorted({hit.place + distance for hit in hits for distance in range(-5, 6)})
-        params = {
-            "places": around, "ids": list(near), "users": asked.users, "kinds": list(asked.kinds),
-            "trust": asked.trust, "at": asked.at,
-        }  # fmt: skip
-        rows = connection.execute(queries.CANDIDATES, params).fetchall()
-        memories, candidates = {}, []
-        for place, speaker_terms, *row in rows:
-            memory = memory_from_row(row)
-            if asked.session_id is None or any(each.session_id == asked.session_id for each in memory.sources):
-                memories[memory.id] = memory
-                terms = frozenset(speaker_terms or ())
-                candidates.append(Candidate(memory.id, place, terms, memory.importance))
-        return memories, candidates
 
     def remember(
         self,
