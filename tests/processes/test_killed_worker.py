@@ -14,7 +14,7 @@ from chatmemory import ChatMemory, Session
 from tests.fixtures.openai_server import Body, OpenAIServer, Reply, fact, learnt
 from tests.processes import worker
 
-MESSAGES = 3
+MESSAGES = 4
 MOST_STEPS = 400
 
 

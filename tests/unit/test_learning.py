@@ -63,7 +63,7 @@ def test_whatever_a_model_answers_the_rules_hold(roles: Any, answered: Any, told
     for new in made:
         cited = [by_seq[source.from_seq] for source in new.sources]
         assert cited
-        assert TRUSTS.index(new.trust) == min(TRUSTS.index(TRUST_OF[each.role]) for each in cited)  # type: ignore[arg-type]
+        assert TRUSTS.index(new.trust) == min(TRUSTS.index(TRUST_OF[each.role]) for each in cited)
         assert len(new.closes) <= MOST_CLOSED
         assert new.user_id == "ann"
         for id in new.closes:

@@ -101,7 +101,7 @@ def test_meaning_finds_what_words_do_not() -> None:
     ranked = rank([hit(10, "tea"), hit(30, "tea")], {"b": 0.9, "c": 0.7, "d": 0.1}, [
         memory("a", 10), memory("b", 30), memory("c", 60), memory("d", 90)
     ], 5)  # fmt: skip
-    assert [each.id for each in ranked][0] == "b"
+    assert ranked[0].id == "b"
     assert ranked[0].ranks == {"lexical": 2, "vector": 1}
     assert {"a", "b", "c"} == {each.id for each in ranked}
 
