@@ -9,10 +9,11 @@ from chatmemory._async.parts import AsyncParts
 from chatmemory._public import public
 from chatmemory.exports import to_line
 from chatmemory.memory import Profile, memory_from_row
-from chatmemory.models import Erasure, Message, event_from_row, message_from_row, session_from_row
+from chatmemory.models import Erasure, Message, message_from_row, session_from_row
 from chatmemory.validation import check_count, check_id
 
 MOST_IN_PROFILE = 200
+HAPPENED = ("session_id", "at", "event", "data")
 SPENT = ("at", "session_id", "purpose", "model", "input_tokens", "output_tokens")
 
 
@@ -103,7 +104,7 @@ class AsyncUsers:
                     break
                 seq = stored[-1][0]
             for event in await self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (info.id,)):
-                yield to_line("event", {"session_id": info.id, **asdict(event_from_row(event))})
+                yield to_line("event", dict(zip(HAPPENED, (info.id, *event), strict=True)))
         for remembered in await self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, (user,)):
             yield to_line("memory", asdict(memory_from_row(remembered)))
         for spent in await self._database.fetch(self._tenant_id, queries.SPEND_TO_EXPORT, (user,)):

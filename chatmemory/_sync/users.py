@@ -11,10 +11,11 @@ from chatmemory._sync.memories import Memories
 from chatmemory._sync.parts import Parts
 from chatmemory.exports import to_line
 from chatmemory.memory import Profile, memory_from_row
-from chatmemory.models import Erasure, Message, event_from_row, message_from_row, session_from_row
+from chatmemory.models import Erasure, Message, message_from_row, session_from_row
 from chatmemory.validation import check_count, check_id
 
 MOST_IN_PROFILE = 200
+HAPPENED = ("session_id", "at", "event", "data")
 SPENT = ("at", "session_id", "purpose", "model", "input_tokens", "output_tokens")
 
 
@@ -105,7 +106,7 @@ class Users:
                     break
                 seq = stored[-1][0]
             for event in self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (info.id,)):
-                yield to_line("event", {"session_id": info.id, **asdict(event_from_row(event))})
+                yield to_line("event", dict(zip(HAPPENED, (info.id, *event), strict=True)))
         for remembered in self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, (user,)):
             yield to_line("memory", asdict(memory_from_row(remembered)))
         for spent in self._database.fetch(self._tenant_id, queries.SPEND_TO_EXPORT, (user,)):

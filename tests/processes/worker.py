@@ -1,6 +1,7 @@
 """Workers that stop themselves, for good or until they are told to go on, at a given step of their work.
 
-A step is the moment before or after a statement or a request to a model. Each worker is a process of its own, forked
+A step is the moment before a statement or a request to a model; after the last statement of a transaction comes its
+commit, and then the first step of the next. Each worker is a process of its own, forked
 from one that has imported everything, so that there may be many.
 """
 
@@ -24,21 +25,16 @@ class Steps:
         self._left = at
         self._number = number
 
-    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call, with a step before it and one after it."""
+    def before(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The call, with a step before it."""
 
         def counted(*arguments: Any, **named: Any) -> Any:
-            self._step()
-            done = call(*arguments, **named)
-            self._step()
-            return done
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), self._number)
+            return call(*arguments, **named)
 
         return counted
-
-    def _step(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            os.kill(os.getpid(), self._number)
 
 
 def settings(server_url: str) -> Settings:
@@ -59,8 +55,8 @@ def work(url: str, server_url: str, steps: Steps) -> None:
     """One pass of a worker."""
     with ChatMemory.open(url, settings=settings(server_url)) as memory:
         memory.tenant("acme").sessions.list()  # connecting is no step
-        psycopg.Connection.execute = steps.around(psycopg.Connection.execute)  # type: ignore[method-assign]
-        httpx.Client.send = steps.around(httpx.Client.send)  # type: ignore[method-assign]
+        psycopg.Connection.execute = steps.before(psycopg.Connection.execute)  # type: ignore[method-assign]
+        httpx.Client.send = steps.before(httpx.Client.send)  # type: ignore[method-assign]
         memory.run_due()
 
 
