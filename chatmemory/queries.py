@@ -164,6 +164,7 @@ PING = "select"
 
 # What doctor asks: the server, and whether isolation is really on.
 SERVER_VERSION = "select current_setting('server_version'), session_user, current_database()"
+VECTOR_VERSION = "select extversion from pg_extension where extname = 'vector'"
 UNPROTECTED_TABLES = (
     "select relname from pg_class where relnamespace = 'chatmemory'::regnamespace and relkind in ('r', 'p') "
     "and not (relrowsecurity and relforcerowsecurity) order by relname"

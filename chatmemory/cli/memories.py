@@ -38,7 +38,7 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List memories, the newest first."""
-    from chatmemory.cli.screen import many, stdout, text
+    from chatmemory.cli.screen import stdout, text
 
     kinds: Any = [kind] if kind else None  # the library says which there are
     with memory_on(postgres) as memory:
