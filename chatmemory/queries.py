@@ -164,6 +164,7 @@ PING = "select"
 
 # What doctor asks: the server, and whether isolation is really on.
 SERVER_VERSION = "select current_setting('server_version'), session_user, current_database()"
+VECTOR_VERSION = "select extversion from pg_extension where extname = 'vector'"
 UNPROTECTED_TABLES = (
     "select relname from pg_class where relnamespace = 'chatmemory'::regnamespace and relkind in ('r', 'p') "
     "and not (relrowsecurity and relforcerowsecurity) order by relname"
@@ -222,6 +223,30 @@ CANDIDATES = (
     "where s.tenant_id = m.tenant_id and s.memory_id = m.id and s.session_id = %(session_id)s))"
 )
 MEMORIES_BY_ID = "select " + _MEMORY + " from chatmemory.memories m where m.id = any(%s)"
+# Memories without a vector of a model, by place; episodes with what stands before and after them in their session.
+_WITHOUT_VECTOR = (
+    " from chatmemory.memories m where not exists (select from chatmemory.memory_vectors v "
+    "where v.tenant_id = m.tenant_id and v.memory_id = m.id and v.model = %(model)s)"
+)
+_NEIGHBOURS = (
+    "(select array_agg(b.text order by b.place) from (select n.text, n.place from chatmemory.memories n "
+    "where n.tenant_id = m.tenant_id and n.user_id = m.user_id and m.kind = 'episode' and n.kind = 'episode' and "
+)
+UNEMBEDDED = (
+    "select m.id, m.user_id, m.place, m.kind, m.text, "
+    + _NEIGHBOURS
+    + "n.place < m.place and n.place >= m.place >> 24 << 24 order by n.place desc limit 2) b), "
+    + _NEIGHBOURS
+    + "n.place > m.place and n.place < (m.place >> 24) + 1 << 24 order by n.place limit 2) b)"
+    + _WITHOUT_VECTOR
+    + " and m.place > %(place)s order by m.place limit %(limit)s"
+)
+COUNT_UNEMBEDDED = "select count(*)" + _WITHOUT_VECTOR
+DROP_OLD_VECTORS = (
+    "delete from chatmemory.memory_vectors v where v.model <> %(model)s and exists ("
+    "select from chatmemory.memory_vectors n "
+    "where n.tenant_id = v.tenant_id and n.memory_id = v.memory_id and n.model = %(model)s)"
+)
 # A recall need not wait until it is on disk that it was one.
 SOON = "set local synchronous_commit = off"
 RECALLED = (

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from chatmemory import queries
 from chatmemory._async.parts import AsyncParts
+from chatmemory._async.reembedding import AsyncReembedding
 from chatmemory._public import public
 from chatmemory.errors import InvalidInputError, LlmError, MemoryNotFoundError
 from chatmemory.memory import (
@@ -18,6 +19,7 @@ from chatmemory.memory import (
     MemoryStats,
     NewMemory,
     Recalled,
+    Reembedded,
     Trust,
     memory_from_row,
 )
@@ -64,6 +66,7 @@ class AsyncMemories:
         self._tenant_id = tenant_id
         self._parts = parts
         self._database, self._settings, self._store = parts.database, parts.settings, parts.store
+        self._reembedding = AsyncReembedding(tenant_id, parts)
 
     async def recall(
         self,
@@ -366,6 +369,23 @@ class AsyncMemories:
         params = {"user_id": None if user_id is None else check_id(user_id, "user_id")}
         async with self._database.transaction(self._tenant_id) as connection:
             return (await connection.execute(queries.UNPRUNE, params)).rowcount
+
+    async def reembed(self, *, limit: int | None = None, drop_old: bool = False) -> Reembedded:
+        """Give memories without a vector of the configured embedding model one, in the order they were learnt.
+
+        May be stopped and called again at any time. Vectors of other models stay, and serve whoever is still
+        configured for them, until drop_old.
+
+        Args:
+            limit: How many memories at most, 1 or more; None: all.
+            drop_old: Whether to remove the vectors of other models where there is one of this model.
+
+        Raises:
+            ConfigurationError: There is no embedder, or Postgres has no pgvector.
+            LlmError: The embedder failed; what was embedded before is kept.
+        """
+        most = None if limit is None else check_count(limit, "limit", least=1)
+        return await self._reembedding.run(most, drop_old=drop_old)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"

@@ -49,14 +49,24 @@ class AsyncMemoryStore:
         """
         if not self._providers.has_embedder:
             return []
+        await self.check_vectors()
+        return await self._providers.embed(texts, in_haste=in_haste)
+
+    async def check_vectors(self) -> None:
+        """See that vectors can be made and kept.
+
+        Raises:
+            ConfigurationError: There is no embedder, or Postgres has no pgvector.
+        """
+        if not self._providers.has_embedder:
+            raise ConfigurationError("There is no embedder: give embedder=… or set CHATMEMORY_EMBEDDING_MODEL.")
         if self._has_vectors is None:
             [(self._has_vectors,)] = await self._database.call(queries.HAS_VECTORS, ())
         if not self._has_vectors:
             raise ConfigurationError(
-                "There is an embedder, but this Postgres has no pgvector. Install the extension `vector` and run "
-                "`chatmemory migrate`, or leave the embedder out: recall then goes by words."
+                "There is an embedder, but this Postgres has no pgvector of 0.7 or newer. Install the extension "
+                "`vector` and run `chatmemory migrate`, or leave the embedder out: recall then goes by words."
             )
-        return await self._providers.embed(texts, in_haste=in_haste)
 
     async def add(
         self, connection: AsyncConnection[Row], tenant_id: str, user_id: str, new: Iterable[NewMemory]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from chatmemory import queries
 from chatmemory._public import public
 from chatmemory._sync.parts import Parts
+from chatmemory._sync.reembedding import Reembedding
 from chatmemory.errors import InvalidInputError, LlmError, MemoryNotFoundError
 from chatmemory.memory import (
     MEMORY_KINDS,
@@ -20,6 +21,7 @@ from chatmemory.memory import (
     MemoryStats,
     NewMemory,
     Recalled,
+    Reembedded,
     Trust,
     memory_from_row,
 )
@@ -66,6 +68,7 @@ class Memories:
         self._tenant_id = tenant_id
         self._parts = parts
         self._database, self._settings, self._store = parts.database, parts.settings, parts.store
+        self._reembedding = Reembedding(tenant_id, parts)
 
     def recall(
         self,
@@ -368,6 +371,23 @@ class Memories:
         params = {"user_id": None if user_id is None else check_id(user_id, "user_id")}
         with self._database.transaction(self._tenant_id) as connection:
             return connection.execute(queries.UNPRUNE, params).rowcount
+
+    def reembed(self, *, limit: int | None = None, drop_old: bool = False) -> Reembedded:
+        """Give memories without a vector of the configured embedding model one, in the order they were learnt.
+
+        May be stopped and called again at any time. Vectors of other models stay, and serve whoever is still
+        configured for them, until drop_old.
+
+        Args:
+            limit: How many memories at most, 1 or more; None: all.
+            drop_old: Whether to remove the vectors of other models where there is one of this model.
+
+        Raises:
+            ConfigurationError: There is no embedder, or Postgres has no pgvector.
+            LlmError: The embedder failed; what was embedded before is kept.
+        """
+        most = None if limit is None else check_count(limit, "limit", least=1)
+        return self._reembedding.run(most, drop_old=drop_old)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"

@@ -51,13 +51,16 @@ class Spending:
         sent, answered = (sum(row[column] for row in rows) for column in (2, 3))
         return Spend(input_tokens=sent, output_tokens=answered, by_model=by_model, by_user=by_user)
 
+    def today(self, tenant_id: str) -> Spend:
+        """What one tenant's calls have cost since midnight in UTC."""
+        return self.since(tenant_id, datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+
     def may_spend(self, tenant_id: str) -> bool:
         """Whether a tenant is below its hard cap of today, in UTC; from the soft cap on, a log warns."""
         soft, hard = self._settings.llm_soft_cap_tokens, self._settings.llm_hard_cap_tokens
         if soft is None and hard is None:
             return True
-        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        total = self.since(tenant_id, midnight).total
+        total = self.today(tenant_id).total
         if hard is not None and total >= hard:
             LOG.warning("tenant %r spent %s tokens today, its hard cap: it learns without models", tenant_id, total)
             return False

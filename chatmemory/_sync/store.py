@@ -51,14 +51,24 @@ class MemoryStore:
         """
         if not self._providers.has_embedder:
             return []
+        self.check_vectors()
+        return self._providers.embed(texts, in_haste=in_haste)
+
+    def check_vectors(self) -> None:
+        """See that vectors can be made and kept.
+
+        Raises:
+            ConfigurationError: There is no embedder, or Postgres has no pgvector.
+        """
+        if not self._providers.has_embedder:
+            raise ConfigurationError("There is no embedder: give embedder=… or set CHATMEMORY_EMBEDDING_MODEL.")
         if self._has_vectors is None:
             [(self._has_vectors,)] = self._database.call(queries.HAS_VECTORS, ())
         if not self._has_vectors:
             raise ConfigurationError(
-                "There is an embedder, but this Postgres has no pgvector. Install the extension `vector` and run "
-                "`chatmemory migrate`, or leave the embedder out: recall then goes by words."
+                "There is an embedder, but this Postgres has no pgvector of 0.7 or newer. Install the extension "
+                "`vector` and run `chatmemory migrate`, or leave the embedder out: recall then goes by words."
             )
-        return self._providers.embed(texts, in_haste=in_haste)
 
     def add(self, connection: Connection[Row], tenant_id: str, user_id: str, new: Iterable[NewMemory]) -> Stored:
         """Store memories of one user in the caller's transaction; facts that are known are confirmed instead."""

@@ -11,6 +11,7 @@ from chatmemory.cli.demo import demo
 from chatmemory.cli.importing import import_
 from chatmemory.cli.memories import memories
 from chatmemory.cli.recalling import recall
+from chatmemory.cli.reembedding import reembed
 from chatmemory.cli.runs import runs
 from chatmemory.cli.sessions import export, sessions, show
 from chatmemory.cli.working import worker
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, chat, sessions, show, export, import_, recall, worker, migrate, doctor):
+for command in (demo, chat, sessions, show, export, import_, recall, worker, reembed, migrate, doctor):
     app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(runs, name="runs")
 app.add_typer(memories, name="memories")

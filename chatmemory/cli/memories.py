@@ -1,4 +1,4 @@
-"""`memories`: looking at what was learnt, putting it right, and taking it away; `reembed`."""
+"""`memories`: looking at what was learnt, putting it right, and taking it away."""
 
 from dataclasses import asdict
 from datetime import timedelta

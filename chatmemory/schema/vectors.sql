@@ -27,11 +27,13 @@ begin
             kind "char" not null,
             place bigint not null,
             embedding %1$I.vector not null,
-            signs bit varying generated always as (%1$I.binary_quantize(embedding)) stored,
             primary key (tenant_id, memory_id, model, part),
             foreign key (tenant_id, memory_id) references chatmemory.memories on delete cascade
         );
-        create index if not exists memory_vectors_of_user on chatmemory.memory_vectors (user_id, tenant_id, model)
+        alter table chatmemory.memory_vectors
+            add column if not exists signs bit varying generated always as (%1$I.binary_quantize(embedding)) stored;
+        drop index if exists chatmemory.memory_vectors_of_user;
+        create index if not exists memory_vectors_by_user on chatmemory.memory_vectors (user_id, tenant_id, model)
             include (kind, place, signs, memory_id, part);
         alter table chatmemory.memory_vectors enable row level security;
         alter table chatmemory.memory_vectors force row level security;

@@ -7,17 +7,20 @@ from chatmemory import MissingExtraError
 
 if TYPE_CHECKING:
     from chatmemory_langchain.history import ChatMemoryHistory
+    from chatmemory_langchain.llm import as_embedder, as_llm
     from chatmemory_langchain.messages import from_message, to_message
     from chatmemory_langchain.runnable import with_memory
 
 _HOME = {
     "ChatMemoryHistory": "chatmemory_langchain.history",
+    "as_embedder": "chatmemory_langchain.llm",
+    "as_llm": "chatmemory_langchain.llm",
     "from_message": "chatmemory_langchain.messages",
     "to_message": "chatmemory_langchain.messages",
     "with_memory": "chatmemory_langchain.runnable",
 }
 
-__all__ = ["ChatMemoryHistory", "from_message", "to_message", "with_memory"]
+__all__ = ["ChatMemoryHistory", "as_embedder", "as_llm", "from_message", "to_message", "with_memory"]
 
 
 def __getattr__(name: str) -> Any:
