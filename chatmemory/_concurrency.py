@@ -14,6 +14,7 @@ IDLE_BEATS = 100
 
 AsyncLock = asyncio.Lock
 Lock = threading.Lock
+Guard = threading.Lock  # of both halves: for a few lines that never wait
 
 
 async def async_in_thread(call: Callable[[], T]) -> T:
