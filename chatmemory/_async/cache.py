@@ -103,6 +103,12 @@ class AsyncCache:
         except FAILURES as error:
             self._failed(error, *keys)
 
+    async def settle(self) -> bool:
+        """Drop what has become stale, as soon as Redis can; tell whether there is still something."""
+        while (key := self._next_stale()) is not None and self.is_usable:
+            await self.drop(key)
+        return key is not None
+
     async def _delete(self, client: Any, key: str) -> None:
         until = self._stale.get(key)
         await client.delete(key)

@@ -100,17 +100,14 @@ class AsyncWindows:
             return self._late.pop(key, None)
 
     async def flush(self) -> bool:
-        """Write what is late; tell whether there was something."""
+        """Write what is late, and forget what is stale; tell whether there was something."""
         keys = list(self._late)
         for key in keys:
             late = self._take(key)
             if late is not None:
-                try:
-                    await self._write(key, late, -1)
-                except BaseException:  # cancelled; writing it again does no harm
-                    self._late.setdefault(key, late)
-                    raise
-        return bool(keys)
+                await self._write(key, late, -1)
+        stale = self._cache is not None and await self._cache.settle()
+        return bool(keys) or stale
 
     async def close(self) -> None:
         """Write what is late, and stop."""
@@ -120,7 +117,11 @@ class AsyncWindows:
     async def _write(self, key: str, late: Late, limit: int) -> Any:
         assert self._cache is not None
         head = self._head(late.messages, late.token_count, limit)
-        reply = await self._cache.run("window", key, "append", *head, *self._packed(late.messages))
+        try:
+            reply = await self._cache.run("window", key, "append", *head, *self._packed(late.messages))
+        except BaseException:  # cancelled; writing it again does no harm
+            self._put(key, late)
+            raise
         if reply is None:  # perhaps nobody tried
             self._cache.remember(key)
         return reply

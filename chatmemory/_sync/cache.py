@@ -105,6 +105,12 @@ class Cache:
         except FAILURES as error:
             self._failed(error, *keys)
 
+    def settle(self) -> bool:
+        """Drop what has become stale, as soon as Redis can; tell whether there is still something."""
+        while (key := self._next_stale()) is not None and self.is_usable:
+            self.drop(key)
+        return key is not None
+
     def _delete(self, client: Any, key: str) -> None:
         until = self._stale.get(key)
         client.delete(key)

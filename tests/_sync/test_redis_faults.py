@@ -200,7 +200,7 @@ def test_what_stands_in_redis_is_not_trusted(
 
 
 def test_what_was_missed_is_forgotten(postgres_url: str, settings: Settings, own_redis: Start) -> None:
-    """Windows that could not be told of an append do not stay, also where nobody tried: another process sees it."""
+    """Windows that could not be told of an append do not stay, even if their process makes no other call."""
     server = own_redis()
     with (
         open_memory(postgres_url, server.url, settings) as memory,
@@ -216,10 +216,9 @@ def test_what_was_missed_is_forgotten(postgres_url: str, settings: Settings, own
             memory._windows.flush()
         server.thaw()
         until = time.monotonic() + HEALS_WITHIN
-        while not memory.health().ok:
-            assert time.monotonic() < until
         for bystander in bystanders:
-            assert bystander.context().messages[-1].text == "missed"
+            while bystander.context().messages[-1].text != "missed":
+                assert time.monotonic() < until
 
 
 def test_a_session_that_ended_during_a_fault_is_not_resumed(
