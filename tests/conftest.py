@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.redis", "tests.fixtures.liars", "tests.fixtures.tokens"]
+pytest_plugins = [f"tests.fixtures.{name}" for name in ("postgres", "redis", "tls", "liars", "tokens")]
 
 
 def pytest_report_header() -> str:

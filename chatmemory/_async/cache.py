@@ -9,7 +9,7 @@ from uuid import uuid4
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from chatmemory import _forks
 from chatmemory._concurrency import AsyncBackground, Guard, async_within
@@ -19,7 +19,17 @@ from chatmemory.keys import digest, script
 from chatmemory.settings import Settings
 
 # What a server, or what claims to be one, may make redis-py raise. RuntimeError: its event loop is another.
-FAILURES = (RedisError, OSError, ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError)
+FAILURES = (
+    RedisError,
+    RedisClusterException,  # which is no RedisError
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+)
 # What it answers, perhaps out of a script, when it would refuse every key, not just this one.
 REFUSALS = re.compile(r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b")
 PROBE = "cm:probe"

@@ -21,11 +21,11 @@ def open_memory(postgres_url: str, redis_url: str, settings: Settings) -> AsyncC
     return AsyncChatMemory.open(postgres_url, redis=redis_url, settings=settings)
 
 
-async def converse(memory: AsyncChatMemory, session: AsyncSession, turns: int = 2) -> str:
+async def converse(memory: AsyncChatMemory, session: AsyncSession, turns: int = 2, user: str = "ann") -> str:
     """Some turns, each context checked against what was said; where the last one came from."""
     source = ""
     for _ in range(turns):
-        resumed = await memory.tenant("acme").sessions.resume_or_create(session.id, user_id="ann")
+        resumed = await memory.tenant("acme").sessions.resume_or_create(session.id, user_id=user)
         assert resumed.id == session.id
         last = (await session.append("user", "next")).seq
         context = await session.context(max_messages=10)

@@ -23,11 +23,11 @@ def open_memory(postgres_url: str, redis_url: str, settings: Settings) -> ChatMe
     return ChatMemory.open(postgres_url, redis=redis_url, settings=settings)
 
 
-def converse(memory: ChatMemory, session: Session, turns: int = 2) -> str:
+def converse(memory: ChatMemory, session: Session, turns: int = 2, user: str = "ann") -> str:
     """Some turns, each context checked against what was said; where the last one came from."""
     source = ""
     for _ in range(turns):
-        resumed = memory.tenant("acme").sessions.resume_or_create(session.id, user_id="ann")
+        resumed = memory.tenant("acme").sessions.resume_or_create(session.id, user_id=user)
         assert resumed.id == session.id
         last = session.append("user", "next").seq
         context = session.context(max_messages=10)
