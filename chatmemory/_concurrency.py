@@ -19,6 +19,7 @@ AsyncLock = asyncio.Lock
 Lock = threading.Lock
 AsyncEvent = asyncio.Event
 Event = threading.Event
+Guard = threading.Lock  # of both halves: for a few lines that never wait
 
 
 async def async_wait_for(event: asyncio.Event, seconds: float) -> None:
