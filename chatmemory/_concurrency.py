@@ -16,6 +16,7 @@ IDLE_BEATS = 100
 
 AsyncLock = asyncio.Lock
 Lock = threading.Lock
+Guard = threading.Lock  # of both halves: for a few lines that never wait
 AsyncEvent = asyncio.Event
 Event = threading.Event
 

@@ -3,7 +3,7 @@
 from chatmemory import queries
 from chatmemory._async.database import Row
 from chatmemory._async.parts import AsyncParts
-from chatmemory._concurrency import async_in_thread
+from chatmemory._concurrency import Guard, async_in_thread
 from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows, window_of
 from chatmemory.models import Context, SessionInfo, message_from_row
 from chatmemory.tokens import Counter
@@ -16,11 +16,13 @@ class AsyncContexts:
     def __init__(self, info: SessionInfo, parts: AsyncParts) -> None:
         self._tenant_id, self._id = info.tenant_id, info.id
         self._seen = info.last_seq
+        self._guard = Guard()  # of what was seen
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
 
     def saw(self, seq: int) -> None:
         """The handle has seen this message."""
-        self._seen = max(self._seen, seq)
+        with self._guard:
+            self._seen = max(self._seen, seq)
 
     async def read(self, request: Request, info: SessionInfo, *, fresh: bool) -> Context:
         """The context as it is now; fresh: from Postgres in any case."""

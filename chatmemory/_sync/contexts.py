@@ -3,7 +3,7 @@
 """Reading what a context is made of, from Redis where that is new enough, else from Postgres."""
 
 from chatmemory import queries
-from chatmemory._concurrency import in_thread
+from chatmemory._concurrency import Guard, in_thread
 from chatmemory._sync.database import Row
 from chatmemory._sync.parts import Parts
 from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows, window_of
@@ -18,11 +18,13 @@ class Contexts:
     def __init__(self, info: SessionInfo, parts: Parts) -> None:
         self._tenant_id, self._id = info.tenant_id, info.id
         self._seen = info.last_seq
+        self._guard = Guard()  # of what was seen
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
 
     def saw(self, seq: int) -> None:
         """The handle has seen this message."""
-        self._seen = max(self._seen, seq)
+        with self._guard:
+            self._seen = max(self._seen, seq)
 
     def read(self, request: Request, info: SessionInfo, *, fresh: bool) -> Context:
         """The context as it is now; fresh: from Postgres in any case."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from chatmemory import _forks
-from chatmemory._concurrency import Pulse
+from chatmemory._concurrency import Guard, Pulse
 from chatmemory.context import Window
 from chatmemory.keys import sessions_key, window_key
 from chatmemory.models import Message, SessionInfo
@@ -29,6 +29,14 @@ class Late(NamedTuple):
     token_count: int  # of the whole session, with them
 
 
+def joined(one: Late, other: Late) -> Late:
+    """Both, where they follow each other; else the newer: the gap before it makes the window be dropped."""
+    older, newer = sorted((one, other), key=lambda late: late.messages[-1].seq)
+    if older.messages[-1].seq + 1 == newer.messages[0].seq:
+        return Late([*older.messages, *newer.messages], newer.token_count)
+    return newer
+
+
 class Windows:
     """All windows of one memory. A window is believed only as far as the reader can tell that it is not too old."""
 
@@ -37,13 +45,15 @@ class Windows:
         self._settings = settings
         self._ttl = round(settings.session_cache_ttl_seconds * 1000)
         self._late: dict[str, Late] = {}
+        self._guard = Guard()  # of what is late
         self._flusher = Pulse(FLUSH_SECONDS, self.flush)
         _forks.watch(self)
 
     def forked(self) -> object:
         """In a forked child: what is late is the parent's to write."""
         parents = self._flusher
-        self._late, self._flusher = {}, Pulse(FLUSH_SECONDS, self.flush)
+        self._late, self._guard = {}, Guard()
+        self._flusher = Pulse(FLUSH_SECONDS, self.flush)
         return parents
 
     def read(self, tenant_id: str, session_id: str, limit: int, seen: int) -> tuple[Window, set[int]] | None:
@@ -58,7 +68,7 @@ class Windows:
         if self._cache is None:
             return None
         key = window_key(tenant_id, session_id)
-        late = self._late.pop(key, None)
+        late = self._take(key)
         if late is None:
             reply = self._cache.run("window", key, "read", self._ttl, limit)
         else:
@@ -79,18 +89,23 @@ class Windows:
         """
         if self._cache is None or not messages:
             return
-        key = window_key(tenant_id, session_id)
-        late = self._late.get(key)
-        if late is not None and late.messages[-1].seq + 1 == messages[0].seq:
-            messages = [*late.messages, *messages]
-        self._late[key] = Late(messages, token_count)
+        self._put(window_key(tenant_id, session_id), Late(messages, token_count))
         self._flusher.start()
+
+    def _put(self, key: str, new: Late) -> None:
+        with self._guard:  # appends at once may tell of themselves in any order
+            late = self._late.get(key)
+            self._late[key] = new if late is None else joined(late, new)
+
+    def _take(self, key: str) -> Late | None:
+        with self._guard:
+            return self._late.pop(key, None)
 
     def flush(self) -> bool:
         """Write what is late; tell whether there was something."""
         keys = list(self._late)
         for key in keys:
-            late = self._late.pop(key, None)
+            late = self._take(key)
             if late is not None:
                 try:
                     self._write(key, late, -1)
@@ -104,7 +119,7 @@ class Windows:
         self._flusher.close()
         self.flush()
 
-    def _write(self, key: str, late: "Late", limit: int) -> Any:
+    def _write(self, key: str, late: Late, limit: int) -> Any:
         assert self._cache is not None
         head = self._head(late.messages, late.token_count, limit)
         return self._cache.run("window", key, "append", *head, *self._packed(late.messages))
@@ -141,7 +156,7 @@ class Windows:
         """Forget a session: its window, and that it may be resumed."""
         if self._cache is not None:
             key = window_key(info.tenant_id, info.id)
-            self._late.pop(key, None)
+            self._take(key)
             self._cache.drop(key, sessions_key(info.tenant_id, info.user_id))
 
     def forget_user(self, tenant_id: str, user_id: str) -> None:

@@ -95,6 +95,22 @@ async def test_a_rebuild_does_not_overwrite_a_newer_window(async_cached_memory: 
     assert await windows.read(*key, 20, 0) is None
 
 
+async def test_appends_at_once_reach_the_window_in_any_order(
+    async_cached_memory: AsyncChatMemory, async_memory: AsyncChatMemory
+) -> None:
+    """Who stored message 7 tells the window before the one who stored 6: it holds both."""
+    session = await begin(async_cached_memory, 5)
+    await session.context()
+    stored = await (await async_memory.tenant("acme").sessions.get(session.id)).append_many(turn(6, 2))
+    windows, key = async_cached_memory._windows, ("acme", session.id)
+    for message in reversed(stored):
+        windows.append(*key, [message], message.seq)
+    await windows.flush()
+    read = await windows.read(*key, 20, 0)
+    assert read is not None
+    assert (read[0].last_seq, read[0].token_count, len(read[0].messages)) == (7, 7, 7)
+
+
 async def test_append_and_context_is_both_in_one(async_cached_memory: AsyncChatMemory) -> None:
     """It stores, and gives what context() gives then; a repeated id adds nothing; an empty list only reads."""
     session = await begin(async_cached_memory, 30)

@@ -97,6 +97,20 @@ def test_a_rebuild_does_not_overwrite_a_newer_window(cached_memory: ChatMemory) 
     assert windows.read(*key, 20, 0) is None
 
 
+def test_appends_at_once_reach_the_window_in_any_order(cached_memory: ChatMemory, memory: ChatMemory) -> None:
+    """Who stored message 7 tells the window before the one who stored 6: it holds both."""
+    session = begin(cached_memory, 5)
+    session.context()
+    stored = (memory.tenant("acme").sessions.get(session.id)).append_many(turn(6, 2))
+    windows, key = cached_memory._windows, ("acme", session.id)
+    for message in reversed(stored):
+        windows.append(*key, [message], message.seq)
+    windows.flush()
+    read = windows.read(*key, 20, 0)
+    assert read is not None
+    assert (read[0].last_seq, read[0].token_count, len(read[0].messages)) == (7, 7, 7)
+
+
 def test_append_and_context_is_both_in_one(cached_memory: ChatMemory) -> None:
     """It stores, and gives what context() gives then; a repeated id adds nothing; an empty list only reads."""
     session = begin(cached_memory, 30)

@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from chatmemory import AsyncChatMemory, AsyncSession, Settings
 from chatmemory._async import window
 from chatmemory.keys import window_key
+from tests.helpers import check_newest
 
 Draw = Callable[[int], int]
 SETTINGS = Settings(
@@ -102,7 +103,7 @@ async def write(session: AsyncSession, gate: Gate, name: str) -> None:
             await session.append_many(messages)
         else:
             before = session._contexts._seen
-            check([m.seq for m in await session.append_and_context(messages, max_messages=3)], 3, before + 1)
+            check_newest(await session.append_and_context(messages, max_messages=3), 3, before + 1)
         if gate.draw(2):
             await read(session, gate, 1)
 
@@ -112,20 +113,13 @@ async def read(session: AsyncSession, gate: Gate, times: int = 3) -> None:
     for _ in range(times):
         seen, most = session._contexts._seen, 1 + gate.draw(6)
         context = await session.context(max_messages=most)
-        check([message.seq for message in context], most, seen)
+        check_newest(context, most, seen)
         given = {message.seq: message.text for message in context}
         assert given.items() <= {**given, **shown[session.id]}.items(), "another reader was given other messages"
         shown[session.id].update(given)
 
 
 shown: dict[str, dict[int, str]] = {}
-
-
-def check(seqs: list[int], most: int, seen: int) -> None:
-    """The newest, contiguous, and up to what was seen at least."""
-    last = seqs[-1] if seqs else 0
-    assert seqs == list(range(max(1, last - most + 1), last + 1)), seqs
-    assert last >= seen, f"the handle had seen {seen}, the context ends at {last}"
 
 
 async def flush(memory: AsyncChatMemory, gate: Gate) -> None:
