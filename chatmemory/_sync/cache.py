@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from chatmemory import _forks
-from chatmemory._concurrency import Background, within
+from chatmemory._concurrency import Background, Guard, within
 from chatmemory.breaker import Breaker
 from chatmemory.errors import ConfigurationError
 from chatmemory.keys import digest, script
@@ -37,6 +37,7 @@ class Cache:
         self._breaker = Breaker()
         self._prober = Background()
         self._stale: dict[str, float] = {}  # keys that could not be dropped, and until when they may still stand
+        self._guard = Guard()  # of those
         self._closed = False
         self.last_error: str | None = None
         _forks.watch(self)
@@ -44,7 +45,7 @@ class Cache:
     def forked(self) -> object:
         """In a forked child: leave the parent's connections alone, and connect anew at next use."""
         parents = (self._client, self._prober)
-        self._client, self._prober = None, Background()
+        self._client, self._prober, self._guard = None, Background(), Guard()
         return parents
 
     @property
@@ -94,20 +95,26 @@ class Cache:
     def drop(self, *keys: str) -> None:
         """Forget what stands under these keys; where Redis cannot do it now, before it is used again."""
         if not self.is_usable:
-            self._remember(*keys)
+            self.remember(*keys)
             return
         try:
             with within(self._settings.redis_timeout_seconds):
                 client = self._client or self._connect()
                 for key in keys:
-                    client.delete(key)
-                    self._stale.pop(key, None)
+                    self._delete(client, key)
         except FAILURES as error:
             self._failed(error, *keys)
 
+    def _delete(self, client: Any, key: str) -> None:
+        until = self._stale.get(key)
+        client.delete(key)
+        with self._guard:
+            if self._stale.get(key) == until:  # else it became stale once more
+                self._stale.pop(key, None)
+
     def drop_soon(self, key: str) -> None:
         """Forget what stands under this key, beside the caller's work."""
-        self._remember(key)
+        self.remember(key)
         self._prober.start(self._probe)
 
     def _failed(self, error: Exception, *keys: str) -> None:
@@ -115,15 +122,26 @@ class Cache:
         if isinstance(error, RuntimeError):  # the client belongs to an event loop that is gone
             self._client = None
         self._breaker.failed(time.monotonic())
-        self._remember(*keys)
+        self.remember(*keys)
 
-    def _remember(self, *keys: str) -> None:
+    def remember(self, *keys: str) -> None:
+        """Forget what stands under these keys before Redis is used again."""
+        until = time.monotonic() + self._settings.session_cache_ttl_seconds + 1
+        with self._guard:
+            self._stale.update(dict.fromkeys(keys, until))
+
+    def _next_stale(self) -> str | None:
+        with self._guard:
+            return next(iter(self._stale), None)
+
+    def _forget_expired(self) -> None:
         now = time.monotonic()
-        self._stale = {key: until for key, until in self._stale.items() if until > now}
-        self._stale.update(dict.fromkeys(keys, now + self._settings.session_cache_ttl_seconds + 1))
+        with self._guard:
+            self._stale = {key: until for key, until in self._stale.items() if until > now}
 
     def _probe(self) -> None:
         """See whether Redis holds what it is given, and drop what has become stale meanwhile."""
+        self._forget_expired()
         try:
             with within(self._settings.redis_timeout_seconds):
                 client = self._client or self._connect()
@@ -131,11 +149,9 @@ class Cache:
                 client.set(PROBE, asked, px=1000)
                 if client.get(PROBE) not in (asked, asked.encode()):
                     raise RedisError("it does not hold what it was given")
-            while self._stale:
+            while (key := self._next_stale()) is not None:
                 with within(self._settings.redis_timeout_seconds):
-                    key = next(iter(self._stale))
-                    client.delete(key)
-                    self._stale.pop(key, None)
+                    self._delete(client, key)
         except FAILURES as error:
             self.last_error = _reason(error)
             self._breaker.failed(time.monotonic())

@@ -122,7 +122,10 @@ class Windows:
     def _write(self, key: str, late: Late, limit: int) -> Any:
         assert self._cache is not None
         head = self._head(late.messages, late.token_count, limit)
-        return self._cache.run("window", key, "append", *head, *self._packed(late.messages))
+        reply = self._cache.run("window", key, "append", *head, *self._packed(late.messages))
+        if reply is None:  # perhaps nobody tried
+            self._cache.remember(key)
+        return reply
 
     def store(self, tenant_id: str, session_id: str, window: Window) -> None:
         """Keep what was read from Postgres, unless something newer stands there or is known of."""
