@@ -9,7 +9,7 @@ from uuid import uuid4
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from chatmemory import _forks
 from chatmemory._concurrency import AsyncBackground, Guard, async_within
@@ -19,7 +19,17 @@ from chatmemory.keys import digest, script
 from chatmemory.settings import Settings
 
 # What a server, or what claims to be one, may make redis-py raise. RuntimeError: its event loop is another.
-FAILURES = (RedisError, OSError, ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError)
+FAILURES = (
+    RedisError,
+    RedisClusterException,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+)
 # What it answers, perhaps out of a script, when it would refuse every key, not just this one.
 REFUSALS = re.compile(r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b")
 PROBE = "cm:probe"
@@ -159,6 +169,11 @@ class AsyncCache:
 
     def _connect(self) -> Any:
         """A client; it connects when it is used, and neither it nor its connections try again."""
+        if self._settings.redis_cluster and self._url.startswith("unix:"):
+            raise ConfigurationError(
+                "CHATMEMORY_REDIS_CLUSTER is on, but the Redis URL is a Unix socket, behind which there is no cluster. "
+                "Name one of the cluster's nodes as redis://host:port, or turn it off."
+            )
         seconds = self._settings.redis_timeout_seconds / 2  # to connect, and to answer
         options: dict[str, Any] = {
             "socket_timeout": seconds,
