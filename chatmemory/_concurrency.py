@@ -228,6 +228,9 @@ class AsyncPulse:
         """End it."""
         await self._background.close()
 
+    def leave(self) -> None:
+        """At the end of the interpreter: it has ended with its event loop."""
+
 
 class Pulse:
     """A thread that does some work at a steady pace while there is some, and ends after a while without.
@@ -268,6 +271,10 @@ class Pulse:
             self._closed.set()
         if self._thread is not None:
             self._thread.join()
+
+    def leave(self) -> None:
+        """At the end of the interpreter: end it, before it is stopped half-way."""
+        self.close()
 
 
 class Background:
