@@ -7,9 +7,10 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -17,9 +18,9 @@ IDLE_BEATS = 100
 
 AsyncLock = asyncio.Lock
 Lock = threading.Lock
+Guard = threading.Lock  # of both halves: for a few lines that never wait
 AsyncEvent = asyncio.Event
 Event = threading.Event
-Guard = threading.Lock  # of both halves: for a few lines that never wait
 
 
 async def async_wait_for(event: asyncio.Event, seconds: float) -> None:
@@ -86,6 +87,56 @@ def side_by_side(works: Sequence[Callable[[], None]], give_up: Callable[[], None
         except BaseException:  # also an interrupt: leaving the pool waits for its threads
             give_up()
             raise
+
+
+async def async_undisturbed(call: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> T:
+    """Make a call to its end, also where that is cancelled meanwhile; only then the cancellation goes on.
+
+    A call that need not wait is made at once: a task for each would cost as much as a fifth of an append.
+    """
+    work = call(*arguments)
+    try:
+        waits_for = work.send(None)
+    except StopIteration as done:
+        return cast(T, done.value)
+    return await _undisturbed(work, waits_for)
+
+
+async def _undisturbed(work: Coroutine[Any, Any, T], waits_for: object) -> T:
+    async def rest() -> T:
+        return await _rest(work, waits_for)
+
+    task = asyncio.create_task(rest())
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.exception()  # looked at, so that nobody logs it
+        raise cancelled
+    return task.result()
+
+
+@types.coroutine
+def _rest(work: Coroutine[Any, Any, T], waits_for: object) -> Generator[object, Any, T]:
+    """Go on with what has begun to wait."""
+    while True:
+        try:
+            try:
+                sent = yield waits_for
+            except BaseException as error:  # noqa: BLE001  # the work decides
+                waits_for = work.throw(error)
+            else:
+                waits_for = work.send(sent)
+        except StopIteration as done:
+            return cast(T, done.value)
+
+
+def undisturbed(call: Callable[..., T], *arguments: object) -> T:
+    """Make a call; nothing cancels a thread."""
+    return call(*arguments)
 
 
 async def async_in_thread(call: Callable[[], T]) -> T:
@@ -215,6 +266,9 @@ class AsyncPulse:
         """End it."""
         await self._background.close()
 
+    def leave(self) -> None:
+        """At the end of the interpreter: it has ended with its event loop."""
+
 
 class Pulse:
     """A thread that does some work at a steady pace while there is some, and ends after a while without.
@@ -255,6 +309,10 @@ class Pulse:
             self._closed.set()
         if self._thread is not None:
             self._thread.join()
+
+    def leave(self) -> None:
+        """At the end of the interpreter: end it, before it is stopped half-way."""
+        self.close()
 
 
 class Background:

@@ -46,7 +46,10 @@ class Settings(BaseSettings):
     )
     # window.py
     session_cache_ttl_seconds: float = Field(
-        1800.0, ge=1, le=86_400, description="how long Redis keeps a window, or a session to resume, after its last use"
+        1800.0,
+        ge=1,
+        le=86_400,
+        description="how long Redis keeps a window after its last append, or a session to resume after its last use",
     )
     enable_session_caching: bool = Field(
         default=True, description="resume a session that was resumed a short while ago without asking Postgres"

@@ -131,7 +131,7 @@ class AsyncSession(AsyncLifecycle):
         self._contexts.saw(appended.last_seq)
         stored = messages_from(once, appended)
         new = [message for message in stored.values() if message.seq >= appended.first_seq]
-        self._windows.append(self.tenant_id, self.id, new, appended.token_count)
+        self._windows.append(self._info, new, appended.token_count)
         return [stored[draft.id] for draft in drafts]
 
     async def context(

@@ -42,7 +42,7 @@ class Cache:
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._settings = settings
-        self._url = url
+        self.url = url
         self._client: Any = None
         self._breaker = Breaker()
         self._prober = Background()
@@ -177,6 +177,11 @@ class Cache:
 
     def _connect(self) -> Any:
         """A client; it connects when it is used, and neither it nor its connections try again."""
+        if self._settings.redis_cluster and self.url.startswith("unix:"):
+            raise ConfigurationError(
+                "CHATMEMORY_REDIS_CLUSTER is on, but the Redis URL is a Unix socket, behind which there is no cluster. "
+                "Name one of the cluster's nodes as redis://host:port, or turn it off."
+            )
         seconds = self._settings.redis_timeout_seconds / 2  # to connect, and to answer
         options: dict[str, Any] = {
             "socket_timeout": seconds,
@@ -185,9 +190,9 @@ class Cache:
         }
         try:
             if self._settings.redis_cluster:
-                self._client = RedisCluster.from_url(self._url, **options)
+                self._client = RedisCluster.from_url(self.url, **options)
             else:
-                self._client = Redis.from_url(self._url, **options)
+                self._client = Redis.from_url(self.url, **options)
         except ValueError:
             raise unreadable_redis() from None
         return self._client

@@ -77,22 +77,23 @@ async def test_a_window_that_is_behind_is_not_believed(async_cached_memory: Asyn
 async def test_a_rebuild_does_not_overwrite_a_newer_window(async_cached_memory: AsyncChatMemory) -> None:
     """Who read Postgres before an append, and stores after it, stores nothing; after a flush neither."""
     session = await begin(async_cached_memory, 5)
-    windows, key = async_cached_memory._windows, ("acme", session.id)
-    await windows.forget(session.info)
-    assert await windows.read(*key, 20, 0) is None
+    windows, info = async_cached_memory._windows, session.info
+    await windows.forget(info)
+    found = await windows.read(info, 20, 0)
+    assert found.window is None
     old = Window(await session.history(), None, 5, 0, "postgres")
     await session.append("user", "news")
     await windows.flush()
-    await windows.store(*key, old)
-    assert await windows.read(*key, 20, 0) is None
+    await windows.store(info, old, found.lease)
+    assert (await windows.read(info, 20, 0)).window is None
     assert (await session.context()).messages[-1].text == "news"
-    await windows.store(*key, old)
-    read = await windows.read(*key, 20, 0)
-    assert read is not None
-    assert read[0].last_seq == 6
-    await windows.forget(session.info)
-    await windows.store(*key, old)
-    assert await windows.read(*key, 20, 0) is None
+    await windows.store(info, old, found.lease)
+    found = await windows.read(info, 20, 0)
+    assert found.window is not None
+    assert found.window.last_seq == 6
+    await windows.forget(info)
+    await windows.store(info, found.window, found.lease)
+    assert (await windows.read(info, 20, 0)).window is None
 
 
 async def test_appends_at_once_reach_the_window_in_any_order(
@@ -102,13 +103,13 @@ async def test_appends_at_once_reach_the_window_in_any_order(
     session = await begin(async_cached_memory, 5)
     await session.context()
     stored = await (await async_memory.tenant("acme").sessions.get(session.id)).append_many(turn(6, 2))
-    windows, key = async_cached_memory._windows, ("acme", session.id)
+    windows = async_cached_memory._windows
     for message in reversed(stored):
-        windows.append(*key, [message], message.seq)
+        windows.append(session.info, [message], message.seq)
     await windows.flush()
-    read = await windows.read(*key, 20, 0)
-    assert read is not None
-    assert (read[0].last_seq, read[0].token_count, len(read[0].messages)) == (7, 7, 7)
+    window = (await windows.read(session.info, 20, 0)).window
+    assert window is not None
+    assert (window.last_seq, window.token_count, len(window.messages)) == (7, 7, 7)
 
 
 async def test_append_and_context_is_both_in_one(async_cached_memory: AsyncChatMemory) -> None:

@@ -79,22 +79,23 @@ def test_a_window_that_is_behind_is_not_believed(cached_memory: ChatMemory, redi
 def test_a_rebuild_does_not_overwrite_a_newer_window(cached_memory: ChatMemory) -> None:
     """Who read Postgres before an append, and stores after it, stores nothing; after a flush neither."""
     session = begin(cached_memory, 5)
-    windows, key = cached_memory._windows, ("acme", session.id)
-    windows.forget(session.info)
-    assert windows.read(*key, 20, 0) is None
+    windows, info = cached_memory._windows, session.info
+    windows.forget(info)
+    found = windows.read(info, 20, 0)
+    assert found.window is None
     old = Window(session.history(), None, 5, 0, "postgres")
     session.append("user", "news")
     windows.flush()
-    windows.store(*key, old)
-    assert windows.read(*key, 20, 0) is None
+    windows.store(info, old, found.lease)
+    assert windows.read(info, 20, 0).window is None
     assert session.context().messages[-1].text == "news"
-    windows.store(*key, old)
-    read = windows.read(*key, 20, 0)
-    assert read is not None
-    assert read[0].last_seq == 6
-    windows.forget(session.info)
-    windows.store(*key, old)
-    assert windows.read(*key, 20, 0) is None
+    windows.store(info, old, found.lease)
+    found = windows.read(info, 20, 0)
+    assert found.window is not None
+    assert found.window.last_seq == 6
+    windows.forget(info)
+    windows.store(info, found.window, found.lease)
+    assert windows.read(info, 20, 0).window is None
 
 
 def test_appends_at_once_reach_the_window_in_any_order(cached_memory: ChatMemory, memory: ChatMemory) -> None:
@@ -102,13 +103,13 @@ def test_appends_at_once_reach_the_window_in_any_order(cached_memory: ChatMemory
     session = begin(cached_memory, 5)
     session.context()
     stored = (memory.tenant("acme").sessions.get(session.id)).append_many(turn(6, 2))
-    windows, key = cached_memory._windows, ("acme", session.id)
+    windows = cached_memory._windows
     for message in reversed(stored):
-        windows.append(*key, [message], message.seq)
+        windows.append(session.info, [message], message.seq)
     windows.flush()
-    read = windows.read(*key, 20, 0)
-    assert read is not None
-    assert (read[0].last_seq, read[0].token_count, len(read[0].messages)) == (7, 7, 7)
+    window = windows.read(session.info, 20, 0).window
+    assert window is not None
+    assert (window.last_seq, window.token_count, len(window.messages)) == (7, 7, 7)
 
 
 def test_append_and_context_is_both_in_one(cached_memory: ChatMemory) -> None:

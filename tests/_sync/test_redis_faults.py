@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from chatmemory import ChatMemory, Session, Settings
+from chatmemory import ChatMemory, ConfigurationError, Session, Settings
 from chatmemory.keys import sessions_key, window_key
 from tests.fixtures.liars import MANNERS, Liar
-from tests.fixtures.redis import RedisServer
+from tests.fixtures.redis import RedisServer, free_port
 
 Start = Callable[..., RedisServer]
 HEALS_WITHIN = 15.0  # seconds; it takes about one
@@ -120,6 +120,32 @@ def test_a_fault_costs_little_and_heals(postgres_url: str, settings: Settings, o
         assert memory.health().redis == "unreachable"
         mends(server)
         healed(memory, session)
+
+
+def test_a_cluster_that_dies(postgres_url: str, settings: Settings, own_redis: Start) -> None:
+    """The same of a cluster: used, left alone while it is dead, and used again."""
+    server = own_redis("--cluster-enabled", "yes", port=free_port())
+    server.form_cluster()
+    in_cluster = settings.model_copy(update={"redis_cluster": True})
+    with open_memory(postgres_url, server.url, in_cluster) as memory:
+        session = memory.tenant("acme").sessions.create(user_id="ann")
+        converse(memory, session)
+        assert converse(memory, session) == "redis"
+        server.kill()
+        assert converse(memory, session) == "postgres"
+        with open_memory(postgres_url, server.url, in_cluster) as another:  # which has never seen it alive
+            assert converse(another, session) == "postgres"
+            assert another.health().redis == "unreachable"
+        server.start()
+        healed(memory, session)
+
+
+def test_a_cluster_behind_a_unix_socket_is_refused(postgres_url: str, settings: Settings) -> None:
+    """There is none; the error names the setting."""
+    in_cluster = settings.model_copy(update={"redis_cluster": True})
+    with open_memory(postgres_url, "unix:///nowhere", in_cluster) as memory:
+        with pytest.raises(ConfigurationError, match="REDIS_CLUSTER"):
+            memory.tenant("acme").sessions.create(user_id="ann")
 
 
 @pytest.mark.parametrize("manner", MANNERS)

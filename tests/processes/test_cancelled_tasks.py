@@ -4,8 +4,10 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
+import pytest
 
 from chatmemory import AsyncChatMemory, AsyncSession, Context, Settings
 from tests.fixtures.redis import RedisServer
@@ -146,3 +148,30 @@ async def _both_connections_work(url: str, memory: AsyncChatMemory, session_id: 
         await other.rollback()
     first, second = await asyncio.gather(*appends)
     assert abs(first.seq - second.seq) == 1
+
+
+@pytest.mark.parametrize("method", ["append", "refresh"])
+async def test_a_call_cancelled_while_it_gives_its_connection_back(postgres_url: str, method: str) -> None:
+    """The connection is not lost: the next call has it."""
+    settings = Settings(cleanup_inactive_sessions=False, postgres_pool_max_size=1, postgres_timeout_seconds=2)
+    async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
+        session = await memory.tenant(work.TENANT).sessions.create(user_id=work.USER)
+        pool: Any = memory._database._pool
+        give_back, giving, may_go_on = pool.putconn, asyncio.Event(), asyncio.Event()
+
+        async def slow(connection: object) -> None:  # as when another task holds the pool's lock
+            giving.set()
+            await may_go_on.wait()
+            await give_back(connection)
+
+        pool.putconn = slow
+        call = session.append("user", "x") if method == "append" else session.refresh()
+        task = asyncio.ensure_future(call)
+        await giving.wait()
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await session.append("user", "y")).text == "y"
