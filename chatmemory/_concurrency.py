@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -178,6 +179,7 @@ class Once(Generic[T]):
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
         self._lock = threading.Lock()
+        self._until: float | None = None  # nobody waits any longer
         self._pid = 0  # a forked child does not inherit a thread
         self._done = threading.Event()
         self.result: T | None = None
@@ -187,7 +189,7 @@ class Once(Generic[T]):
         if self.result is None and self._pid != os.getpid():
             with self._lock:
                 if self._pid != os.getpid():
-                    self._pid, self._done = os.getpid(), threading.Event()
+                    self._pid, self._done, self._until = os.getpid(), threading.Event(), None
                     threading.Thread(target=self._run, name="chatmemory-once", daemon=True).start()
         return self
 
@@ -197,8 +199,9 @@ class Once(Generic[T]):
         return self.result is None and not self._done.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Wait until it has succeeded or failed, at most this long."""
-        self._done.wait(seconds)
+        """Wait until it has succeeded or failed; all who wait do so at most this long in all, from the first one on."""
+        self._until = self._until or time.monotonic() + seconds
+        self._done.wait(max(0, self._until - time.monotonic()))
 
     def _run(self) -> None:
         try:

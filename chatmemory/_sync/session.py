@@ -156,8 +156,9 @@ class Session(Lifecycle):
 
         Args:
             max_tokens: The budget; None: max_messages decides alone.
-            max_messages: Just the newest this many, or fewer where the budget is full. None: as many as the budget
-                takes, and without a budget max_context_messages at most.
+            max_messages: Just the newest this many (0: none), or fewer where the budget is full; the system message
+                the session begins with is in anyway. None: as many as the budget takes, and without a budget
+                max_context_messages at most.
             system: The app's own system message, which is counted and always in.
             query: What memories are recalled for, usually what the user has just said; None: none are. They take
                 at most recall_share of the budget, which is kept free for them.

@@ -47,6 +47,24 @@ def test_a_large_message_is_represented_by_a_stub() -> None:
     assert (window.messages[0].content, window.messages[0].tokens) == ("", message(1, "user", "x" * 500).tokens)
 
 
+ROW: list[object] = [1, "m1", "user", 1, 5, "o200k_base", "hello", None]
+WRONG: list[list[object]] = [
+    [1.0, True, 10**30],
+    [None, 5],
+    ["wizard", []],
+    [10**30, 1e300, "x"],
+    ["x", -5, 10**400],
+    [5],
+    [5, [1], {"a": 1}],
+    [5, [1]],
+]
+FORGED = [
+    json.dumps([*ROW[:place], value, *ROW[place + 1 :]]).encode()
+    for place, values in enumerate(WRONG)
+    for value in values
+] + [b"[" * 100_000 + b"]" * 100_000]
+
+
 @pytest.mark.parametrize(
     "lie",
     [
@@ -57,6 +75,7 @@ def test_a_large_message_is_represented_by_a_stub() -> None:
         [b"2", b"7", b"", b"", b"", None],
         [b"two", b"7", b"", b"", b"", b"{}"],
         [b"2"],
+        *([b"1", b"7", b"", b"", b"", forged] for forged in FORGED),
         [b"\xff", b"7", b"", b"", b""],
         [7, 7, 7],
     ],
