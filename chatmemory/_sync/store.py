@@ -74,6 +74,7 @@ class MemoryStore:
             else:
                 confirmed += 1
                 self._confirm(connection, tenant_id, known, memory)
+                self._close(connection, [memory._replace(id=known)])
         if adding:
             rows = to_json([memory.row() for memory in adding])
             connection.execute(queries.ADD_MEMORIES, (tenant_id, self._settings.language, rows))

@@ -8,16 +8,20 @@ from chatmemory import MissingExtraError
 if TYPE_CHECKING:
     from chatmemory_langchain.history import ChatMemoryHistory
     from chatmemory_langchain.messages import from_message, to_message
+    from chatmemory_langchain.retriever import ChatMemoryRetriever
     from chatmemory_langchain.runnable import with_memory
+    from chatmemory_langchain.tools import memory_tools
 
 _HOME = {
     "ChatMemoryHistory": "chatmemory_langchain.history",
+    "ChatMemoryRetriever": "chatmemory_langchain.retriever",
     "from_message": "chatmemory_langchain.messages",
+    "memory_tools": "chatmemory_langchain.tools",
     "to_message": "chatmemory_langchain.messages",
     "with_memory": "chatmemory_langchain.runnable",
 }
 
-__all__ = ["ChatMemoryHistory", "from_message", "to_message", "with_memory"]
+__all__ = ["ChatMemoryHistory", "ChatMemoryRetriever", "from_message", "memory_tools", "to_message", "with_memory"]
 
 
 def __getattr__(name: str) -> Any:
