@@ -8,6 +8,7 @@ from chatmemory import MissingExtraError
 if TYPE_CHECKING:
     from chatmemory_langchain.history import ChatMemoryHistory
     from chatmemory_langchain.messages import from_message, to_message
+    from chatmemory_langchain.middleware import ChatMemoryMiddleware, MemoryContext
     from chatmemory_langchain.retriever import ChatMemoryRetriever
     from chatmemory_langchain.runnable import with_memory
     from chatmemory_langchain.store import ChatMemoryStore
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ChatMemoryHistory": "chatmemory_langchain.history",
+    "ChatMemoryMiddleware": "chatmemory_langchain.middleware",
     "ChatMemoryRetriever": "chatmemory_langchain.retriever",
     "ChatMemoryStore": "chatmemory_langchain.store",
+    "MemoryContext": "chatmemory_langchain.middleware",
     "from_message": "chatmemory_langchain.messages",
     "memory_tools": "chatmemory_langchain.tools",
     "to_message": "chatmemory_langchain.messages",
@@ -25,8 +28,10 @@ _HOME = {
 
 __all__ = [
     "ChatMemoryHistory",
+    "ChatMemoryMiddleware",
     "ChatMemoryRetriever",
     "ChatMemoryStore",
+    "MemoryContext",
     "from_message",
     "memory_tools",
     "to_message",
@@ -35,7 +40,9 @@ __all__ = [
 
 
 _EXTRAS = {
+    "ChatMemoryMiddleware": ("langchain.agents", "agents"),
     "ChatMemoryStore": ("langgraph.store.base", "agents"),
+    "MemoryContext": ("langchain.agents", "agents"),
 }
 
 
