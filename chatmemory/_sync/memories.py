@@ -225,13 +225,21 @@ class Memories:
             rows = connection.execute(queries.GET_MEMORY, (stored.ids[0],)).fetchall()
         return memory_from_row(rows[0])
 
-    def correct(self, memory_id: object, text: str) -> Memory:
+    def correct(self, memory_id: object, text: str, *, trust: Trust = "app") -> Memory:
         """Put a new memory in the place of one that is wrong; the old one is closed, and stays readable.
+
+        Where another memory of the user says the same already, that one takes its place.
+
+        Args:
+            memory_id: The one that is wrong.
+            text: What is right, at most 10,000 characters.
+            trust: Who vouches for it; anybody but the app no more than for what was wrong.
 
         Raises:
             InvalidInputError: The text cannot be kept, or the memory was superseded already.
             MemoryNotFoundError: There is no such memory.
         """
+        check_choice(trust, "trust", TRUSTS)
         old = self.get(memory_id)
         if old.valid_to is not None:
             raise InvalidInputError(f"memory {old.id!r} holds no longer; correct the one that superseded it.")
@@ -243,7 +251,7 @@ class Memories:
             indexed=text,
             near=None,
             speaker=old.speaker,
-            trust="app",
+            trust="app" if trust == "app" else min(trust, old.trust, key=TRUSTS.index),
             importance=old.importance,
             valid_from=datetime.now(UTC),
             metadata=old.metadata,

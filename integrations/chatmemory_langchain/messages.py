@@ -70,7 +70,7 @@ def to_message(message: BaseMessage) -> NewMessage:
             f"a {type(message).__name__} cannot be stored: it would come back as another class; "
             f"use {', '.join(cls.__name__ for cls in _CLASSES.values())}."
         )
-    content = _plain(whole.content)
+    content = plain(whole.content)
     blocks = content if isinstance(content, list) else []
     return NewMessage(
         role=_role(whole),
@@ -133,7 +133,7 @@ def _fields(message: BaseMessage) -> dict[str, Any]:
     known = type(message).model_fields
     defaults = {name: field.get_default(call_default_factory=True) for name, field in known.items()}
     return {
-        name: _plain(value)
+        name: plain(value)
         for name, value in message
         if name not in ("type", "content") and not (name in defaults and _same(value, defaults[name]))
     }
@@ -144,14 +144,14 @@ def _same(value: object, default: object) -> bool:
     return value is default or (type(value) is type(default) and value == default)
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """The value as JSON has it, where that is the same value; the core refuses what remains."""
     if depth > _MAX_DEPTH or isinstance(value, bool):
         return value
     if isinstance(value, dict):
-        return {_plain_scalar(key): _plain(item, depth + 1) for key, item in value.items()}
+        return {_plain_scalar(key): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, depth + 1) for item in value]
+        return [plain(item, depth + 1) for item in value]
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else _plain_scalar(value)
 
 
