@@ -1,18 +1,22 @@
 """One session from its beginning to its end: what is known of it, and what becomes of it."""
 
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
+from psycopg import AsyncConnection
+
 from chatmemory import queries
 from chatmemory._async.contexts import AsyncContexts
+from chatmemory._async.database import Row
 from chatmemory._async.parts import AsyncParts
 from chatmemory._async.runs import AsyncRun
 from chatmemory._async.worker import AsyncWorker
 from chatmemory.drafts import (
     to_json,
 )
-from chatmemory.errors import InvalidInputError
+from chatmemory.errors import ConfigurationError, InvalidInputError, LlmError
 from chatmemory.kinds import begun_as
 from chatmemory.memory import Consolidation, joined
 from chatmemory.models import (
@@ -26,6 +30,7 @@ from chatmemory.models import (
     event_from_row,
     session_from_row,
 )
+from chatmemory.outcomes import foreseen, leaves_result, outcome
 from chatmemory.runs import Changes, at_end, changed
 from chatmemory.translation import not_found
 from chatmemory.validation import (
@@ -33,6 +38,8 @@ from chatmemory.validation import (
     check_id,
     new_id,
 )
+
+LOG = logging.getLogger("chatmemory")
 
 
 class AsyncLifecycle(AsyncRun):
@@ -95,55 +102,99 @@ class AsyncLifecycle(AsyncRun):
         success: bool = True,
         results: Json = None,
         details: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         error: str | None = None,
+        share_result: bool = False,
     ) -> SessionInfo:
         """End the session as completed, or failed; ending it again changes nothing.
 
-        A run goes to the final run status that its kind has for this, unless it is in one already.
+        A run goes to the final run status that its kind has for this, unless it is in one already. Where its kind
+        says so, its result becomes a memory, which recall(kinds=["result"]) finds.
 
         Args:
             success: Whether it did what it was for.
             results: What came of it, as JSON; objects are merged with the results there are.
             details: The last of them, merged as in update().
+            metadata: The last of it, merged likewise.
             error: What went wrong.
+            share_result: Whether the result of a run is remembered for the whole tenant, and not for its user alone.
 
         Raises:
             MoveError: The run has ended otherwise.
             SessionNotFoundError: The session was deleted or erased.
         """
-        last = Changes(results=results, details=details, error=error)  # type: ignore[arg-type]  # checked() makes a dict
-        return await self._end("completed" if success else "failed", last.checked())
+        last = Changes(results=results, details=details, metadata=metadata, error=error)  # type: ignore[arg-type]  # checked() makes dicts
+        return await self._end("completed" if success else "failed", last.checked(), share_result)
 
-    async def cancel(self, *, reason: str | None = None, by: object = None) -> SessionInfo:
+    async def expire(self, *, reason: str | None = None) -> SessionInfo:
+        """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.
+
+        Args:
+            reason: Why, for the timeline.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        return await self._end("expired", Changes(reason=reason).checked(), False)
+
+    async def cancel(self, *, reason: str | None = None, by: object = None, share_result: bool = False) -> SessionInfo:
         """End the session as cancelled; cancelling it again changes nothing.
 
         Args:
             reason: Why, for the timeline and the status history.
             by: Who cancels it; None: the session's user.
+            share_result: As for end().
 
         Raises:
             MoveError: The run has ended otherwise.
             SessionNotFoundError: The session was deleted or erased.
         """
         last = Changes(reason=reason, by=by)  # type: ignore[arg-type]  # checked() makes a string of it
-        return await self._end("cancelled", last.checked())
+        return await self._end("cancelled", last.checked(), share_result)
 
-    async def _end(self, status: str, last: Changes) -> SessionInfo:
+    async def _end(self, status: str, last: Changes, share: bool) -> SessionInfo:
         await self._parts.metrics.flush()
         by = last.by or self._info.user_id
         params = (self.tenant_id, self.id, status, None, last.reason, self._settings.min_messages_for_summary, by)
+        remembers = status != "expired" and leaves_result(self._info) is not None
+        vectors = await self._foreseen_result(status, last) if remembers else ()
         async with self._forgotten():
             async for attempt in self._database.retrying():
                 with attempt:
                     async with self._database.transaction(self.tenant_id, self.id) as connection:
+                        if remembers and not share:  # in the order of erase()
+                            await connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
                         rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
                         old = self._learn(rows)
                         change = changed(old, at_end(old, last, status)) if old.is_active else None
                         if change is not None:
                             await connection.execute(queries.UPDATE_SESSION, change[0])
                         rows = await (await connection.execute(queries.END_SESSION, params)).fetchall()
+                        if remembers and old.is_active and rows:
+                            await self._remember_result(connection, session_from_row(rows[0]), share, vectors)
         await self._parts.metrics.forget(self.tenant_id, self.id)
         return self._learn(rows)
+
+    async def _foreseen_result(self, status: str, last: Changes) -> tuple[Sequence[float], ...]:
+        """What the result of a run will mean, asked before anything is locked; nothing where no embedder answers."""
+        if not self._parts.providers.has_embedder or not (await self.refresh()).is_active:
+            return ()
+        change = changed(self._info, at_end(self._info, last, status))
+        extremes = await self._database.fetch(self.tenant_id, queries.EXTREMES, ([self.id],))
+        text = outcome(foreseen(self._info, change and change[0], status), extremes, 0, shared=False).text
+        try:
+            return tuple(await self._parts.store.embedded([text]))
+        except (LlmError, ConfigurationError) as error:
+            LOG.warning("the result of session %r will be found by its words alone: %s", self.id, error)
+            return ()
+
+    async def _remember_result(
+        self, connection: AsyncConnection[Row], info: SessionInfo, share: bool, vectors: tuple[Sequence[float], ...]
+    ) -> None:
+        extremes = await (await connection.execute(queries.EXTREMES, ([self.id],))).fetchall()
+        [(number,)] = await (await connection.execute(queries.SESSION_NUMBER, (self.id,))).fetchall()
+        new = outcome(info, extremes, number, shared=share)._replace(vectors=vectors)
+        await self._parts.store.add(connection, self.tenant_id, new.user_id, [new])
 
     async def fork(self, *, at_seq: int | None = None, user_id: object = None) -> Self:
         """Begin a new session with this one's messages.

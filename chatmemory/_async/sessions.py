@@ -230,7 +230,7 @@ class AsyncSessions:
         ended: dict[str, SessionInfo | ChatMemoryError] = {}
         for session_id in session_ids:
             try:
-                ended[str(session_id)] = await self._end(check_id(session_id, "session_id"), "completed", None)
+                ended[str(session_id)] = await (await self.get(session_id)).end()
             except ChatMemoryError as error:
                 ended[str(session_id)] = error
         return ended

@@ -2,19 +2,23 @@
 # Do not edit: change that file, then run: make sync
 """One session from its beginning to its end: what is known of it, and what becomes of it."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
+from psycopg import Connection
+
 from chatmemory import queries
 from chatmemory._sync.contexts import Contexts
+from chatmemory._sync.database import Row
 from chatmemory._sync.parts import Parts
 from chatmemory._sync.runs import Run
 from chatmemory._sync.worker import Worker
 from chatmemory.drafts import (
     to_json,
 )
-from chatmemory.errors import InvalidInputError
+from chatmemory.errors import ConfigurationError, InvalidInputError, LlmError
 from chatmemory.kinds import begun_as
 from chatmemory.memory import Consolidation, joined
 from chatmemory.models import (
@@ -28,6 +32,7 @@ from chatmemory.models import (
     event_from_row,
     session_from_row,
 )
+from chatmemory.outcomes import foreseen, leaves_result, outcome
 from chatmemory.runs import Changes, at_end, changed
 from chatmemory.translation import not_found
 from chatmemory.validation import (
@@ -35,6 +40,8 @@ from chatmemory.validation import (
     check_id,
     new_id,
 )
+
+LOG = logging.getLogger("chatmemory")
 
 
 class Lifecycle(Run):
@@ -97,55 +104,99 @@ class Lifecycle(Run):
         success: bool = True,
         results: Json = None,
         details: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         error: str | None = None,
+        share_result: bool = False,
     ) -> SessionInfo:
         """End the session as completed, or failed; ending it again changes nothing.
 
-        A run goes to the final run status that its kind has for this, unless it is in one already.
+        A run goes to the final run status that its kind has for this, unless it is in one already. Where its kind
+        says so, its result becomes a memory, which recall(kinds=["result"]) finds.
 
         Args:
             success: Whether it did what it was for.
             results: What came of it, as JSON; objects are merged with the results there are.
             details: The last of them, merged as in update().
+            metadata: The last of it, merged likewise.
             error: What went wrong.
+            share_result: Whether the result of a run is remembered for the whole tenant, and not for its user alone.
 
         Raises:
             MoveError: The run has ended otherwise.
             SessionNotFoundError: The session was deleted or erased.
         """
-        last = Changes(results=results, details=details, error=error)  # type: ignore[arg-type]  # checked() makes a dict
-        return self._end("completed" if success else "failed", last.checked())
+        last = Changes(results=results, details=details, metadata=metadata, error=error)  # type: ignore[arg-type]  # checked() makes dicts
+        return self._end("completed" if success else "failed", last.checked(), share_result)
 
-    def cancel(self, *, reason: str | None = None, by: object = None) -> SessionInfo:
+    def expire(self, *, reason: str | None = None) -> SessionInfo:
+        """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.
+
+        Args:
+            reason: Why, for the timeline.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        return self._end("expired", Changes(reason=reason).checked(), False)
+
+    def cancel(self, *, reason: str | None = None, by: object = None, share_result: bool = False) -> SessionInfo:
         """End the session as cancelled; cancelling it again changes nothing.
 
         Args:
             reason: Why, for the timeline and the status history.
             by: Who cancels it; None: the session's user.
+            share_result: As for end().
 
         Raises:
             MoveError: The run has ended otherwise.
             SessionNotFoundError: The session was deleted or erased.
         """
         last = Changes(reason=reason, by=by)  # type: ignore[arg-type]  # checked() makes a string of it
-        return self._end("cancelled", last.checked())
+        return self._end("cancelled", last.checked(), share_result)
 
-    def _end(self, status: str, last: Changes) -> SessionInfo:
+    def _end(self, status: str, last: Changes, share: bool) -> SessionInfo:
         self._parts.metrics.flush()
         by = last.by or self._info.user_id
         params = (self.tenant_id, self.id, status, None, last.reason, self._settings.min_messages_for_summary, by)
+        remembers = status != "expired" and leaves_result(self._info) is not None
+        vectors = self._foreseen_result(status, last) if remembers else ()
         with self._forgotten():
             for attempt in self._database.retrying():
                 with attempt:
                     with self._database.transaction(self.tenant_id, self.id) as connection:
+                        if remembers and not share:  # in the order of erase()
+                            connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
                         rows = connection.execute(queries.LOCK_SESSION, self._key).fetchall()
                         old = self._learn(rows)
                         change = changed(old, at_end(old, last, status)) if old.is_active else None
                         if change is not None:
                             connection.execute(queries.UPDATE_SESSION, change[0])
                         rows = connection.execute(queries.END_SESSION, params).fetchall()
+                        if remembers and old.is_active and rows:
+                            self._remember_result(connection, session_from_row(rows[0]), share, vectors)
         self._parts.metrics.forget(self.tenant_id, self.id)
         return self._learn(rows)
+
+    def _foreseen_result(self, status: str, last: Changes) -> tuple[Sequence[float], ...]:
+        """What the result of a run will mean, asked before anything is locked; nothing where no embedder answers."""
+        if not self._parts.providers.has_embedder or not self.refresh().is_active:
+            return ()
+        change = changed(self._info, at_end(self._info, last, status))
+        extremes = self._database.fetch(self.tenant_id, queries.EXTREMES, ([self.id],))
+        text = outcome(foreseen(self._info, change and change[0], status), extremes, 0, shared=False).text
+        try:
+            return tuple(self._parts.store.embedded([text]))
+        except (LlmError, ConfigurationError) as error:
+            LOG.warning("the result of session %r will be found by its words alone: %s", self.id, error)
+            return ()
+
+    def _remember_result(
+        self, connection: Connection[Row], info: SessionInfo, share: bool, vectors: tuple[Sequence[float], ...]
+    ) -> None:
+        extremes = connection.execute(queries.EXTREMES, ([self.id],)).fetchall()
+        [(number,)] = connection.execute(queries.SESSION_NUMBER, (self.id,)).fetchall()
+        new = outcome(info, extremes, number, shared=share)._replace(vectors=vectors)
+        self._parts.store.add(connection, self.tenant_id, new.user_id, [new])
 
     def fork(self, *, at_seq: int | None = None, user_id: object = None) -> Self:
         """Begin a new session with this one's messages.

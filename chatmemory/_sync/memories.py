@@ -182,7 +182,8 @@ class Memories:
             kind: fact, preference, summary or result.
             importance: From 0 to 1.
             metadata: A JSON object to keep with it.
-            sources: The messages it comes from: (session_id, from_seq, to_seq).
+            sources: The messages it comes from: (session_id, from_seq, to_seq); (session_id, 0, 0) is the session
+                itself, for a run without messages.
             trust: Who vouches for it; never more than its sources do.
 
         Raises:
@@ -215,6 +216,9 @@ class Memories:
             trusts = [TRUSTS.index(new.trust)]
             for source in new.sources:
                 params = (source.session_id, source.from_seq, source.to_seq)
+                if source.to_seq == 0:
+                    self._check_run(connection, source.session_id)
+                    continue
                 [(count, trust)] = connection.execute(queries.TRUST_OF_MESSAGES, params).fetchall()
                 if count != source.to_seq - source.from_seq + 1:
                     raise InvalidInputError(f"there are no messages {source.from_seq} to {source.to_seq} to cite.")
@@ -224,6 +228,10 @@ class Memories:
             stored = self._store.add(connection, self._tenant_id, new.user_id, [new])
             rows = connection.execute(queries.GET_MEMORY, (stored.ids[0],)).fetchall()
         return memory_from_row(rows[0])
+
+    def _check_run(self, connection: Any, session_id: str) -> None:
+        if not connection.execute(queries.SESSION_NUMBER, (session_id,)).fetchall():
+            raise InvalidInputError(f"there is no session {session_id!r} to cite.")
 
     def correct(self, memory_id: object, text: str, *, trust: Trust = "app") -> Memory:
         """Put a new memory in the place of one that is wrong; the old one is closed, and stays readable.
@@ -427,5 +435,5 @@ def _source(source: MemorySource | tuple[str, int, int]) -> MemorySource:
         session_id, from_seq, to_seq = source
     except (TypeError, ValueError):
         raise InvalidInputError("a source must be (session_id, from_seq, to_seq).") from None
-    first = check_count(from_seq, "from_seq", least=1)
+    first = check_count(from_seq, "from_seq", least=0 if to_seq == 0 else 1)
     return MemorySource(check_id(session_id, "session_id"), first, check_count(to_seq, "to_seq", least=first))

@@ -36,11 +36,18 @@ class Metrics:
         self._begin()
         return parents
 
-    def log(self, tenant_id: str, session_id: str, step: int | None, values: tuple[tuple[str, float], ...]) -> None:
+    def log(
+        self,
+        tenant_id: str,
+        session_id: str,
+        step: int | None,
+        values: tuple[tuple[str, float], ...],
+        at: float | None = None,
+    ) -> None:
         """Take points to write soon; never waits."""
         if self._closed:
             raise ConfigurationError("This ChatMemory is closed; open a new one.")
-        self._waiting.append(Logged(tenant_id, session_id, step, values, time.time()))
+        self._waiting.append(Logged(tenant_id, session_id, step, values, time.time() if at is None else at))
         self._flusher.start()
 
     def flush(self) -> bool:

@@ -3,6 +3,7 @@
 """What a session does that is a run: its status, its progress, its metrics."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from chatmemory import queries
@@ -13,7 +14,7 @@ from chatmemory.metrics import MetricSeries, check_metrics, series_from_rows
 from chatmemory.models import Json, SessionInfo, StatusChange, status_change_from_row
 from chatmemory.runs import PAUSED, RUNNING, Changes, changed
 from chatmemory.translation import not_found
-from chatmemory.validation import check_count, check_id
+from chatmemory.validation import check_count, check_id, check_time
 
 
 class Run:
@@ -121,7 +122,7 @@ class Run:
             raise not_found(self.id)
         return [status_change_from_row(row) for row in rows if row[0] is not None]
 
-    def log_metrics(self, values: Mapping[str, Any], *, step: int | None = None) -> None:
+    def log_metrics(self, values: Mapping[str, Any], *, step: int | None = None, at: datetime | None = None) -> None:
         """Log what a run measures; never waits: it is written beside the caller's work, half a second later at most.
 
         end(), metrics() and the memory's close() write what is still on its way. What Postgres does not take now is
@@ -130,6 +131,7 @@ class Run:
         Args:
             values: Numbers by name, of any library; NaN and infinities are kept.
             step: Where in the run, 0 or more. None: one more than the last of this session.
+            at: When it was measured, with a time zone; None: now.
 
         Raises:
             InvalidInputError: It is no number, or has no name.
@@ -138,8 +140,9 @@ class Run:
         if not self._info.is_active:
             raise SessionEndedError(f"Session {self.id!r} is {self._info.status} and takes no more metrics.")
         step, points = check_metrics(values, step)
+        time = check_time(at, "at")
         if points:
-            self._parts.metrics.log(self.tenant_id, self.id, step, points)
+            self._parts.metrics.log(self.tenant_id, self.id, step, points, time.timestamp() if time else None)
 
     def metrics(self, names: Iterable[str] | None = None, *, max_points: int | None = None) -> MetricSeries:
         """What was logged, in the order of its steps.

@@ -23,6 +23,7 @@ from chatmemory.drafts import (
     unique,
 )
 from chatmemory.errors import ChatMemoryError
+from chatmemory.memory import MEMORY_KINDS
 from chatmemory.models import (
     Appended,
     Content,
@@ -144,6 +145,7 @@ class Session(Lifecycle):
         system: str | None = None,
         query: str | None = None,
         scope: Scope = "session",
+        results: bool = False,
         fresh: bool = False,
         reserve_tokens: int = 0,
         trim_step: float | None = None,
@@ -163,6 +165,7 @@ class Session(Lifecycle):
             query: What memories are recalled for, usually what the user has just said; None: none are. They take
                 at most recall_share of the budget, which is kept free for them.
             scope: "session", or "user" for the newest messages of all the user's chats, without a summary.
+            results: Whether results of runs are recalled too.
             fresh: Whether to read from Postgres even if Redis holds the window.
             reserve_tokens: How much of max_tokens to keep free for the reply.
             trim_step: The share of the budget that is trimmed at once, from 0 (no more than needed) to 0.9; None:
@@ -178,18 +181,21 @@ class Session(Lifecycle):
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
         request = budget.request(self._settings, system)
         if query is not None:
-            request = request._replace(recalls=self._recalls(query, request.max_tokens))
+            request = request._replace(recalls=self._recalls(query, request.max_tokens, results))
         if scope == "user":
             if request.recalls is not None:  # its messages are of many sessions, and counted anew
                 request = request._replace(recalls=request.recalls._replace(session_id=""))
             return self._contexts.read_user(request, self._info)
         return self._contexts.read(request, self._info, fresh=fresh)
 
-    def _recalls(self, query: str, max_tokens: int | None) -> Recalls:
+    def _recalls(self, query: str, max_tokens: int | None, results: bool = False) -> Recalls:
         """What may go into a context for a query."""
         memories = Memories(self.tenant_id, self._parts)
         share = None if max_tokens is None else int(max_tokens * self._settings.recall_share)
-        found = memories.recall(query, user_id=self._info.user_id, k=MOST_RECALLED) if share != 0 else []
+        if share == 0:
+            return Recalls([], self.id, share)
+        kinds = MEMORY_KINDS if results else None
+        found = memories.recall(query, user_id=self._info.user_id, k=MOST_RECALLED, kinds=kinds)
         return Recalls(found, self.id, share)
 
     def append_and_context(

@@ -1,0 +1,48 @@
+"""Training and testing runs, remembered as sessions of chatmemory."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from chatmemory import MissingExtraError
+
+if TYPE_CHECKING:
+    from chatmemory_training.delivery import deliver_spools
+    from chatmemory_training.errors import ConfigSaveError, DirectoryError, SessionManagerError
+    from chatmemory_training.manager import SessionManager
+    from chatmemory_training.names import generate_run_name
+    from chatmemory_training.service import SessionManagerService
+
+_HOME: dict[str, tuple[str, str | None]] = {
+    "ConfigSaveError": ("chatmemory_training.errors", None),
+    "DirectoryError": ("chatmemory_training.errors", None),
+    "SessionManager": ("chatmemory_training.manager", 'fasteners: pip install "chatmemory[training]"'),
+    "SessionManagerError": ("chatmemory_training.errors", None),
+    "SessionManagerService": ("chatmemory_training.service", None),
+    "deliver_spools": ("chatmemory_training.delivery", 'fasteners: pip install "chatmemory[training]"'),
+    "generate_run_name": ("chatmemory_training.names", None),
+}
+
+__all__ = [
+    "ConfigSaveError",
+    "DirectoryError",
+    "SessionManager",
+    "SessionManagerError",
+    "SessionManagerService",
+    "deliver_spools",
+    "generate_run_name",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used; only then is the library it serves needed."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'chatmemory_training' has no attribute {name!r}")
+    home, needs = _HOME[name]
+    try:
+        value = getattr(import_module(home), name)
+    except ModuleNotFoundError as error:
+        if needs is None or (error.name or "").startswith("chatmemory"):
+            raise
+        raise MissingExtraError(f"chatmemory_training.{name} needs {needs}, which is not installed here.") from error
+    globals()[name] = value
+    return value

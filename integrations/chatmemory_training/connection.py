@@ -1,0 +1,57 @@
+"""Whose runs are recorded: a tenant, or the database that a SQLAlchemy session is on."""
+
+import atexit
+import threading
+from typing import Any
+
+from chatmemory import ChatMemory, ChatMemoryError, ConfigurationError, Tenant
+
+TENANT = "default"
+
+_memories: dict[str, ChatMemory] = {}
+_lock = threading.Lock()
+
+
+def tenant_of(given: Any) -> Tenant:
+    """The tenant itself, or tenant "default" on the database of a SQLAlchemy session.
+
+    What is on the same database shares its connections; they are closed when the process ends.
+
+    Raises:
+        ConfigurationError: It is neither, or its database is no Postgres.
+    """
+    if isinstance(given, Tenant):
+        return given
+    if not callable(getattr(given, "get_bind", None)):
+        raise ConfigurationError(
+            f"tenant must be a Tenant, as ChatMemory.tenant() gives it, or a SQLAlchemy Session, "
+            f"not a {type(given).__name__}."
+        )
+    url = _url_of(given)
+    with _lock:
+        if url not in _memories:
+            _memories[url] = ChatMemory.open(url)
+        return _memories[url].tenant(TENANT)
+
+
+def _url_of(session: Any) -> str:
+    try:
+        url = session.get_bind().engine.url
+        is_postgres = url.get_backend_name() == "postgresql"
+        text = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    except Exception as error:  # noqa: BLE001  # whatever a session without an engine raises
+        raise ConfigurationError(f"The SQLAlchemy Session tells no database ({type(error).__name__}).") from None
+    if not is_postgres:
+        raise ConfigurationError("The SQLAlchemy Session is not on Postgres; give a Tenant of a ChatMemory.")
+    return str(text)
+
+
+@atexit.register
+def _close() -> None:
+    with _lock:
+        while _memories:
+            _, memory = _memories.popitem()
+            try:
+                memory.close()
+            except ChatMemoryError:
+                continue

@@ -1,0 +1,55 @@
+"""The config a run had, on disk and without its secrets."""
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from chatmemory_training.values import plain
+
+MASKED = "***"
+_SECRET = re.compile(
+    r"secret|passw(or)?d|passphrase|credential|(^|_)(pwd|auth|dsn)($|_)|(api|access|private|auth|secret)_?key|"
+    r"(^|_)token$|(auth|access|api|refresh|bearer|hf|hub)_?token"
+)
+_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def masked(config: Any) -> Any:
+    """A config as JSON has it, without what its names say is secret, and without logins in URLs."""
+    return _masked(plain(config))
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: MASKED if _is_secret(name, each) else _masked(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_masked(each) for each in value]
+    return _IN_URL.sub(f"{MASKED}@", value) if isinstance(value, str) else value
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[-. ]", "_", name).lower()
+    return bool(value) and not isinstance(value, (bool, int, float)) and bool(_SECRET.search(words))
+
+
+def save(config: Any, path: Path) -> None:
+    """Write a config so that the file is the old one or the new one, never half of it.
+
+    Raises:
+        OSError: It cannot be written; the old one stands.
+    """
+    text = json.dumps(masked(config), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".config-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,129 @@
+"""Telling the database what a run has told: entries in their order, and none twice."""
+
+import logging
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from chatmemory import (
+    InvalidInputError,
+    MoveError,
+    Session,
+    SessionEndedError,
+    SessionExistsError,
+    SessionNotFoundError,
+    Tenant,
+)
+from chatmemory_training.spool import Entry
+
+LOG = logging.getLogger("chatmemory_training")
+ATTEMPT = "attempt"  # under this name a session's metadata holds which process told of it last
+
+
+class Replay:
+    """Applies the entries of one run to its session.
+
+    Args:
+        tenant: Whose run it is.
+        left: How many of the first entries an earlier process left: of those the database may have some.
+    """
+
+    def __init__(self, tenant: Tenant, left: int = 0) -> None:
+        self.session: Session | None = None
+        self._tenant = tenant
+        self._left = left
+        self._known: set[tuple[str, datetime]] | None = None
+
+    def apply(self, entry: Entry) -> None:
+        """Tell the database of one entry; one that it refuses is logged and left out.
+
+        Raises:
+            StorageError: It cannot be told now; the same entry can be applied again.
+            ChatMemoryError: The run cannot be recorded at all.
+        """
+        is_left = self._left > 0
+        try:
+            getattr(self, f"_{entry['op']}")(entry, is_left)
+        except (SessionEndedError, MoveError, InvalidInputError, SessionNotFoundError) as error:
+            if entry["op"] == "begin":
+                raise
+            if not is_left:
+                LOG.warning("the run's record lacks an entry: %s", error)
+        self._left = max(0, self._left - 1)
+
+    def confirm(self) -> None:
+        """Wait until the database has what was applied.
+
+        Raises:
+            StorageError: It has not; nothing is lost.
+        """
+        if self.session is not None:
+            try:
+                self.session.metrics([])  # writes what is on its way, and reads none
+            except SessionNotFoundError:
+                return
+
+    def _begin(self, entry: Entry, _is_left: bool) -> None:
+        self._known = None
+        self.session = _find_or_create(self._tenant, entry)
+        info = self.session.info
+        if not info.is_active:
+            return
+        if info.metadata.get(ATTEMPT) != entry["attempt"]:
+            self.session.update(metadata={**entry["metadata"], ATTEMPT: entry["attempt"]}, details=entry["details"])
+        if self.session.info.run_status == "pending":
+            self.session.move("running")
+
+    def _log(self, entry: Entry, is_left: bool) -> None:
+        at = datetime.fromtimestamp(entry["at"], UTC)
+        values = entry["values"]
+        if is_left:
+            known = self._points()
+            values = {name: value for name, value in values.items() if (name, at) not in known}
+        if self.session is not None and values:
+            self.session.log_metrics(values, step=entry["step"], at=at)
+
+    def _points(self) -> set[tuple[str, datetime]]:
+        """What the session has already, by name and time."""
+        if self._known is None and self.session is not None:
+            series = self.session.metrics()
+            self._known = {(name, point.at) for name, curve in series.items() for point in curve}
+        return self._known or set()
+
+    def _update(self, entry: Entry, _is_left: bool) -> None:
+        if self.session is not None:
+            self.session.update(**entry["changes"])
+
+    def _end(self, entry: Entry, _is_left: bool) -> None:
+        if self.session is None:
+            return
+        how: dict[str, Any] = entry["how"]
+        if entry["as"] == "cancelled":
+            self.session.update(**{name: how[name] for name in ("results", "details") if name in how})
+            self.session.cancel(reason=how.get("error"), share_result=how["share_result"])
+        else:
+            self.session.end(success=entry["as"] == "completed", **how)
+
+
+def _find_or_create(tenant: Tenant, entry: Entry) -> Session:
+    """The session of this name that goes on, or a new one: NAME, or NAME.2 where NAME has ended or is not ours."""
+    for number in count(1):
+        id = entry["name"] if number == 1 else f"{entry['name']}.{number}"
+        try:
+            session = tenant.sessions.get(id, user_id=entry["user"])
+        except SessionNotFoundError:
+            try:
+                return tenant.sessions.create(
+                    session_id=id,
+                    user_id=entry["user"],
+                    kind=entry["kind"],
+                    title=entry["name"],
+                    metadata={**entry["metadata"], ATTEMPT: entry["attempt"]},
+                    details=entry["details"],
+                )
+            except SessionExistsError:
+                continue
+        is_told = session.info.metadata.get(ATTEMPT) == entry["attempt"]
+        if session.info.kind == entry["kind"] and (session.info.is_active or is_told):
+            return session
+    raise AssertionError("count() has no end")

@@ -1,0 +1,100 @@
+"""What a run has to tell, in a local file until the database has it."""
+
+import json
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+LOG = logging.getLogger("chatmemory_training")
+Entry = dict[str, Any]
+
+
+class Spool:
+    """A file of entries, one JSON object a line. An entry is there whole, or not at all.
+
+    Args:
+        path: The file; None: there is none.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._failed = False
+
+    def read(self) -> list[Entry]:
+        """The entries that an earlier process left, oldest first."""
+        try:
+            lines = self.path.read_bytes().splitlines() if self.path else []
+        except OSError:
+            return []
+        return [entry for line in lines if (entry := _entry(line)) is not None]
+
+    def add(self, entry: Entry) -> None:
+        """Keep an entry; where the file cannot be written, a log says so once, and memory alone holds it."""
+        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+        with self._lock:
+            try:
+                self._write(line)
+            except OSError as error:
+                self._warn(error)
+
+    def _write(self, line: bytes) -> None:
+        if self.path is None:
+            return
+        if self._file is None:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            if _is_torn(self.path):
+                os.write(self._file, b"\n")
+        size = os.fstat(self._file).st_size
+        if os.write(self._file, line) != len(line):  # the disk is full
+            os.ftruncate(self._file, size)
+            raise OSError(f"{self.path} takes no more")
+
+    def clear(self) -> None:
+        """Forget all entries: the database has them."""
+        with self._lock:
+            try:
+                if self._file is not None:
+                    os.ftruncate(self._file, 0)
+                elif self.path is not None and self.path.exists():
+                    os.truncate(self.path, 0)
+            except OSError as error:
+                self._warn(error)
+
+    def close(self) -> None:
+        """Close the file, and remove it if it is empty."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+            try:
+                if self.path is not None and self.path.stat().st_size == 0:
+                    self.path.unlink()
+            except OSError:
+                return
+
+    def _warn(self, error: OSError) -> None:
+        if not self._failed:
+            self._failed = True
+            LOG.warning("%s cannot be written (%s); what is not delivered yet is in memory alone", self.path, error)
+
+
+def _entry(line: bytes) -> Entry | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None  # torn by a crash of the machine
+    return entry if isinstance(entry, dict) and "op" in entry else None
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether the file's last line lacks its end."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"

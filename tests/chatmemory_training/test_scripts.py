@@ -1,0 +1,140 @@
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from chatmemory import Tenant
+from chatmemory_training import deliver_spools
+from tests.chatmemory_training import script
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
+ROOT = Path(script.__file__).resolve().parents[2]
+
+
+def train(folder: Path, name: str, url: str, steps: int, last: str = "end", **more: Any) -> subprocess.Popen[str]:
+    """Start a training script in a folder."""
+    command = [sys.executable, "-m", script.__name__, name, url, str(steps), last]
+    if not (folder / "tests").exists():
+        (folder / "tests").symlink_to(ROOT / "tests")
+    return subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    )
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait for a script; what it said on stderr."""
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == code, told
+    return told
+
+
+def losses(tenant: Tenant, id: str) -> list[int]:
+    """The steps that a run has logged."""
+    return list(tenant.sessions.get(id).metrics()["loss"].steps)
+
+
+def test_a_killed_run_goes_on_under_its_name(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
+    """What was logged before SIGKILL is there, and the resumed run continues its steps in the same session."""
+    ended(train(tmp_path, "lstm", postgres_url, 300, "kill"), -signal.SIGKILL)
+    ended(train(tmp_path, "lstm", postgres_url, 200))
+    assert losses(tenant, "lstm") == list(range(500))
+    info = tenant.sessions.get("lstm").info
+    assert (info.status, info.run_status, info.results) == ("completed", "completed", {"rmse": 0.25})
+    assert tenant.sessions.list().total == 1
+    assert tenant.memories.list(kinds=["result"]).total == 1
+
+
+def test_a_run_without_its_database_is_delivered_later(tmp_path: Path, tenant: Tenant) -> None:
+    """In order and once, whoever delivers it, and with its end."""
+    told = ended(train(tmp_path, "away", NOWHERE, 100))
+    assert "cannot be recorded now" in told
+    [spool] = (tmp_path / "runs/away").glob(".spool-*")
+    before = spool.read_bytes()
+    assert tenant.sessions.list().total == 0
+    assert deliver_spools(tmp_path / "runs", tenant) == 103
+    assert losses(tenant, "away") == list(range(100))
+    assert tenant.sessions.get("away").info.run_status == "completed"
+    assert not spool.exists()
+    spool.write_bytes(before)  # delivered, and then the machine died before it could be forgotten
+    deliver_spools(tmp_path / "runs", tenant)
+    assert losses(tenant, "away") == list(range(100))
+    assert [session.id for session in tenant.sessions.list()] == ["away"]
+    assert tenant.memories.list(kinds=["result"]).total == 1
+
+
+def test_a_half_delivered_run_is_completed_once(tmp_path: Path, tenant: Tenant) -> None:
+    """Points that the database has already are told apart by their time, and not added again."""
+    ended(train(tmp_path, "half", NOWHERE, 50, "kill"), -signal.SIGKILL)
+    [spool] = (tmp_path / "runs/half").glob(".spool-*")
+    lines = spool.read_bytes().splitlines(keepends=True)
+    spool.write_bytes(b"".join(lines[:20]))
+    deliver_spools(tmp_path / "runs", tenant)
+    spool.write_bytes(b"".join(lines) + b'{"op": "log", "at": 17')  # and the last line was torn
+    deliver_spools(tmp_path / "runs", tenant)
+    values = tenant.sessions.get("half").metrics()["loss"].values
+    assert list(values) == [1 / (step + 1) for step in range(50)]
+    assert tenant.sessions.get("half").info.is_active
+
+
+def test_the_next_run_delivers_what_others_left(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
+    """Runs beside it, of other names, that are over."""
+    ended(train(tmp_path, "first", NOWHERE, 20, "fail"), 1)
+    ended(train(tmp_path, "second", postgres_url, 20))
+    first = tenant.sessions.get("first")
+    assert (first.info.run_status, len(first.metrics()["loss"])) == ("failed", 20)
+    assert "diverged" in (first.info.error or "")
+
+
+def test_a_database_that_comes_back_gets_it_all(tmp_path: Path, tenant: Tenant, postgres_url: str, memory: Any) -> None:
+    """Connections that are cut in the middle of a run cost nothing."""
+    process = train(tmp_path, "cut", postgres_url, 2000)
+    assert process.stdout is not None
+    for _ in range(5):
+        process.stdout.readline()  # it has come so far
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
+    ended(process)
+    assert memory.health().postgres == "ok"
+    deliver_spools(tmp_path / "runs", tenant)
+    assert losses(tenant, "cut") == list(range(2000))
+    assert tenant.sessions.get("cut").info.run_status == "completed"
+
+
+def test_two_scripts_of_one_name_at_once(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
+    """The second is NAME-2, with a directory and a session of its own."""
+    first = train(tmp_path, "twin", postgres_url, 30, "wait")
+    assert first.stdout is not None
+    assert first.stdout.readline() == "name twin\n"
+    second = train(tmp_path, "twin", postgres_url, 40)
+    assert "goes on already" in ended(second)
+    first.communicate("\n", timeout=60)
+    assert (losses(tenant, "twin"), losses(tenant, "twin-2")) == (list(range(30)), list(range(40)))
+
+
+def _full_disk(size: int) -> Callable[[], None]:
+    """No file may grow beyond so many bytes, as on a disk that is full."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_full_disk_stops_no_training(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
+    """What the spool cannot hold goes to the database from memory."""
+    told = ended(train(tmp_path, "full", postgres_url, 1000, preexec_fn=_full_disk(600)))
+    assert losses(tenant, "full") == list(range(1000))
+    assert tenant.sessions.get("full").info.run_status == "completed"
+    assert told.count("cannot be written") <= 1
+
+
+def test_a_full_disk_and_no_database_lose_only_the_record(tmp_path: Path, tenant: Tenant) -> None:
+    """Training ends well, a log says so once, and what did fit is whole."""
+    told = ended(train(tmp_path, "full", NOWHERE, 200, preexec_fn=_full_disk(2000)))
+    assert told.count("cannot be written") == 1
+    delivered = deliver_spools(tmp_path / "runs", tenant)
+    assert losses(tenant, "full") == list(range(delivered - 1))
