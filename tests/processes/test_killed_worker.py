@@ -138,8 +138,8 @@ def test_two_workers_that_both_hold_the_lease_learn_once(workers: Workers, here:
             assert workers.tell("go") == "done"
             other.join(30)
             assert not other.is_alive()
-            leases_end(postgres_url)
-            here.run_due()
+        leases_end(postgres_url)
+        here.run_due()
         learnt_once(postgres_url, session)
         if outcome == "done":
             break
