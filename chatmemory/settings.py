@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     # spending.py
     llm_soft_cap_tokens: int | None = Field(None, ge=0, description="tokens per tenant and day from which a log warns")
     llm_hard_cap_tokens: int | None = Field(
-        None, ge=0, description="tokens per tenant and day from which learning goes on without models"
+        None, ge=0, description="tokens per tenant and day from which learning goes on without the language model"
     )
     # worker.py
     consolidation_messages: int = Field(40, ge=1, le=MOST, description="so many new messages make a session due")

@@ -62,7 +62,7 @@ class Spending:
             return True
         total = self.today(tenant_id).total
         if hard is not None and total >= hard:
-            LOG.warning("tenant %r spent %s tokens today, its hard cap: it learns without models", tenant_id, total)
+            LOG.warning("tenant %r spent %s tokens today, its hard cap: it learns without a model", tenant_id, total)
             return False
         if soft is not None and total >= soft:
             LOG.warning("tenant %r spent %s tokens today, above its soft cap of %s", tenant_id, total, soft)

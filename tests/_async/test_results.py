@@ -57,7 +57,7 @@ async def test_every_end_of_a_run_but_expiry_leaves_a_result(async_memory: Async
     assert (await expired.expire()).status == "expired"
     chat = await sessions.create(user_id="ann")
     await chat.end()
-    found = {result.sources[0].session_id: result.text for memory in await async_memory.tenant("acme").memories.list()}
+    found = {result.sources[0].session_id: result.text for result in await async_memory.tenant("acme").memories.list()}
     assert set(found) == {"f", "c", "m"}
     assert found["f"].endswith("error: ValueError: no data.")
 

@@ -59,7 +59,7 @@ def test_every_end_of_a_run_but_expiry_leaves_a_result(memory: ChatMemory) -> No
     assert expired.expire().status == "expired"
     chat = sessions.create(user_id="ann")
     chat.end()
-    found = {result.sources[0].session_id: result.text for memory in memory.tenant("acme").memories.list()}
+    found = {result.sources[0].session_id: result.text for result in memory.tenant("acme").memories.list()}
     assert set(found) == {"f", "c", "m"}
     assert found["f"].endswith("error: ValueError: no data.")
 

@@ -52,12 +52,12 @@ def settings(server_url: str) -> Settings:
 
 
 def work(url: str, server_url: str, steps: Steps) -> None:
-    """One pass of a worker."""
+    """Learn from one batch."""
     with ChatMemory.open(url, settings=settings(server_url)) as memory:
         memory.tenant("acme").sessions.list()  # connecting is no step
         psycopg.Connection.execute = steps.before(psycopg.Connection.execute)  # type: ignore[method-assign]
         httpx.Client.send = steps.before(httpx.Client.send)  # type: ignore[method-assign]
-        memory.run_due()
+        memory.run_due(limit=1)  # one batch has every kind of step
 
 
 def start(url: str, server_url: str, steps: Steps) -> int:
