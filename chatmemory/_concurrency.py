@@ -9,13 +9,15 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
 IDLE_BEATS = 100
+
+_deadline = threading.local()
 
 AsyncLock = asyncio.Lock
 Lock = threading.Lock
@@ -163,9 +165,20 @@ def async_within(seconds: float) -> asyncio.Timeout:
     return asyncio.timeout(seconds)
 
 
-def within(_seconds: float) -> contextlib.AbstractContextManager[None]:
-    """Nothing: what blocks a thread has time limits of its own."""
-    return contextlib.nullcontext()
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let whoever reads in steps know when the body has taken longer: nothing else can end what blocks a thread."""
+    _deadline.at = time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _deadline.at = None
+
+
+def is_late() -> bool:
+    """Whether this thread is in the body of a within() that has taken longer."""
+    at = getattr(_deadline, "at", None)
+    return at is not None and time.monotonic() > at
 
 
 def in_thread(call: Callable[[], T]) -> T:

@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError, R
 
 from chatmemory import _forks
 from chatmemory._concurrency import AsyncBackground, Guard, async_within
+from chatmemory._reading import async_reading_limits
 from chatmemory.breaker import Breaker
 from chatmemory.errors import ConfigurationError
 from chatmemory.keys import digest, script
@@ -190,7 +191,7 @@ class AsyncCache:
             if self._settings.redis_cluster:
                 self._client = RedisCluster.from_url(self.url, **options)
             else:
-                self._client = Redis.from_url(self.url, **options)
+                self._client = Redis.from_url(self.url, **options, **async_reading_limits())
         except ValueError:
             raise unreadable_redis() from None
         return self._client

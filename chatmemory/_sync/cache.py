@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from chatmemory import _forks
 from chatmemory._concurrency import Background, Guard, within
+from chatmemory._reading import reading_limits
 from chatmemory.breaker import Breaker
 from chatmemory.errors import ConfigurationError
 from chatmemory.keys import digest, script
@@ -192,7 +193,7 @@ class Cache:
             if self._settings.redis_cluster:
                 self._client = RedisCluster.from_url(self.url, **options)
             else:
-                self._client = Redis.from_url(self.url, **options)
+                self._client = Redis.from_url(self.url, **options, **reading_limits())
         except ValueError:
             raise unreadable_redis() from None
         return self._client
