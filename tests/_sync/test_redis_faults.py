@@ -155,8 +155,9 @@ def test_a_server_that_is_no_redis(
     """Every call is answered; after the first failure nobody goes there, but for a probe once a second."""
     server = liar(manner)
     with open_memory(postgres_url, server.url, settings) as memory:
-        session = memory.tenant("acme").sessions.create(user_id="ann")
+        assert (memory.tenant("acme").sessions.list()).total == 0  # Postgres is connected
         start = time.monotonic()
+        session = memory.tenant("acme").sessions.create(user_id="ann")
         assert converse(memory, session, turns=1) == "postgres"
         assert time.monotonic() - start < NEVER_LONGER
         before, start = server.visits, time.monotonic()
