@@ -10,26 +10,33 @@ if TYPE_CHECKING:
     from chatmemory_training.errors import ConfigSaveError, DirectoryError, SessionManagerError
     from chatmemory_training.manager import SessionManager
     from chatmemory_training.names import generate_run_name
+    from chatmemory_training.recorder import record_run
+    from chatmemory_training.recording import Recording
     from chatmemory_training.service import SessionManagerService
 
+_EXTRA = 'fasteners: pip install "chatmemory[training]"'
 _HOME: dict[str, tuple[str, str | None]] = {
     "ConfigSaveError": ("chatmemory_training.errors", None),
     "DirectoryError": ("chatmemory_training.errors", None),
+    "Recording": ("chatmemory_training.recording", _EXTRA),
     "SessionManager": ("chatmemory_training.manager", 'fasteners: pip install "chatmemory[training]"'),
     "SessionManagerError": ("chatmemory_training.errors", None),
     "SessionManagerService": ("chatmemory_training.service", None),
     "deliver_spools": ("chatmemory_training.delivery", 'fasteners: pip install "chatmemory[training]"'),
     "generate_run_name": ("chatmemory_training.names", None),
+    "record_run": ("chatmemory_training.recorder", _EXTRA),
 }
 
 __all__ = [
     "ConfigSaveError",
     "DirectoryError",
+    "Recording",
     "SessionManager",
     "SessionManagerError",
     "SessionManagerService",
     "deliver_spools",
     "generate_run_name",
+    "record_run",
 ]
 
 

@@ -67,9 +67,9 @@ def set_up(config: Any, run_name: str) -> Directories:
         DirectoryError: They cannot be made, or would lie elsewhere.
     """
     try:
-        root = _made(Path(_from_environment("LOG_DIR") or option(config, "logging.model_dir") or "logs"))
-        name, run, lock = _locked(root, run_name)
-        elsewhere = _from_environment("MODEL_DIR")
+        root = Path(from_environment("LOG_DIR") or option(config, "logging.model_dir") or "logs")
+        name, run, lock = claim(root, run_name)
+        elsewhere = from_environment("MODEL_DIR")
         models = _inside(_made(Path(elsewhere)), name) if elsewhere else _inside(run, "models")
     except OSError as error:
         raise DirectoryError(f"Failed to setup directories: {error.strerror or error}: {error.filename}") from error
@@ -78,11 +78,19 @@ def set_up(config: Any, run_name: str) -> Directories:
     return Directories(name, run, models, run / log, run / "evaluation.log", lock)
 
 
-def _from_environment(name: str) -> str | None:
+def from_environment(name: str) -> str | None:
+    """What CHATMEMORY_NAME or KEISEI_NAME says."""
     return os.environ.get(f"CHATMEMORY_{name}") or os.environ.get(f"KEISEI_{name}")
 
 
-def _locked(root: Path, run_name: str) -> tuple[str, Path, RunLock]:
+def claim(root: Path, run_name: str) -> tuple[str, Path, RunLock]:
+    """Make and lock a directory of a run; its name gets a number where another run of that name goes on.
+
+    Raises:
+        OSError: It cannot be made.
+        DirectoryError: It would lie elsewhere, or there are too many.
+    """
+    root = _made(root)
     for number in range(1, MOST_AT_ONCE):
         name = run_name if number == 1 else f"{run_name}-{number}"
         run = _inside(root, name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from chatmemory import (
     InvalidInputError,
+    MessageConflictError,
     MoveError,
     Session,
     SessionEndedError,
@@ -16,6 +17,7 @@ from chatmemory import (
 )
 from chatmemory_training.spool import Entry
 
+REFUSED = (SessionEndedError, MoveError, InvalidInputError, MessageConflictError, SessionNotFoundError)
 LOG = logging.getLogger("chatmemory_training")
 ATTEMPT = "attempt"  # under this name a session's metadata holds which process told of it last
 
@@ -44,7 +46,7 @@ class Replay:
         is_left = self._left > 0
         try:
             getattr(self, f"_{entry['op']}")(entry, is_left)
-        except (SessionEndedError, MoveError, InvalidInputError, SessionNotFoundError) as error:
+        except REFUSED as error:
             if entry["op"] == "begin":
                 raise
             if not is_left:
@@ -89,6 +91,10 @@ class Replay:
             series = self.session.metrics()
             self._known = {(name, point.at) for name, curve in series.items() for point in curve}
         return self._known or set()
+
+    def _append(self, entry: Entry, _is_left: bool) -> None:
+        if self.session is not None:
+            self.session.append_many(entry["messages"])  # each has an id, so that it is there once
 
     def _update(self, entry: Entry, _is_left: bool) -> None:
         if self.session is not None:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from getpass import getuser
 from pathlib import Path
@@ -16,7 +16,7 @@ from chatmemory_training.delivery import deliver_spools
 from chatmemory_training.details import known_details
 from chatmemory_training.replay import Replay
 from chatmemory_training.spool import Entry, Spool
-from chatmemory_training.values import number, plain
+from chatmemory_training.values import clean, number, plain
 
 LOG = logging.getLogger("chatmemory_training")
 AT_ONCE = 1000  # entries between two confirmations
@@ -76,9 +76,17 @@ class Reporter:
         if numbers:
             self._add(op="log", step=None if step is None else max(0, int(step)), values=numbers)
 
+    def append(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Messages of the run, each with an id of its own."""
+        self._add(op="append", messages=plain(messages))
+
     def update(self, **changes: Any) -> None:
         """What is known of the run, as Session.update() takes it."""
         self._add(op="update", changes=plain(changes))
+
+    def update_details(self, details: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        """What is known of the run now."""
+        self._add(op="update", changes={"details": known_details(details), "metadata": plain(metadata)})
 
     def end(
         self, status: str, *, results: Any = None, details: Mapping[str, Any] | None = None, error: str | None = None
@@ -87,7 +95,7 @@ class Reporter:
         if not self._ended:
             self._ended = True
             how = {"results": plain(results), "details": known_details(details), "share_result": self._share}
-            self._add(op="end", how={**how, "error": error and error[-LONGEST_ERROR:]}, **{"as": status})
+            self._add(op="end", how={**how, "error": error and clean(error)[-LONGEST_ERROR:]}, **{"as": status})
 
     def close(self, seconds: float) -> bool:
         """Wait at most so long until the database has everything; tell whether it has."""

@@ -19,8 +19,10 @@ def plain(value: Any, depth: int = 0) -> Any:
     """
     if depth > DEEPEST:
         return str(type(value).__name__)
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return clean(value)
     if isinstance(value, Enum):
         return plain(value.value, depth + 1)
     if isinstance(value, Integral):
@@ -29,11 +31,16 @@ def plain(value: Any, depth: int = 0) -> Any:
         return float(value) if math.isfinite(value) else str(float(value))
     inside = contents(value)
     if inside is not None:
-        return {str(name): plain(each, depth + 1) for name, each in inside.items()}
+        return {clean(str(name)): plain(each, depth + 1) for name, each in inside.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(each, depth + 1) for each in value]
     listed = getattr(value, "tolist", None)  # arrays and tensors
-    return plain(listed(), depth + 1) if callable(listed) else str(value)
+    return plain(listed(), depth + 1) if callable(listed) else clean(str(value))
+
+
+def clean(text: str) -> str:
+    """A text as Postgres can hold it: without NUL, and with lone surrogates as escapes."""
+    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
 
 
 def contents(value: Any) -> dict[Any, Any] | None:

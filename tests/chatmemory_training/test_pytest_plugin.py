@@ -1,0 +1,152 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatmemory import Session, Tenant
+
+TESTS = '''
+import os, signal, warnings
+import pytest
+
+def test_fine():
+    """Fine."""
+
+@pytest.mark.parametrize("value", [1, 2, "a\\0b", "x" * 300])
+def test_values(value):
+    assert value != 2, "the value is 2: ä"
+
+def test_skipped():
+    pytest.skip("not today")
+
+@pytest.mark.xfail
+def test_expected():
+    assert False
+
+@pytest.mark.xfail
+def test_unexpected():
+    pass
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("no fixture")
+
+def test_error(broken):
+    pass
+
+@pytest.fixture
+def untidy():
+    yield
+    raise RuntimeError("no teardown")
+
+def test_teardown(untidy):
+    pass
+'''
+COUNTS = {"passed": 4, "failed": 1, "skipped": 1, "xfailed": 1, "xpassed": 1, "error": 2}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with tests."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/test_it.py").write_text(TESTS)
+    return tmp_path / "project"
+
+
+def run(project: Path, url: str | None, *arguments: str, code: int = 1, **more: str) -> str:
+    """Run pytest there, and return what it said."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", *arguments]
+    set_here = {"CHATMEMORY_LOG_DIR": str(project.parent / "spools"), **more}
+    environment = {**os.environ, **({"CHATMEMORY_POSTGRES_URL": url} if url else {}), **set_here}
+    done = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def recorded(tenant: Tenant) -> Session:
+    """The one run there is."""
+    [info] = tenant.sessions.list()
+    return tenant.sessions.get(info.id)
+
+
+def told(session: Session) -> dict[str, Any]:
+    """What is known of each test."""
+    return {message.metadata["test"]: message for message in session.messages()}
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
+def test_a_run_is_recorded_test_by_test(project: Path, tenant: Tenant, postgres_url: str, workers: list[str]) -> None:
+    """Outcome, duration and failure text of each, once, also where xdist's workers ran them."""
+    options = ["--chatmemory", "--chatmemory-tenant", "acme", "--chatmemory-user", "ci", "--chatmemory-name", "nightly"]
+    said = run(project, postgres_url, *options, *workers)
+    assert "chatmemory: recorded as session nightly" in said
+    session = recorded(tenant)
+    info = session.info
+    assert (info.id, info.user_id, info.kind) == ("nightly", "ci", "testing")
+    assert (info.status, info.run_status, info.error) == ("failed", "failed", "tests failed")
+    assert isinstance(info.results, dict)
+    assert {name: info.results[name] for name in COUNTS} == COUNTS
+    assert info.results["exit_status"] == 1
+    assert info.results["failed_tests"].count("test_it.py::test_values[2]") == 1
+    assert (info.details["test_type"], info.details["model_id"]) == ("pytest", "project")
+    tests = told(session)
+    assert len(tests) == 10
+    failed = tests["test_it.py::test_values[2]"]
+    assert (failed.role, failed.metadata["outcome"]) == ("tool", "failed")
+    assert failed.metadata["duration"] > 0
+    assert "the value is 2" in str(failed.content)
+    assert "no fixture" in str(tests["test_it.py::test_error"].content)
+    assert tests["test_it.py::test_teardown"].metadata["outcome"] == "error"
+    assert tests["test_it.py::test_skipped"].metadata["outcome"] == "skipped"
+    [kept] = tenant.memories.list().items
+    assert (kept.kind, kept.user_id) == ("result", "ci")
+    assert "failed 1" in kept.text
+
+
+def test_a_run_without_failures_completed(project: Path, tenant: Tenant, postgres_url: str) -> None:
+    """Shared with the tenant if it is told so; a second run of the name is a session of its own."""
+    options = ["--chatmemory", "--chatmemory-tenant=acme", "--chatmemory-share", "--chatmemory-name=fine"]
+    for _ in range(2):
+        run(project, postgres_url, *options, "-k", "fine", code=0)
+    assert sorted(session.id for session in tenant.sessions.list()) == ["fine", "fine.2"]
+    assert {session.run_status for session in tenant.sessions.list()} == {"completed"}
+    assert [memory.user_id for memory in tenant.memories.list()] == [None, None]
+
+
+def test_without_the_option_nothing_is_recorded(project: Path, tenant: Tenant, postgres_url: str) -> None:
+    """The plugin is there, and does nothing, not even importing chatmemory."""
+    assert "chatmemory:" not in run(project, postgres_url, "-k", "fine", code=0)
+    assert tenant.sessions.list().total == 0
+    code = "import sys, chatmemory_training.pytest_plugin; print([m for m in sys.modules if m.startswith('psycopg')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_run_that_cannot_be_recorded_is_a_run(project: Path, tenant: Tenant, postgres_url: str) -> None:
+    """A database that is away or settings that cannot be change no outcome, and are told."""
+    options = ["--chatmemory", "--chatmemory-tenant=acme", "-k", "fine"]
+    said = run(
+        project, "postgresql://nobody@127.0.0.1:1/none", *options, code=0, CHATMEMORY_POSTGRES_TIMEOUT_SECONDS="1"
+    )
+    assert "recorded with a later run" in said
+    said = run(project, postgres_url, *options, code=0, CHATMEMORY_POSTGRES_POOL_MAX_SIZE="none")
+    assert "chatmemory: not recorded" in said
+    run(project, postgres_url, *options, code=0)
+    assert [session.run_status for session in tenant.sessions.list()] == ["completed"] * 2
+
+
+def test_a_worker_that_dies_is_recorded(project: Path, tenant: Tenant, postgres_url: str) -> None:
+    """Its test failed; the others were run by another worker."""
+    (project / "test_it.py").write_text(
+        "import os, signal\ndef test_a(): pass\n"
+        "def test_kill(): os.kill(os.getpid(), signal.SIGKILL)\ndef test_b(): pass\n"
+    )
+    run(project, postgres_url, "--chatmemory", "--chatmemory-tenant=acme", "-n", "1")
+    tests = told(recorded(tenant))
+    outcomes = {name.rpartition("::")[2]: test.metadata["outcome"] for name, test in tests.items()}
+    assert outcomes == {"test_a": "passed", "test_kill": "error", "test_b": "passed"}
