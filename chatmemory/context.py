@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from chatmemory.errors import ContextTooSmallError
-from chatmemory.models import Context, JsonObject, Message, Omitted, SessionInfo, Source, message_from_row
+from chatmemory.models import Appended, Context, JsonObject, Message, Omitted, SessionInfo, Source, message_from_row
 from chatmemory.pairing import is_result, unpaired
 from chatmemory.settings import Settings
 from chatmemory.tokens import ESTIMATE, MESSAGE_TOKENS, PROMPT_TOKENS, Counter, message_tokens
@@ -101,11 +101,11 @@ def window_from_rows(rows: Sequence[Sequence[Any]]) -> Window:
     return Window(messages, first, last_seq, token_count, "postgres")
 
 
-def limit_of(request: Request, info: SessionInfo) -> int:
+def limit_of(request: Request, counts: Appended | SessionInfo) -> int:
     """How many messages to read at first: about as many as the budget takes."""
     if request.max_messages is not None or request.max_tokens is None:
         return request.max_messages or 0
-    average = info.token_count / info.message_count if info.token_count else AVERAGE_TOKENS
+    average = counts.token_count / counts.message_count if counts.token_count else AVERAGE_TOKENS
     return max(LEAST_READ, min(MOST_READ, int(request.max_tokens / average * 1.2)))
 
 

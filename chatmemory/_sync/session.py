@@ -210,7 +210,7 @@ class Session:
             SessionNotFoundError: The session was deleted or erased.
         """
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
-        return self._contexts.read(budget.request(self._settings, system), self._info, fresh=fresh)
+        return self._contexts.read(budget.request(self._settings, system), self._counts, fresh=fresh)
 
     def append_and_context(
         self,
@@ -241,9 +241,9 @@ class Session:
         request = budget.request(self._settings, system)
         drafts = check_messages(messages, self._settings.max_message_bytes)
         if not drafts:
-            return self._contexts.read(request, self._info, fresh=True)
+            return self._contexts.read(request, self._counts, fresh=True)
         statements = queries.APPEND_AND_READ, queries.APPEND_TURN_AND_READ
-        rows, once = self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self._info))
+        rows, once = self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self._counts))
         self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
         return self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
 
@@ -451,6 +451,11 @@ class Session:
             yield
         finally:
             self._windows.forget(self._info)
+
+    @property
+    def _counts(self) -> Appended | SessionInfo:
+        """What knows best how many messages and tokens there are."""
+        return self._appended or self._info
 
     @property
     def _key(self) -> JsonObject:
