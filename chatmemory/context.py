@@ -17,6 +17,7 @@ from chatmemory.errors import ContextTooSmallError
 from chatmemory.memory import Recalled, to_text
 from chatmemory.models import (
     SUMMARY_HEAD,
+    Appended,
     Context,
     JsonObject,
     Message,
@@ -139,11 +140,11 @@ def window_of(messages: Sequence[Message]) -> Window:
     return Window(counted, None, len(counted), sum(message.tokens or 0 for message in counted), "postgres")
 
 
-def limit_of(request: Request, info: SessionInfo) -> int:
+def limit_of(request: Request, counts: Appended | SessionInfo) -> int:
     """How many messages to read at first: about as many as the budget takes."""
     if request.max_messages is not None or request.max_tokens is None:
         return request.max_messages or 0
-    average = info.token_count / info.message_count if info.token_count else AVERAGE_TOKENS
+    average = counts.token_count / counts.message_count if counts.token_count else AVERAGE_TOKENS
     return max(LEAST_READ, min(MOST_READ, int(request.max_tokens / average * 1.2)))
 
 

@@ -5,7 +5,7 @@ from chatmemory._async.database import Row
 from chatmemory._async.parts import AsyncParts
 from chatmemory._concurrency import Guard, async_in_thread
 from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows, window_of
-from chatmemory.models import Context, SessionInfo, message_from_row
+from chatmemory.models import Appended, Context, SessionInfo, message_from_row
 from chatmemory.tokens import Counter
 from chatmemory.translation import not_found
 
@@ -24,10 +24,12 @@ class AsyncContexts:
         with self._guard:
             self._seen = max(self._seen, seq)
 
-    async def read(self, request: Request, info: SessionInfo, *, fresh: bool) -> Context:
+    async def read(
+        self, request: Request, info: SessionInfo, counts: Appended | SessionInfo, *, fresh: bool
+    ) -> Context:
         """The context as it is now; fresh: from Postgres in any case."""
         counter = await self._counter(request)
-        limit = limit_of(request, info)
+        limit = limit_of(request, counts)
         found = await self._windows.read(info, 0 if fresh else limit, self._seen)
         if not fresh and found.window is not None and _will_do(found.window, found.stubs, request, counter):
             return await self._build(found.window, found.stubs, request, counter)

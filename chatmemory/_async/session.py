@@ -184,7 +184,7 @@ class AsyncSession(AsyncLifecycle):
             if request.recalls is not None:  # its messages are of many sessions, and counted anew
                 request = request._replace(recalls=request.recalls._replace(session_id=""))
             return await self._contexts.read_user(request, self._info)
-        return await self._contexts.read(request, self._info, fresh=fresh)
+        return await self._contexts.read(request, self._info, self._appended or self._info, fresh=fresh)
 
     async def _recalls(self, query: str, max_tokens: int | None, results: bool = False) -> Recalls:
         """What may go into a context for a query."""
@@ -229,9 +229,11 @@ class AsyncSession(AsyncLifecycle):
             request = request._replace(recalls=await self._recalls(query, request.max_tokens))
         drafts = check_messages(messages, self._settings.max_message_bytes)
         if not drafts:
-            return await self._contexts.read(request, self._info, fresh=True)
+            return await self._contexts.read(request, self._info, self._appended or self._info, fresh=True)
         statements = queries.APPEND_AND_READ, queries.APPEND_TURN_AND_READ
-        rows, once = await self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self._info))
+        rows, once = await self._store(
+            drafts, statements, self.tenant_id, self.id, limit_of(request, self._appended or self._info)
+        )
         self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
         return await self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
 

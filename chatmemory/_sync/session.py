@@ -186,7 +186,7 @@ class Session(Lifecycle):
             if request.recalls is not None:  # its messages are of many sessions, and counted anew
                 request = request._replace(recalls=request.recalls._replace(session_id=""))
             return self._contexts.read_user(request, self._info)
-        return self._contexts.read(request, self._info, fresh=fresh)
+        return self._contexts.read(request, self._info, self._appended or self._info, fresh=fresh)
 
     def _recalls(self, query: str, max_tokens: int | None, results: bool = False) -> Recalls:
         """What may go into a context for a query."""
@@ -231,9 +231,11 @@ class Session(Lifecycle):
             request = request._replace(recalls=self._recalls(query, request.max_tokens))
         drafts = check_messages(messages, self._settings.max_message_bytes)
         if not drafts:
-            return self._contexts.read(request, self._info, fresh=True)
+            return self._contexts.read(request, self._info, self._appended or self._info, fresh=True)
         statements = queries.APPEND_AND_READ, queries.APPEND_TURN_AND_READ
-        rows, once = self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self._info))
+        rows, once = self._store(
+            drafts, statements, self.tenant_id, self.id, limit_of(request, self._appended or self._info)
+        )
         self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
         return self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
 

@@ -47,6 +47,13 @@ async def test_redis_and_postgres_give_the_same(async_cached_memory: AsyncChatMe
     assert (await session.context()).source == "redis"
 
 
+async def test_many_short_messages_come_from_redis(async_cached_memory: AsyncChatMemory) -> None:
+    """The handle that appended them knows how many fit into a budget, and asks for as many."""
+    session = await begin(async_cached_memory, 150)
+    assert len(await session.context(1000)) > 50
+    assert (await session.context(1000)).source == "redis"
+
+
 async def test_another_process_finds_the_window(async_cached_memory: AsyncChatMemory, redis_url: str) -> None:
     """What one process appended, another's context gets from Redis, without asking Postgres."""
     session = await begin(async_cached_memory, 5)

@@ -49,6 +49,13 @@ def test_redis_and_postgres_give_the_same(cached_memory: ChatMemory) -> None:
     assert session.context().source == "redis"
 
 
+def test_many_short_messages_come_from_redis(cached_memory: ChatMemory) -> None:
+    """The handle that appended them knows how many fit into a budget, and asks for as many."""
+    session = begin(cached_memory, 150)
+    assert len(session.context(1000)) > 50
+    assert session.context(1000).source == "redis"
+
+
 def test_another_process_finds_the_window(cached_memory: ChatMemory, redis_url: str) -> None:
     """What one process appended, another's context gets from Redis, without asking Postgres."""
     session = begin(cached_memory, 5)

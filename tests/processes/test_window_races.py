@@ -189,9 +189,9 @@ async def explore(url: str, redis_url: str, draw: Draw) -> None:
 @given(data=st.data())
 @pytest.mark.timeout(300)
 def test_no_order_of_events_shows_an_old_or_broken_context(
-    postgres_url: str, redis_url: str, data: st.DataObject
+    postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
     """Never out of order, gapped, other than what is stored, or older than what its handle has seen."""
-    window.FLUSH_SECONDS = 3600.0  # only the actors flush
+    monkeypatch.setattr(window, "FLUSH_SECONDS", 3600.0)  # only the actors flush
     numbers = data.draw(st.randoms(use_true_random=False))
     asyncio.run(explore(postgres_url, redis_url, numbers.randrange))
