@@ -28,9 +28,10 @@ lint: .venv/.installed ## ruff, mypy --strict, and whether the generated half is
 sync: .venv/.installed ## write chatmemory/_sync and tests/_sync from the async half
 	$(BIN)/python scripts/unasync.py
 
-bench: .venv/.installed ## turns and metrics beside hand-written SQL
+bench: .venv/.installed ## turns, metrics and recall beside hand-written SQL; what a prompt cache serves
 	$(BIN)/python -m benchmarks.turn
 	$(BIN)/python -m benchmarks.metrics
+	$(BIN)/python -m benchmarks.prefix
 
 docs: .venv/.installed ## write the pages of docs/ that are made from the code
 	$(BIN)/python scripts/reference.py

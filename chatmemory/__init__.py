@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chatmemory._async.client import AsyncChatMemory
+    from chatmemory._async.items import AsyncItems
     from chatmemory._async.memories import AsyncMemories
     from chatmemory._async.session import AsyncSession
     from chatmemory._async.sessions import AsyncSessions
     from chatmemory._async.tenant import AsyncTenant
     from chatmemory._async.users import AsyncUsers
     from chatmemory._sync.client import ChatMemory
+    from chatmemory._sync.items import Items
     from chatmemory._sync.memories import Memories
     from chatmemory._sync.session import Session
     from chatmemory._sync.sessions import Sessions
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         StorageError,
         StorageUnavailableError,
     )
+    from chatmemory.items import Item, NewItem
     from chatmemory.kinds import Kind, register_kind
     from chatmemory.memory import (
         Consolidation,
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
         MemoryStats,
         Profile,
         Recalled,
+        Reembedded,
         Report,
         Spend,
         Trust,
@@ -80,10 +84,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "chatmemory._async.client": ["AsyncChatMemory"],
+    "chatmemory._async.items": ["AsyncItems"],
     "chatmemory._async.session": ["AsyncSession"],
     "chatmemory._async.sessions": ["AsyncSessions"],
     "chatmemory._async.tenant": ["AsyncTenant"],
     "chatmemory._sync.client": ["ChatMemory"],
+    "chatmemory._sync.items": ["Items"],
     "chatmemory._sync.session": ["Session"],
     "chatmemory._sync.sessions": ["Sessions"],
     "chatmemory._sync.tenant": ["Tenant"],
@@ -110,6 +116,7 @@ _HOMES = {
         "StorageError",
         "StorageUnavailableError",
     ],
+    "chatmemory.items": ["Item", "NewItem"],
     "chatmemory.kinds": ["Kind", "register_kind"],
     "chatmemory.metrics": [
         "ComparedRun",
@@ -144,6 +151,7 @@ _HOMES = {
         "MemoryStats",
         "Profile",
         "Recalled",
+        "Reembedded",
         "Report",
         "Spend",
         "Trust",
@@ -158,6 +166,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "Answer",
     "AsyncChatMemory",
+    "AsyncItems",
     "AsyncMemories",
     "AsyncSession",
     "AsyncSessions",
@@ -179,6 +188,8 @@ __all__ = [
     "Event",
     "Health",
     "InvalidInputError",
+    "Item",
+    "Items",
     "Kind",
     "KindError",
     "Llm",
@@ -197,11 +208,13 @@ __all__ = [
     "MetricSummary",
     "MissingExtraError",
     "MoveError",
+    "NewItem",
     "NewMessage",
     "Omitted",
     "Page",
     "Profile",
     "Recalled",
+    "Reembedded",
     "Report",
     "SchemaPermissionError",
     "SchemaVersionError",

@@ -5,17 +5,23 @@ import contextlib
 import inspect
 import logging
 import os
+import signal
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+import time
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
 IDLE_BEATS = 100
 
+_deadline = threading.local()
+
 AsyncLock = asyncio.Lock
 Lock = threading.Lock
+Guard = threading.Lock  # of both halves: for a few lines that never wait
 AsyncEvent = asyncio.Event
 Event = threading.Event
 
@@ -31,22 +37,109 @@ def wait_for(event: threading.Event, seconds: float) -> None:
     event.wait(seconds)
 
 
-async def async_side_by_side(works: Sequence[Callable[[], Awaitable[None]]]) -> None:
-    """Do all of it at once, and wait until it is done; the first error ends the others."""
+def until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
+    """Run what is to end soon after its event is set: by SIGTERM or SIGINT, of which a second one cancels it.
+
+    Raises:
+        SystemExit: It was cancelled; the code is 128 and the signal's number, as shells have it.
+    """
+
+    async def run() -> T:
+        loop, stop, codes = asyncio.get_running_loop(), asyncio.Event(), list[int]()
+        task = asyncio.ensure_future(work(stop))
+
+        def end(number: int) -> None:
+            if stop.is_set():
+                codes.append(128 + number)
+                task.cancel()
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end, number)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise SystemExit(codes[0] if codes else 1) from None
+
+    return asyncio.run(run())
+
+
+async def async_side_by_side(
+    works: Sequence[Callable[[], Awaitable[None]]], give_up: Callable[[], None] = lambda: None
+) -> None:
+    """Do all of it at once, and wait until it is done; the first error calls `give_up` and ends the others."""
 
     async def run(work: Callable[[], Awaitable[None]]) -> None:
         await work()
 
-    async with asyncio.TaskGroup() as group:
-        for work in works:
-            group.create_task(run(work))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(run(work))
+    except BaseExceptionGroup as errors:
+        give_up()
+        raise errors.exceptions[0] from None
 
 
-def side_by_side(works: Sequence[Callable[[], None]]) -> None:
-    """Do all of it at once, and wait until it is done; the first error is raised then."""
+def side_by_side(works: Sequence[Callable[[], None]], give_up: Callable[[], None] = lambda: None) -> None:
+    """Do all of it at once, and wait until it is done; after the first error, `give_up` tells the others to end."""
     with ThreadPoolExecutor(len(works), thread_name_prefix="chatmemory-worker") as pool:
-        for done in [pool.submit(work) for work in works]:
-            done.result()
+        try:
+            for done in as_completed([pool.submit(work) for work in works]):
+                done.result()
+        except BaseException:  # also an interrupt: leaving the pool waits for its threads
+            give_up()
+            raise
+
+
+async def async_undisturbed(call: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> T:
+    """Make a call to its end, also where that is cancelled meanwhile; only then the cancellation goes on.
+
+    A call that need not wait is made at once: a task for each would cost as much as a fifth of an append.
+    """
+    work = call(*arguments)
+    try:
+        waits_for = work.send(None)
+    except StopIteration as done:
+        return cast(T, done.value)
+    return await _undisturbed(work, waits_for)
+
+
+async def _undisturbed(work: Coroutine[Any, Any, T], waits_for: object) -> T:
+    async def rest() -> T:
+        return await _rest(work, waits_for)
+
+    task = asyncio.create_task(rest())
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.exception()  # looked at, so that nobody logs it
+        raise cancelled
+    return task.result()
+
+
+@types.coroutine
+def _rest(work: Coroutine[Any, Any, T], waits_for: object) -> Generator[object, Any, T]:
+    """Go on with what has begun to wait."""
+    while True:
+        try:
+            try:
+                sent = yield waits_for
+            except BaseException as error:  # noqa: BLE001  # the work decides
+                waits_for = work.throw(error)
+            else:
+                waits_for = work.send(sent)
+        except StopIteration as done:
+            return cast(T, done.value)
+
+
+def undisturbed(call: Callable[..., T], *arguments: object) -> T:
+    """Make a call; nothing cancels a thread."""
+    return call(*arguments)
 
 
 async def async_in_thread(call: Callable[[], T]) -> T:
@@ -72,9 +165,20 @@ def async_within(seconds: float) -> asyncio.Timeout:
     return asyncio.timeout(seconds)
 
 
-def within(_seconds: float) -> contextlib.AbstractContextManager[None]:
-    """Nothing: what blocks a thread has time limits of its own."""
-    return contextlib.nullcontext()
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let whoever reads in steps know when the body has taken longer: nothing else can end what blocks a thread."""
+    _deadline.at = time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _deadline.at = None
+
+
+def is_late() -> bool:
+    """Whether this thread is in the body of a within() that has taken longer."""
+    at = getattr(_deadline, "at", None)
+    return at is not None and time.monotonic() > at
 
 
 def in_thread(call: Callable[[], T]) -> T:
@@ -88,6 +192,7 @@ class Once(Generic[T]):
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
         self._lock = threading.Lock()
+        self._until: float | None = None  # nobody waits any longer
         self._pid = 0  # a forked child does not inherit a thread
         self._done = threading.Event()
         self.result: T | None = None
@@ -97,7 +202,7 @@ class Once(Generic[T]):
         if self.result is None and self._pid != os.getpid():
             with self._lock:
                 if self._pid != os.getpid():
-                    self._pid, self._done = os.getpid(), threading.Event()
+                    self._pid, self._done, self._until = os.getpid(), threading.Event(), None
                     threading.Thread(target=self._run, name="chatmemory-once", daemon=True).start()
         return self
 
@@ -107,8 +212,9 @@ class Once(Generic[T]):
         return self.result is None and not self._done.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Wait until it has succeeded or failed, at most this long."""
-        self._done.wait(seconds)
+        """Wait until it has succeeded or failed; all who wait do so at most this long in all, from the first one on."""
+        self._until = self._until or time.monotonic() + seconds
+        self._done.wait(max(0, self._until - time.monotonic()))
 
     def _run(self) -> None:
         try:
@@ -176,6 +282,9 @@ class AsyncPulse:
         """End it."""
         await self._background.close()
 
+    def leave(self) -> None:
+        """At the end of the interpreter: it has ended with its event loop."""
+
 
 class Pulse:
     """A thread that does some work at a steady pace while there is some, and ends after a while without.
@@ -216,6 +325,10 @@ class Pulse:
             self._closed.set()
         if self._thread is not None:
             self._thread.join()
+
+    def leave(self) -> None:
+        """At the end of the interpreter: end it, before it is stopped half-way."""
+        self.close()
 
 
 class Background:

@@ -15,11 +15,22 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from chatmemory.errors import ContextTooSmallError
 from chatmemory.memory import Recalled, to_text
-from chatmemory.models import SUMMARY_HEAD, Context, JsonObject, Message, Omitted, SessionInfo, Source, message_from_row
+from chatmemory.models import (
+    SUMMARY_HEAD,
+    Appended,
+    Context,
+    JsonObject,
+    Message,
+    Omitted,
+    SessionInfo,
+    Source,
+    message_from_row,
+    text_of,
+)
 from chatmemory.pairing import is_result, unpaired
 from chatmemory.settings import Settings
 from chatmemory.tokens import ESTIMATE, MESSAGE_TOKENS, PROMPT_TOKENS, Counter, message_tokens
-from chatmemory.tools import is_call
+from chatmemory.tools import answers, is_call, result_text
 from chatmemory.validation import check_budget, check_choice, check_count, check_share, check_text
 
 MARK = "… [truncated]"
@@ -129,11 +140,11 @@ def window_of(messages: Sequence[Message]) -> Window:
     return Window(counted, None, len(counted), sum(message.tokens or 0 for message in counted), "postgres")
 
 
-def limit_of(request: Request, info: SessionInfo) -> int:
+def limit_of(request: Request, counts: Appended | SessionInfo) -> int:
     """How many messages to read at first: about as many as the budget takes."""
     if request.max_messages is not None or request.max_tokens is None:
         return request.max_messages or 0
-    average = info.token_count / info.message_count if info.token_count else AVERAGE_TOKENS
+    average = counts.token_count / counts.message_count if counts.token_count else AVERAGE_TOKENS
     return max(LEAST_READ, min(MOST_READ, int(request.max_tokens / average * 1.2)))
 
 
@@ -190,7 +201,7 @@ def build(window: Window, request: Request, counter: Counter, session: str) -> C
         unpaired=tuple(seq for seq in sorted(read.unpaired) if omitted is None or seq > omitted.to_seq),
         source=window.source,
         exact_tokens=counter.exact,
-        prefix_id=_prefix_id(session, request.system, summary, chosen[0].seq if chosen else 0),
+        prefix_id=_prefix_id(session, request.system, summary, chosen, read),
     )
 
 
@@ -377,20 +388,36 @@ def _cut_to_size(
 
 def _truncated(message: Message, allowed: int, counter: Counter) -> Message:
     """The message with as much of its text as costs at most `allowed` tokens, and a mark; pictures are left out."""
-    calls: list[JsonObject] = []
-    if not isinstance(message.content, str):
-        calls = [block for block in message.content if is_call(block)]
 
-    def shortened(tokens: int) -> Message:
-        text = counter.cut(message.text, tokens) + MARK
-        return replace(message, content=text if not calls else [{"type": "text", "text": text}, *calls])
+    def cost(of: Message) -> int:
+        return message_tokens(counter, of.content, of.metadata)
 
-    tokens = allowed - message_tokens(counter, shortened(0).content, message.metadata)
-    cut = shortened(max(0, tokens))
-    while tokens > 0 and message_tokens(counter, cut.content, cut.metadata) > allowed:  # the mark may not stand alone
-        tokens -= 1
-        cut = shortened(tokens)
+    tokens = allowed - cost(_cut(message, 0, counter))
+    cut = _cut(message, max(0, tokens), counter)
+    while tokens > 0 and cost(cut) > allowed:  # the marks may not stand alone
+        tokens -= cost(cut) - allowed
+        cut = _cut(message, max(0, tokens), counter)
     return cut
+
+
+def _cut(message: Message, tokens: int, counter: Counter) -> Message:
+    """The message with this much of its text; calls, and which call a result answers, stay."""
+    if isinstance(message.content, str):
+        return replace(message, content=counter.cut(message.text, tokens) + MARK)
+    made: list[JsonObject] = []
+    for block in message.content:
+        if answers(message.role, block):
+            text = result_text(block)
+            kept = counter.cut(text, tokens)
+            tokens -= counter.count(kept)
+            made.append({**block, "text" if "text" in block else "content": text if kept == text else kept + MARK})
+    calls = [block for block in message.content if is_call(block)]
+    text = text_of([block for block in message.content if not answers(message.role, block)])
+    if not made and not calls:
+        return replace(message, content=counter.cut(text, tokens) + MARK)
+    if text or not made:
+        made.append({"type": "text", "text": counter.cut(text, max(0, tokens)) + MARK})
+    return replace(message, content=[*made, *calls])
 
 
 def _omitted(chosen: Sequence[Message], read: _Read, window: Window) -> Omitted | None:
@@ -401,7 +428,11 @@ def _omitted(chosen: Sequence[Message], read: _Read, window: Window) -> Omitted 
     return Omitted(count=end - begin, from_seq=begin, to_seq=end - 1)
 
 
-def _prefix_id(session: str, system: str | None, summary: str | None, start: int) -> str:
-    digest = blake2b(f"{session}\n{start}\n".encode(), digest_size=8)
+def _prefix_id(session: str, system: str | None, summary: str | None, chosen: Sequence[Message], read: _Read) -> str:
+    digest = blake2b(f"{session}\n{chosen[0].seq if chosen else 0}\n".encode(), digest_size=8)
+    whole = set(map(id, read.messages))
+    for message in chosen:
+        if id(message) not in whole:  # cut: how much of it was kept
+            digest.update(f"{message.seq} {len(repr(message.content))}\n".encode())
     digest.update(f"{system or ''}\0{summary or ''}".encode())
     return digest.hexdigest()

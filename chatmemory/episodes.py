@@ -36,7 +36,7 @@ class Episode(NamedTuple):
     seq: int
     text: str
     indexed: str
-    embedded: tuple[str, str, str]
+    embedded: tuple[str, ...]
     speaker: str | None
     trust: Trust
     at: datetime
@@ -50,18 +50,23 @@ def cut(messages: Sequence[Message]) -> list[Episode]:
     for index, message in enumerate(said):
         known = [value for value in message.metadata.values() if isinstance(value, str)]
         words = " ".join(value for value in known if len(value) <= METADATA_LENGTH)
-        around = [texts[max(0, index - before) : index + after + 1] for before, after in AROUND]
         episode = Episode(
             seq=message.seq,
             text=texts[index],
             indexed=f"{texts[index]}\n{words} {message.created_at:%d %B %Y}",
-            embedded=(texts[index], "\n".join(around[0]), "\n".join(around[1])),
+            embedded=views_of(texts, index),
             speaker=_speaker(message),
             trust=_TRUST[message.role],
             at=message.created_at,
         )
         found.append(episode)
     return found
+
+
+def views_of(texts: Sequence[str], index: int) -> tuple[str, ...]:
+    """One of a session's texts alone, with what it answers, and with the two on both sides."""
+    around = [texts[max(0, index - before) : index + after + 1] for before, after in AROUND]
+    return (texts[index], *map("\n".join, around))
 
 
 def _speaker(message: Message) -> str | None:

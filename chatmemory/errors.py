@@ -108,7 +108,15 @@ class MemoryNotFoundError(ChatMemoryError, LookupError):
 
 @public
 class LlmError(ChatMemoryError):
-    """A language model or an embedder failed, or answered what cannot be used."""
+    """A language model or an embedder failed, or answered what cannot be used.
+
+    Attributes:
+        spent: The tokens of the question and of the answer, where an answer was given and paid for.
+    """
+
+    def __init__(self, message: str | None = None, spent: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(message)
+        self.spent = spent
 
 
 @public

@@ -83,7 +83,8 @@ class Kind:
         """
         if old is None:
             runs = ", ".join(name for name, kind in known().items() if kind.is_run)
-            raise MoveError(f"Session {session_id!r} has no run status: it is a {self.name}. Runs are: {runs}.")
+            why = "it was begun before its kind had any" if self.is_run else f"it is a {self.name}; runs are {runs}"
+            raise MoveError(f"Session {session_id!r} has no run status: {why}.")
         allowed = self.moves.get(old, ())
         if new != old and new not in allowed:
             told = f"it may go to {', '.join(allowed)}" if allowed else "that is final"

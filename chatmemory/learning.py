@@ -1,14 +1,15 @@
 """What a batch of messages teaches: the memories it becomes. Pure; the model's answer comes from elsewhere."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from chatmemory.episodes import MOST_PARTS, PART_LENGTH, Episode
+from chatmemory.episodes import MOST_PARTS, PART_LENGTH, Episode, views_of
 from chatmemory.memory import TRUSTS, Memory, MemorySource, NewMemory, Trust
 from chatmemory.models import Message
 from chatmemory.prompts import Learnt, LearntFact
 from chatmemory.vectors import mean
 
+LEARNT_FROM = ("chat", "general")  # kinds of sessions; runs teach nothing about a user
 MOST_CLOSED = 3  # known facts that one new one may take the place of
 FULL_IMPORTANCE = 0.5
 _TRUST: dict[str, Trust] = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "app"}
@@ -87,6 +88,7 @@ def _fact(lesson: Lesson, fact: LearntFact, cited: Sequence[Message], known: Seq
     same = known[fact.same_as - 1] if fact.same_as and 0 < fact.same_as <= len(known) else None
     text = same.text if same else fact.text.strip()
     trust = min((_TRUST[message.role] for message in cited), key=TRUSTS.index)
+    said_at = max(message.created_at for message in cited)
     closes = [known[number - 1] for number in fact.supersedes if 0 < number <= len(known)][:MOST_CLOSED]
     return NewMemory(
         id=id,
@@ -98,10 +100,14 @@ def _fact(lesson: Lesson, fact: LearntFact, cited: Sequence[Message], known: Seq
         speaker=None,
         trust=trust,
         importance=fact.importance,
-        valid_from=max(message.created_at for message in cited),
+        valid_from=said_at,
         metadata={},
         sources=tuple(MemorySource(lesson.session_id, message.seq, message.seq) for message in cited),
-        closes=tuple(each.id for each in closes if each is not same and TRUSTS.index(trust) >= _weight(each)),
+        closes=tuple(
+            each.id
+            for each in closes
+            if each is not same and TRUSTS.index(trust) >= _weight(each) and each.valid_from <= said_at
+        ),
     )
 
 
@@ -128,12 +134,29 @@ def from_summary(lesson: Lesson, summary: str, trust: Trust, new_id: Callable[[]
     )
 
 
+class Unembedded(NamedTuple):
+    """A stored memory that has no vector of a model.
+
+    Attributes:
+        views: The texts whose meanings together stand for it, it alone first.
+    """
+
+    id: str
+    user_id: str
+    place: int
+    views: tuple[str, ...]
+
+
+def unembedded_from_row(row: Sequence[Any]) -> Unembedded:
+    """Build one from the columns of queries.UNEMBEDDED; an episode is seen among the turns around it."""
+    id, user_id, place, kind, text, before, after = row
+    views = views_of([*(before or ()), text, *(after or ())], len(before or ())) if kind == "episode" else (text,)
+    return Unembedded(id, user_id, place, views)
+
+
 def texts_of(episodes: Sequence[Episode], others: Sequence[NewMemory]) -> list[str]:
     """All that is embedded in one batch: each episode alone and with what stands around it, and each other memory."""
-    texts = []
-    for episode in episodes:
-        alone, *around = episode.embedded
-        texts += [*(text[-PART_LENGTH:] for text in around), *_parts(alone)]
+    texts = [text for episode in episodes for text in texts_to_embed(episode.embedded)]
     return [*texts, *(memory.text[:PART_LENGTH] for memory in others)]
 
 
@@ -145,12 +168,24 @@ def with_vectors(
     if not vectors:
         return [*memories, *others]
     left = iter(vectors)
-    made = []
-    for episode, memory in zip(episodes, memories, strict=True):
-        around = [next(left) for _ in episode.embedded[1:]]
-        first, *rest = [next(left) for _ in _parts(episode.embedded[0])]
-        made.append(memory._replace(vectors=(mean([first, *around]), *rest)))
+    made = [
+        memory._replace(vectors=vectors_of(episode.embedded, left))
+        for episode, memory in zip(episodes, memories, strict=True)
+    ]
     return [*made, *(memory._replace(vectors=(next(left),)) for memory in others)]
+
+
+def texts_to_embed(views: Sequence[str]) -> list[str]:
+    """What is embedded of one memory: it with what stands around it, as much as fits, and all parts of it alone."""
+    alone, *around = views
+    return [*(text[-PART_LENGTH:] for text in around), *_parts(alone)]
+
+
+def vectors_of(views: Sequence[str], left: Iterator[Sequence[float]]) -> tuple[Sequence[float], ...]:
+    """The vectors of one memory, out of those of its texts_to_embed(): the first is the mean of all views."""
+    around = [next(left) for _ in views[1:]]
+    first, *rest = [next(left) for _ in _parts(views[0])]
+    return (mean([first, *around]), *rest)
 
 
 def _parts(text: str) -> list[str]:

@@ -183,6 +183,22 @@ class MemoryStats:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reembedded:
+    """What re-embedding came to.
+
+    Attributes:
+        embedded: How many memories got vectors of the model.
+        left: How many still have none.
+        dropped: How many vectors of other models were removed.
+    """
+
+    embedded: int
+    left: int
+    dropped: int
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile(Shown):
     """What is known of a user now.
 

@@ -451,7 +451,7 @@ class Health:
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """The receipt of an erasure: how much is gone for good; of metrics, how many points."""
+    """The receipt of an erasure: how much is gone for good; of metrics, how many points; of items, the user's."""
 
     sessions: int = 0
     messages: int = 0
@@ -459,3 +459,4 @@ class Erasure:
     memories: int = 0
     spend: int = 0
     metrics: int = 0
+    items: int = 0

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from chatmemory.models import Context, JsonObject, Message, NewMessage, text_of
-from chatmemory.tools import is_call, is_result
+from chatmemory.models import Context, JsonObject, Message, NewMessage
+from chatmemory.tools import is_call, is_result, result_text
 
 
 def to_openai(context: Context) -> list[JsonObject]:
@@ -38,15 +38,10 @@ def _messages(message: Message) -> Iterator[JsonObject]:
         return
     results = [block for block in message.content if is_result(block)]
     for block in results:
-        yield {"role": "tool", "tool_call_id": str(block.get("tool_use_id")), "content": _result_text(block)}
+        yield {"role": "tool", "tool_call_id": str(block.get("tool_use_id")), "content": result_text(block)}
     rest = [block for block in message.content if not is_result(block)]
     if rest or not results:
         yield _message(replace(message, content=rest))
-
-
-def _result_text(block: Mapping[str, Any]) -> str:
-    content = block.get("content", "")
-    return content if isinstance(content, str) else text_of(content)
 
 
 def _message(message: Message) -> JsonObject:
@@ -65,6 +60,8 @@ def _message(message: Message) -> JsonObject:
 def _content(message: Message) -> str | list[JsonObject]:
     if isinstance(message.content, str):
         return message.content
+    if message.role == "tool":
+        return "\n".join(filter(None, map(result_text, message.content)))
     parts = [_part(block) for block in message.content if not is_call(block)]
     only_text = message.role != "user" or all(part["type"] == "text" for part in parts)
     return message.text if only_text else parts  # only a user's message may hold pictures

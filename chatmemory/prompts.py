@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from chatmemory.memory import Memory
 from chatmemory.models import Message
@@ -28,10 +28,18 @@ Leave out small talk, guesses, and what only the assistant said.
 No facts is a good answer."""
 
 
+def _storable(text: str) -> str:
+    """The text without what Postgres does not take."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
+Storable: TypeAlias = Annotated[str, AfterValidator(_storable)]
+
+
 class LearntFact(BaseModel):
     """One thing worth knowing."""
 
-    text: str = Field(min_length=1, max_length=1000)
+    text: Storable = Field(min_length=1, max_length=1000)
     kind: Literal["fact", "preference"] = "fact"
     sources: list[int] = Field(default_factory=list)
     importance: float = Field(0.5, ge=0, le=1)
@@ -42,7 +50,7 @@ class LearntFact(BaseModel):
 class Learnt(BaseModel):
     """What a model makes of new messages."""
 
-    summary: str = Field(min_length=1, max_length=8000)
+    summary: Storable = Field(min_length=1, max_length=8000)
     facts: list[LearntFact] = Field(default_factory=list, max_length=100)
 
 
@@ -50,7 +58,10 @@ def question(summary: str | None, known: Sequence[Memory], messages: Sequence[Me
     """The messages that ask for a Learnt."""
     document = {
         "summary": summary or "",
-        "known_facts": [{"number": number, "text": memory.text} for number, memory in enumerate(known, 1)],
+        "known_facts": [
+            {"number": number, "since": f"{memory.valid_from:%Y-%m-%d}", "text": memory.text}
+            for number, memory in enumerate(known, 1)
+        ],
         "messages": [
             {
                 "n": message.seq,

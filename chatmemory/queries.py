@@ -164,6 +164,7 @@ PING = "select"
 
 # What doctor asks: the server, and whether isolation is really on.
 SERVER_VERSION = "select current_setting('server_version'), session_user, current_database()"
+VECTOR_VERSION = "select extversion from pg_extension where extname = 'vector'"
 UNPROTECTED_TABLES = (
     "select relname from pg_class where relnamespace = 'chatmemory'::regnamespace and relkind in ('r', 'p') "
     "and not (relrowsecurity and relforcerowsecurity) order by relname"
@@ -194,7 +195,11 @@ _SHOWN = (
     "on t.tenant_id = s.tenant_id and t.id = s.session_id "
     "where s.tenant_id = m.tenant_id and s.memory_id = m.id and t.deleted_at is not null)"
 )
-_VALID = " and m.valid_from <= coalesce(%(at)s, now()) and coalesce(m.valid_to > coalesce(%(at)s, now()), true)"
+# Now is not compared with the rows' times: they come from the apps' clocks, which need not be Postgres' own.
+_VALID = (
+    " and case when %(at)s::timestamptz is null then m.valid_to is null "
+    "else m.valid_from <= %(at)s and coalesce(m.valid_to > %(at)s, true) end"
+)
 ADD_MEMORIES = "select chatmemory.add_memories(%s, %s, %s)"
 REMOVE_MEMORIES = "select chatmemory.remove_memories(%s, %s)"
 LOCK_MEMORIES = (
@@ -209,9 +214,38 @@ ADD_VECTORS = "select chatmemory.add_vectors(%s, %s, %s)"
 HAS_VECTORS = "select to_regclass('chatmemory.memory_vectors') is not null"
 # Candidates of a recall, by place or by id, that may be shown and hold at the time asked for.
 CANDIDATES = (
-    "select m.place, m.speaker_terms, " + _MEMORY + " from chatmemory.memories m "
+    "select m.id, m.place, m.speaker_terms, m.importance from chatmemory.memories m "
     "where (m.place = any(%(places)s) or m.id = any(%(ids)s)) and m.user_id = any(%(users)s) "
-    "and m.kind = any(%(kinds)s) and m.trust >= %(trust)s" + _VALID + _SHOWN
+    "and m.kind = any(%(kinds)s) and m.trust >= %(trust)s"
+    + _VALID
+    + _SHOWN
+    + " and (%(session_id)s::text is null or exists (select from chatmemory.memory_sources s "
+    "where s.tenant_id = m.tenant_id and s.memory_id = m.id and s.session_id = %(session_id)s))"
+)
+MEMORIES_BY_ID = "select " + _MEMORY + " from chatmemory.memories m where m.id = any(%s)"
+# Memories without a vector of a model, by place; episodes with what stands before and after them in their session.
+_WITHOUT_VECTOR = (
+    " from chatmemory.memories m where not exists (select from chatmemory.memory_vectors v "
+    "where v.tenant_id = m.tenant_id and v.memory_id = m.id and v.model = %(model)s)"
+)
+_NEIGHBOURS = (
+    "(select array_agg(b.text order by b.place) from (select n.text, n.place from chatmemory.memories n "
+    "where n.tenant_id = m.tenant_id and n.user_id = m.user_id and m.kind = 'episode' and n.kind = 'episode' and "
+)
+UNEMBEDDED = (
+    "select m.id, m.user_id, m.place, m.kind, m.text, "
+    + _NEIGHBOURS
+    + "n.place < m.place and n.place >= m.place >> 24 << 24 order by n.place desc limit 2) b), "
+    + _NEIGHBOURS
+    + "n.place > m.place and n.place < (m.place >> 24) + 1 << 24 order by n.place limit 2) b)"
+    + _WITHOUT_VECTOR
+    + " and m.place > %(place)s order by m.place limit %(limit)s"
+)
+COUNT_UNEMBEDDED = "select count(*)" + _WITHOUT_VECTOR
+DROP_OLD_VECTORS = (
+    "delete from chatmemory.memory_vectors v where v.model <> %(model)s and exists ("
+    "select from chatmemory.memory_vectors n "
+    "where n.tenant_id = v.tenant_id and n.memory_id = v.memory_id and n.model = %(model)s)"
 )
 # A recall need not wait until it is on disk that it was one.
 SOON = "set local synchronous_commit = off"
@@ -253,9 +287,11 @@ CONFIRM_MEMORY = (
     "update chatmemory.memories set confirmations = confirmations + 1, "
     "importance = greatest(importance, %(importance)s) where id = %(id)s and valid_to is null"
 )
+# One more source; none that is trusted less than the memory, which has the trust of the lowest of its sources.
 ADD_SOURCE = (
     "insert into chatmemory.memory_sources (tenant_id, memory_id, session_id, from_seq, to_seq) "
-    "values (%s, %s, %s, %s, %s) on conflict do nothing"
+    "select %(tenant)s, m.id, %(session)s, %(from)s, %(to)s from chatmemory.memories m "
+    "where m.id = %(memory)s and m.trust <= %(trust)s on conflict do nothing"
 )
 TRUST_OF_MESSAGES = (
     "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
@@ -270,11 +306,14 @@ _PRUNED = (
     " where m.valid_to is null and m.recall_count = 0 and m.importance <= %(importance)s "
     "and m.created_at < now() - %(age)s::interval and (%(user_id)s::text is null or m.user_id = %(user_id)s)"
 )
-TO_PRUNE = "select " + _MEMORY + " from chatmemory.memories m" + _PRUNED + " order by m.created_at limit %(limit)s"
+TO_PRUNE = (
+    "select " + _MEMORY + " from chatmemory.memories m" + _PRUNED + _SHOWN + " order by m.created_at limit %(limit)s"
+)
 PRUNE = "update chatmemory.memories set valid_to = now(), pruned_at = now() where id = any(%s) and valid_to is null"
 UNPRUNE = (
-    "update chatmemory.memories set valid_to = null, pruned_at = null where pruned_at is not null "
-    "and (%(user_id)s::text is null or user_id = %(user_id)s)"
+    "update chatmemory.memories m set valid_to = null, pruned_at = null where m.pruned_at is not null "
+    "and (%(user_id)s::text is null or m.user_id = %(user_id)s) and not exists (select from chatmemory.memories k "
+    "where k.digest = m.digest and k.user_id = m.user_id and k.valid_to is null)"  # it was learnt again meanwhile
 )
 
 # Learning.
@@ -308,9 +347,12 @@ FAIL = (
     "* (0.5 + random()), parked_at = case when attempts >= %(most)s then now() end "
     "where id = %(id)s and lease_owner = %(owner)s returning parked_at is not null"
 )
+# What was spent on a session that was erased meanwhile names neither it nor its user.
 ADD_SPEND = (
+    "with session as (select id from chatmemory.sessions where id = %(session)s for key share) "
     "insert into chatmemory.spend (tenant_id, user_id, session_id, purpose, model, input_tokens, output_tokens) "
-    "values (%s, %s, %s, %s, %s, %s, %s)"
+    "select %(tenant)s, case when %(session)s::text is null or exists (select from session) then %(user)s else '' end, "
+    "(select id from session), %(purpose)s, %(model)s, %(sent)s, %(answered)s"
 )
 SPENT_SINCE = (
     "select model, user_id, sum(input_tokens)::bigint, sum(output_tokens)::bigint from chatmemory.spend "
@@ -341,8 +383,39 @@ MESSAGES_TO_EXPORT = (
     "select seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
     "from chatmemory.messages where session_id = %(id)s and seq > %(seq)s order by seq limit 500"
 )
+EVENTS_TO_EXPORT = "select at, type, data from chatmemory.events where session_id = %s order by number"
+SPEND_TO_EXPORT = (
+    "select at, session_id, purpose, model, input_tokens, output_tokens from chatmemory.spend "
+    "where user_id = %s order by number"
+)
 ALL_MEMORIES_OF_USER = (
     "select " + _MEMORY + " from chatmemory.memories m where m.user_id = %s order by m.created_at, m.id"
 )
 # In this order, what belongs to a session.
 ERASE_ALL = (ERASE_SPEND_OF_SESSION, ERASE_MESSAGES, ERASE_EVENTS, ERASE_SESSION)
+
+# Items under namespaces and keys.
+_ITEM = "namespace, key, value, nullif(user_id, ''), created_at, updated_at"
+PUT_ITEM = (
+    "insert into chatmemory.store_items (tenant_id, path, key, user_id, namespace, value, lexemes) "
+    "values (%s, %s, %s, %s, %s, %s::json, to_tsvector(%s::regconfig, %s)) "
+    "on conflict (tenant_id, path, key) do update set user_id = excluded.user_id, value = excluded.value, "
+    "lexemes = excluded.lexemes, number = excluded.number, updated_at = clock_timestamp()"
+)
+DELETE_ITEM = "delete from chatmemory.store_items where tenant_id = %s and path = %s and key = %s"
+GET_ITEM = "select " + _ITEM + ", null from chatmemory.store_items where path = %s and key = %s"
+# The items below a namespace, those that share words with the query first, then the newest first.
+FIND_ITEMS = (
+    "with asked as (select string_agg("
+    r"'''' || replace(replace(w, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery as words "
+    "from unnest(tsvector_to_array(to_tsvector(%(language)s::regconfig, %(query)s))) w) "
+    "select " + _ITEM + ", nullif(ts_rank(lexemes, words, 1), 0) as score from chatmemory.store_items, asked "
+    "where (%(user_id)s::text is null or user_id = %(user_id)s) "
+    "and namespace[1:cardinality(%(prefix)s::text[])] = %(prefix)s::text[] "
+    "order by score desc nulls last, number desc limit %(limit)s offset %(offset)s"
+)
+NAMESPACES = (
+    "select distinct namespace from chatmemory.store_items where %(user_id)s::text is null or user_id = %(user_id)s"
+)
+ITEMS_OF_USER = "select " + _ITEM + ", null from chatmemory.store_items where user_id = %s order by path, key"
+ERASE_ITEMS_OF_USER = "delete from chatmemory.store_items where user_id = %s"

@@ -3,15 +3,16 @@
 Words: BM25F (Robertson, Zaragoza and Taylor 2004) over a turn and the turns around it, which count less the farther
 they stand: an answer rarely repeats the words of the question it follows. A speaker who is named in the query is
 preferred rather than searched for. Meaning: cosine similarity. Each list is scaled to its own range and then added,
-which on long dialogues (LoCoMo) did better than reciprocal ranks, and keeps how much better one memory is than the next.
+which on LoCoMo's dialogues did better than reciprocal ranks, and keeps how much better one is than the next.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, NamedTuple
 
-AROUND = (1.0, 0.5, 0.4, 0.3, 0.2, 0.1)  # the weight of a turn's own words, and of its neighbours' by distance
+WEIGHTS = (1.0, 0.5, 0.4, 0.3, 0.2, 0.1)  # of a turn's own words, and of its neighbours' by distance
+AROUND = tuple((distance, WEIGHTS[abs(distance)]) for distance in range(-5, 6))
 K1, B = 1.2, 0.4
 SPEAKER_BONUS = 0.6
 VECTOR_WEIGHT = 0.6
@@ -47,6 +48,12 @@ class Candidate(NamedTuple):
     importance: float
 
 
+def candidate_from_row(row: Sequence[Any]) -> Candidate:
+    """Build a candidate from the columns of queries.CANDIDATES."""
+    id, place, speaker_terms, importance = row
+    return Candidate(id, place, frozenset(speaker_terms or ()), importance)
+
+
 class Ranked(NamedTuple):
     """A candidate's score, and its rank in each list."""
 
@@ -55,17 +62,20 @@ class Ranked(NamedTuple):
     ranks: dict[str, int]
 
 
-def rank(hits: Sequence[Hit], near: Mapping[str, float], candidates: Iterable[Candidate], k: int) -> list[Ranked]:
+def rank(
+    hits: Sequence[Hit], places: Mapping[int, float], near: Mapping[str, float], candidates: Iterable[Candidate], k: int
+) -> list[Ranked]:
     """The best k candidates, best first.
 
     Args:
         hits: Where words of the query stand, in candidates and around them.
+        places: What by_place() makes of the hits.
         near: The similarity of the nearest candidates by meaning, by id.
         candidates: What may be recalled.
         k: How many at most.
     """
     memories = list(candidates)
-    by_words = _by_words(hits, memories)
+    by_words = _by_words(hits, places, memories)
     known = {memory.id for memory in memories}
     by_meaning = _scaled({id: similarity for id, similarity in near.items() if id in known})
     best = max(by_words.values(), default=0.0)
@@ -80,38 +90,51 @@ def rank(hits: Sequence[Hit], near: Mapping[str, float], candidates: Iterable[Ca
     return [Ranked(id, scores[id], {name: of[id] for name, of in ranks.items() if id in of}) for id in order]
 
 
-def _by_words(hits: Sequence[Hit], memories: Sequence[Candidate]) -> dict[str, float]:
+def best_places(scores: Mapping[int, float], most: int) -> list[int]:
+    """The places with the best scores, at most so many, in their order."""
+    if len(scores) <= most:
+        return sorted(scores)
+    return sorted(sorted(scores, key=lambda place: (-scores[place], place))[:most])
+
+
+def _by_words(hits: Sequence[Hit], places: Mapping[int, float], memories: Sequence[Candidate]) -> dict[str, float]:
     """BM25F of each memory that has words of the query in it or around it."""
     terms = {hit.term for hit in hits}
     named = {term for memory in memories for term in memory.speaker_terms} & terms
     if named == terms:
         named = set()  # nothing else was asked for
-    counts: dict[str, dict[int, float]] = defaultdict(dict)
-    frequency: dict[str, int] = {}
-    average = sum(hit.length for hit in hits) / len(hits) if hits else 1.0
-    for hit in hits:
-        if hit.term not in named:
-            counts[hit.term][hit.place] = hit.often / (1 - B + B * hit.length / average)
-            frequency[hit.term] = hit.frequency
-    total = max((hit.total for hit in hits), default=0)
-    rarity = {
-        term: math.log(1 + (max(total, count) - count + 0.5) / (count + 0.5)) for term, count in frequency.items()
+    scores = by_place(hits, named) if named else places
+    return {
+        memory.id: scores[memory.place] * (1 + SPEAKER_BONUS if memory.speaker_terms & named else 1)
+        for memory in memories
+        if memory.place in scores
     }
-    found = {}
-    for memory in memories:
-        score = sum(rarity[term] * _saturated(at, memory.place) for term, at in counts.items())
-        if score > 0:
-            found[memory.id] = score * (1 + SPEAKER_BONUS if memory.speaker_terms & named else 1)
-    return found
 
 
-def _saturated(counts: Mapping[int, float], place: int) -> float:
-    weighted = sum(
-        weight * counts.get(place + sign * distance, 0.0)
-        for distance, weight in enumerate(AROUND)
-        for sign in ((1,) if distance == 0 else (1, -1))
-    )
-    return weighted * (K1 + 1) / (weighted + K1)
+def by_place(hits: Sequence[Hit], named: Set[str] = frozenset()) -> dict[int, float]:
+    """BM25F of each place that has words of the query on it or around it.
+
+    Args:
+        hits: Where words of the query stand.
+        named: Words that do not count.
+    """
+    average = sum(hit.length for hit in hits) / len(hits) if hits else 1.0
+    total = max((hit.total for hit in hits), default=0)
+    scores: dict[int, float] = defaultdict(float)
+    by_term: dict[str, list[Hit]] = defaultdict(list)
+    for hit in hits:
+        by_term[hit.term].append(hit)
+    for term in sorted(by_term.keys() - named):
+        count = by_term[term][0].frequency
+        rarity = math.log(1 + (max(total, count) - count + 0.5) / (count + 0.5)) * (K1 + 1)
+        weighted: dict[int, float] = defaultdict(float)
+        for hit in by_term[term]:
+            often = hit.often / (1 - B + B * hit.length / average)
+            for distance, weight in AROUND:
+                weighted[hit.place + distance] += weight * often
+        for place, weight in weighted.items():
+            scores[place] += rarity * weight / (weight + K1)
+    return scores
 
 
 def _scaled(similarities: Mapping[str, float]) -> dict[str, float]:

@@ -46,7 +46,10 @@ class Settings(BaseSettings):
     )
     # window.py
     session_cache_ttl_seconds: float = Field(
-        1800.0, ge=1, le=86_400, description="how long Redis keeps a window, or a session to resume, after its last use"
+        1800.0,
+        ge=1,
+        le=86_400,
+        description="how long Redis keeps a window after its last append, or a session to resume after its last use",
     )
     enable_session_caching: bool = Field(
         default=True, description="resume a session that was resumed a short while ago without asking Postgres"
@@ -98,7 +101,7 @@ class Settings(BaseSettings):
     # spending.py
     llm_soft_cap_tokens: int | None = Field(None, ge=0, description="tokens per tenant and day from which a log warns")
     llm_hard_cap_tokens: int | None = Field(
-        None, ge=0, description="tokens per tenant and day from which learning goes on without models"
+        None, ge=0, description="tokens per tenant and day from which learning goes on without the language model"
     )
     # worker.py
     consolidation_messages: int = Field(40, ge=1, le=MOST, description="so many new messages make a session due")

@@ -60,6 +60,9 @@ def message_tokens(counter: Counter, content: str | list[dict[str, Any]], metada
             return MESSAGE_TOKENS + cost
     else:
         cost = sum(_block_tokens(counter, block) for block in content)
+        texts = [block["text"] for block in content if isinstance(block.get("text"), str)]
+        if len(texts) > 1:  # OpenAI gets them as one, with line breaks
+            cost += max(0, counter.count("\n".join(texts)) - sum(map(counter.count, texts)))
     calls = tool_calls_in(content, metadata)
     return MESSAGE_TOKENS + cost + sum(MESSAGE_TOKENS + counter.count(call.name + call.arguments) for call in calls)
 
@@ -70,6 +73,8 @@ def _block_tokens(counter: Counter, block: Mapping[str, Any]) -> int:
         return counter.count(block["text"])
     if kind in _IMAGES:
         return IMAGE_TOKENS
-    if kind in _MEDIA:
+    source = block.get("source")
+    is_text = isinstance(source, dict) and source.get("type") in ("text", "content")
+    if kind in _MEDIA and not is_text:
         return MEDIA_TOKENS
     return 0 if is_call(block) else counter.count(json.dumps(block, ensure_ascii=False))

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 _CALLS = ("tool_call", "tool_use", "function_call")
+_ANSWERED = ("tool_call_id", "tool_use_id", "call_id")
+_ADAPTERS = ("langchain",)  # what they keep in the metadata under their names says the same
 
 
 class ToolCall(NamedTuple):
@@ -31,12 +33,36 @@ def is_result(block: Mapping[str, Any]) -> bool:
     return block.get("type") == "tool_result"
 
 
+def answers(role: str, block: Mapping[str, Any]) -> bool:
+    """Whether a block of a message with this role says which call it answers."""
+    if role == "user":
+        return is_result(block)
+    return role == "tool" and any(isinstance(block.get(key), str) for key in _ANSWERED)
+
+
+def result_text(block: Mapping[str, Any]) -> str:
+    """The readable text of a block, or of the result of a tool call in it."""
+    content = block["text"] if isinstance(block.get("text"), str) else block.get("content")
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    texts = (part.get("text") if isinstance(part, dict) else part for part in parts)
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def said_in(metadata: Mapping[str, Any]) -> list[Any]:
+    """What metadata says of calls and results; the same message says the same."""
+    kept = [metadata, *(metadata.get(adapter) for adapter in _ADAPTERS)]
+    keys = ("tool_calls", "tool_call_id")
+    return [each.get(key) if isinstance(each, dict) else None for each in kept for key in keys]
+
+
 def tool_calls_in(content: object, metadata: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     """The calls of an assistant's message: from its metadata (OpenAI, LangChain), else from its blocks (Anthropic)."""
     for kept in _namespaces(metadata):
-        calls = kept.get("tool_calls")
-        if isinstance(calls, list):
-            return tuple(_calls(calls))
+        calls = [kept.get(key) for key in ("tool_calls", "invalid_tool_calls")]
+        if any(isinstance(each, list) and each for each in calls):
+            return tuple(_calls(call for each in calls if isinstance(each, list) for call in each))
     blocks = content if isinstance(content, list) else []
     return tuple(_calls(filter(is_call, blocks)))
 
@@ -48,7 +74,7 @@ def answered_in(role: str, content: object, metadata: Mapping[str, Any]) -> tupl
         return tuple(str(block.get("tool_use_id")) for block in blocks if is_result(block))
     if role == "tool":
         for source in (*_namespaces(metadata), *blocks):
-            for key in ("tool_call_id", "tool_use_id", "call_id"):
+            for key in _ANSWERED:
                 if isinstance(source.get(key), str):
                     return (str(source[key]),)
     return ()

@@ -11,6 +11,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from chatmemory.errors import (
     ChatMemoryError,
     ConfigurationError,
+    LlmError,
     MessageConflictError,
     MoveError,
     SessionEndedError,
@@ -99,6 +100,14 @@ def _exists(session_id: str, _: str) -> SessionExistsError:
     )
 
 
+def _other_dimension(_: str, detail: str) -> LlmError:
+    was, came = detail.split()
+    return LlmError(
+        f"The embedder answers with {came} dimensions, where this user's vectors of the same model have {was}; "
+        "use the model that made them, or give the new one a name of its own."
+    )
+
+
 def _limited(_: str, limit: str) -> SessionLimitError:
     return SessionLimitError(
         f"The user has {limit} active sessions of this kind, as many as max_sessions_per_user allows; "
@@ -117,6 +126,7 @@ _FROM_SCHEMA: dict[str, Callable[[str, str], ChatMemoryError]] = {
     "CM409": _conflict,
     "CM410": _ended,
     "CM412": _ended_otherwise,
+    "CM422": _other_dimension,
     "CM423": _exists,
     "CM429": _limited,
 }

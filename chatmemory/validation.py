@@ -12,6 +12,7 @@ from chatmemory import kinds
 from chatmemory.drafts import Draft, to_json
 from chatmemory.errors import ContentTooLargeError, InvalidInputError, KindError, MessageConflictError
 from chatmemory.models import Content, JsonObject, NewMessage, Role, shorten, text_of
+from chatmemory.tools import said_in
 
 MAX_ID_BYTES = 255
 MAX_TITLE_LENGTH = 500
@@ -285,7 +286,7 @@ def check_messages(messages: Iterable[NewMessage | Mapping[str, Any]], max_bytes
         except InvalidInputError as error:
             raise type(error)(f"message {index}: {error}") from None
         known = seen.setdefault(draft.id, draft)
-        if (known.role, known.content) != (draft.role, draft.content):
+        if (known.role, known.content, said_in(known.metadata)) != (draft.role, draft.content, said_in(draft.metadata)):
             raise MessageConflictError(
                 f"message id {draft.id!r} is given twice with other content; ids must be unique in a session."
             )

@@ -7,7 +7,7 @@ from chatmemory.errors import LlmError
 
 
 def checked(model: str, texts: Sequence[str], vectors: object, dimensions: int) -> list[list[float]]:
-    """The vectors, if there is one for each text, all of one length and of finite numbers.
+    """The directions of the vectors, if there is one for each text, all of one dimension and of finite numbers.
 
     Args:
         model: Whose they are.
@@ -20,23 +20,23 @@ def checked(model: str, texts: Sequence[str], vectors: object, dimensions: int) 
     """
     try:
         made = [[float(number) for number in vector] for vector in vectors]  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise LlmError(f"The embedder {model!r} gave what is no list of vectors.") from None
     if len(made) != len(texts):
         raise LlmError(f"The embedder {model!r} gave {len(made)} vectors for {len(texts)} texts.")
     wanted = dimensions or (len(made[0]) if made else 0)
     for vector in made:
-        if len(vector) != wanted or not all(map(math.isfinite, vector)) or not any(vector):
+        if len(vector) != wanted or not math.isfinite(math.hypot(*vector)) or not any(vector):
             raise LlmError(
                 f"The embedder {model!r} gave a vector that cannot be used: it must have {wanted} finite numbers, "
                 "not all 0."
             )
-    return made
+    return [unit(vector) for vector in made]
 
 
 def unit(vector: Sequence[float]) -> list[float]:
     """The vector with length 1."""
-    length = math.sqrt(math.fsum(number * number for number in vector))
+    length = math.hypot(*vector)  # which neither overflows nor vanishes, as a sum of squares would
     return [number / length for number in vector]
 
 

@@ -8,7 +8,7 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)  # a bound on time would be about the machine
 settings.load_profile("patient")
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.redis", "tests.fixtures.liars", "tests.fixtures.tokens"]
+pytest_plugins = [f"tests.fixtures.{name}" for name in ("postgres", "redis", "tls", "liars", "tokens", "openai_server")]
 
 
 def pytest_report_header() -> str:

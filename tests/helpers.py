@@ -1,7 +1,20 @@
+"""What several tests use."""
+
 from collections.abc import Callable
 from typing import Any
+
+from chatmemory import Context
 
 
 def calls(*each: Callable[[], Any]) -> tuple[Callable[[], Any], ...]:
     """Calls that are still to be made, whatever each returns."""
     return each
+
+
+def check_newest(context: Context, most: int, seen: int) -> int:
+    """See that a context is the newest `most` messages without a gap, up to `seen` at least; return its last seq."""
+    seqs = [message.seq for message in context]
+    last = seqs[-1] if seqs else 0
+    assert seqs == list(range(max(1, last - most + 1), last + 1)), seqs
+    assert last >= seen, f"the reader had seen {seen}, the context ends at {last}"
+    return last

@@ -28,7 +28,7 @@ TOOLS = sorted(path for folder in ("scripts", "benchmarks") for path in (ROOT / 
 # Modules that decide and never wait, whichever of them exist.
 PURE = (
     "models errors validation drafts tokens context episodes ranking breaker prompts protocols kinds runs "
-    "metrics outcomes titles exports queries keys"
+    "metrics outcomes titles exports items queries keys"
 )
 IMPURE = (
     "psycopg psycopg_pool redis openai asyncio threading socket subprocess "

@@ -9,17 +9,28 @@ from uuid import uuid4
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from chatmemory import _forks
-from chatmemory._concurrency import AsyncBackground, async_within
+from chatmemory._concurrency import AsyncBackground, Guard, async_within
+from chatmemory._reading import async_reading_limits
 from chatmemory.breaker import Breaker
 from chatmemory.errors import ConfigurationError
 from chatmemory.keys import digest, script
 from chatmemory.settings import Settings
 
 # What a server, or what claims to be one, may make redis-py raise. RuntimeError: its event loop is another.
-FAILURES = (RedisError, OSError, ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError)
+FAILURES = (
+    RedisError,
+    RedisClusterException,  # which is no RedisError
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+)
 # What it answers, perhaps out of a script, when it would refuse every key, not just this one.
 REFUSALS = re.compile(r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b")
 PROBE = "cm:probe"
@@ -30,11 +41,12 @@ class AsyncCache:
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._settings = settings
-        self._url = url
+        self.url = url
         self._client: Any = None
         self._breaker = Breaker()
         self._prober = AsyncBackground()
         self._stale: dict[str, float] = {}  # keys that could not be dropped, and until when they may still stand
+        self._guard = Guard()  # of those
         self._closed = False
         self.last_error: str | None = None
         _forks.watch(self)
@@ -42,7 +54,7 @@ class AsyncCache:
     def forked(self) -> object:
         """In a forked child: leave the parent's connections alone, and connect anew at next use."""
         parents = (self._client, self._prober)
-        self._client, self._prober = None, AsyncBackground()
+        self._client, self._prober, self._guard = None, AsyncBackground(), Guard()
         return parents
 
     @property
@@ -92,20 +104,32 @@ class AsyncCache:
     async def drop(self, *keys: str) -> None:
         """Forget what stands under these keys; where Redis cannot do it now, before it is used again."""
         if not self.is_usable:
-            self._remember(*keys)
+            self.remember(*keys)
             return
         try:
             async with async_within(self._settings.redis_timeout_seconds):
                 client = self._client or self._connect()
                 for key in keys:
-                    await client.delete(key)
-                    self._stale.pop(key, None)
+                    await self._delete(client, key)
         except FAILURES as error:
             self._failed(error, *keys)
 
+    async def settle(self) -> bool:
+        """Drop what has become stale, as soon as Redis can; tell whether there is still something."""
+        while (key := self._next_stale()) is not None and self.is_usable:
+            await self.drop(key)
+        return key is not None
+
+    async def _delete(self, client: Any, key: str) -> None:
+        until = self._stale.get(key)
+        await client.delete(key)
+        with self._guard:
+            if self._stale.get(key) == until:  # else it became stale once more
+                self._stale.pop(key, None)
+
     def drop_soon(self, key: str) -> None:
         """Forget what stands under this key, beside the caller's work."""
-        self._remember(key)
+        self.remember(key)
         self._prober.start(self._probe)
 
     def _failed(self, error: Exception, *keys: str) -> None:
@@ -113,15 +137,26 @@ class AsyncCache:
         if isinstance(error, RuntimeError):  # the client belongs to an event loop that is gone
             self._client = None
         self._breaker.failed(time.monotonic())
-        self._remember(*keys)
+        self.remember(*keys)
 
-    def _remember(self, *keys: str) -> None:
+    def remember(self, *keys: str) -> None:
+        """Forget what stands under these keys before Redis is used again."""
+        until = time.monotonic() + self._settings.session_cache_ttl_seconds + 1
+        with self._guard:
+            self._stale.update(dict.fromkeys(keys, until))
+
+    def _next_stale(self) -> str | None:
+        with self._guard:
+            return next(iter(self._stale), None)
+
+    def _forget_expired(self) -> None:
         now = time.monotonic()
-        self._stale = {key: until for key, until in self._stale.items() if until > now}
-        self._stale.update(dict.fromkeys(keys, now + self._settings.session_cache_ttl_seconds + 1))
+        with self._guard:
+            self._stale = {key: until for key, until in self._stale.items() if until > now}
 
     async def _probe(self) -> None:
         """See whether Redis holds what it is given, and drop what has become stale meanwhile."""
+        self._forget_expired()
         try:
             async with async_within(self._settings.redis_timeout_seconds):
                 client = self._client or self._connect()
@@ -129,11 +164,9 @@ class AsyncCache:
                 await client.set(PROBE, asked, px=1000)
                 if await client.get(PROBE) not in (asked, asked.encode()):
                     raise RedisError("it does not hold what it was given")
-            while self._stale:
+            while (key := self._next_stale()) is not None:
                 async with async_within(self._settings.redis_timeout_seconds):
-                    key = next(iter(self._stale))
-                    await client.delete(key)
-                    self._stale.pop(key, None)
+                    await self._delete(client, key)
         except FAILURES as error:
             self.last_error = _reason(error)
             self._breaker.failed(time.monotonic())
@@ -143,6 +176,11 @@ class AsyncCache:
 
     def _connect(self) -> Any:
         """A client; it connects when it is used, and neither it nor its connections try again."""
+        if self._settings.redis_cluster and self.url.startswith("unix:"):
+            raise ConfigurationError(
+                "CHATMEMORY_REDIS_CLUSTER is on, but the Redis URL is a Unix socket, behind which there is no cluster. "
+                "Name one of the cluster's nodes as redis://host:port, or turn it off."
+            )
         seconds = self._settings.redis_timeout_seconds / 2  # to connect, and to answer
         options: dict[str, Any] = {
             "socket_timeout": seconds,
@@ -151,9 +189,9 @@ class AsyncCache:
         }
         try:
             if self._settings.redis_cluster:
-                self._client = RedisCluster.from_url(self._url, **options)
+                self._client = RedisCluster.from_url(self.url, **options)
             else:
-                self._client = Redis.from_url(self._url, **options)
+                self._client = Redis.from_url(self.url, **options, **async_reading_limits())
         except ValueError:
             raise unreadable_redis() from None
         return self._client

@@ -151,18 +151,25 @@ class AsyncChatMemory:
             await self.clean_up()
         return await AsyncWorker(self._parts).run_due(limit)
 
-    async def run_worker(self, *, concurrency: int = 1, stop: AsyncEvent | None = None) -> Report:
+    async def run_worker(
+        self, *, concurrency: int = 1, stop: AsyncEvent | None = None, until_idle: bool = False
+    ) -> Report:
         """Learn from sessions as they become due, in all tenants, until `stop` is set.
+
+        Sessions that are idle for too long expire meanwhile, every cleanup_interval_hours.
 
         Args:
             concurrency: How many sessions at once, 1 or more.
             stop: Ends the work; what was begun is finished. None: only cancelling or closing ends it.
+            until_idle: Whether to end when nothing is due any more, after expiring idle sessions.
 
         Returns:
             What was done in all.
         """
         check_count(concurrency, "concurrency", least=1)
-        return await AsyncWorker(self._parts).run(concurrency, stop or AsyncEvent())
+        if until_idle and self.settings.cleanup_inactive_sessions:
+            await self.clean_up()
+        return await AsyncWorker(self._parts).run(concurrency, stop or AsyncEvent(), until_idle=until_idle)
 
     async def retry_parked(self) -> int:
         """Take up again the sessions that were given up after too many failures; return how many still are."""

@@ -3,9 +3,9 @@
 from chatmemory import queries
 from chatmemory._async.database import Row
 from chatmemory._async.parts import AsyncParts
-from chatmemory._concurrency import async_in_thread
+from chatmemory._concurrency import Guard, async_in_thread
 from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows, window_of
-from chatmemory.models import Context, SessionInfo, message_from_row
+from chatmemory.models import Appended, Context, SessionInfo, message_from_row
 from chatmemory.tokens import Counter
 from chatmemory.translation import not_found
 
@@ -16,23 +16,27 @@ class AsyncContexts:
     def __init__(self, info: SessionInfo, parts: AsyncParts) -> None:
         self._tenant_id, self._id = info.tenant_id, info.id
         self._seen = info.last_seq
+        self._guard = Guard()  # of what was seen
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
 
     def saw(self, seq: int) -> None:
         """The handle has seen this message."""
-        self._seen = max(self._seen, seq)
+        with self._guard:
+            self._seen = max(self._seen, seq)
 
-    async def read(self, request: Request, info: SessionInfo, *, fresh: bool) -> Context:
+    async def read(
+        self, request: Request, info: SessionInfo, counts: Appended | SessionInfo, *, fresh: bool
+    ) -> Context:
         """The context as it is now; fresh: from Postgres in any case."""
         counter = await self._counter(request)
-        limit = limit_of(request, info)
-        cached = None if fresh else await self._cached(request, counter, limit)
-        if cached is not None:
-            return await self._build(*cached, request, counter)
+        limit = limit_of(request, counts)
+        found = await self._windows.read(info, 0 if fresh else limit, self._seen)
+        if not fresh and found.window is not None and _will_do(found.window, found.stubs, request, counter):
+            return await self._build(found.window, found.stubs, request, counter)
         params = (self._tenant_id, self._id, limit, None)
         rows = await self._database.call(queries.READ_WINDOW, params, subject=self._id)
         window = await self._extended(window_from_rows(rows), request, counter)
-        await self._windows.store(self._tenant_id, self._id, window)
+        await self._windows.store(info, window, found.lease)
         return await self._build(window, set(), request, counter)
 
     async def read_user(self, request: Request, info: SessionInfo) -> Context:
@@ -55,14 +59,6 @@ class AsyncContexts:
             return self._tokenizer.at_hand()
         return await async_in_thread(self._tokenizer.best) if self._tokenizer.is_loading else self._tokenizer.best()
 
-    async def _cached(self, request: Request, counter: Counter, limit: int) -> tuple[Window, set[int]] | None:
-        read = await self._windows.read(self._tenant_id, self._id, limit, self._seen)
-        if read is None or needs_more(read[0], request, counter):
-            return None
-        window, stubs = read
-        recount = any(message.seq in stubs and message.token_encoding != counter.name for message in window.messages)
-        return None if recount else read
-
     async def _extended(self, window: Window, request: Request, counter: Counter) -> Window:
         """The window with all the messages that could belong in the context."""
         while needs_more(window, request, counter):
@@ -76,14 +72,22 @@ class AsyncContexts:
         """The context, with the messages fetched that Redis holds without content."""
         self.saw(window.last_seq)
         name = f"{self._tenant_id}\n{self._id}"
-        context = build(window, request, counter, name)
-        missing = sorted(stubs.intersection(message.seq for message in context.messages))
-        if not missing:
-            return context
-        params = {"id": self._id, "seqs": missing}
-        rows = await self._database.fetch(self._tenant_id, queries.READ_SEQS, params, subject=self._id)
-        whole = {message.seq: message for message in map(message_from_row, rows)}
-        if len(whole) < len(missing):
-            raise not_found(self._id)
-        filled = [whole.get(message.seq, message) for message in window.messages]
-        return build(window._replace(messages=filled), request, counter, name)
+        while True:
+            context = build(window, request, counter, name)
+            missing = sorted(stubs.intersection(message.seq for message in context.messages))
+            if not missing:
+                return context
+            params = {"id": self._id, "seqs": missing}
+            rows = await self._database.fetch(self._tenant_id, queries.READ_SEQS, params, subject=self._id)
+            whole = {message.seq: message for message in map(message_from_row, rows)}
+            if len(whole) < len(missing):
+                raise not_found(self._id)
+            window = window._replace(messages=[whole.get(message.seq, message) for message in window.messages])
+            stubs = stubs - whole.keys()
+
+
+def _will_do(window: Window, stubs: set[int], request: Request, counter: Counter) -> bool:
+    """Whether a window from Redis is enough: it goes back far enough, and nothing must be counted that is not there."""
+    if needs_more(window, request, counter):
+        return False
+    return all(message.seq not in stubs or message.token_encoding == counter.name for message in window.messages)

@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from chatmemory import _forks, queries
 from chatmemory._async.migrations import apply, ensure_schema
-from chatmemory._concurrency import AsyncLock, async_in_thread
+from chatmemory._concurrency import AsyncLock, async_in_thread, async_undisturbed
 from chatmemory.embedded import EmbeddedPostgres
 from chatmemory.errors import ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
@@ -81,7 +81,7 @@ class AsyncDatabase:
                 cursor = await connection.execute(query, params, prepare=self._prepare, binary=True)
                 return await cursor.fetchall()
             finally:
-                await pool.putconn(connection)
+                await async_undisturbed(pool.putconn, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
@@ -119,7 +119,7 @@ class AsyncDatabase:
             try:
                 yield connection
             finally:
-                await pool.putconn(connection)
+                await async_undisturbed(pool.putconn, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
@@ -128,11 +128,11 @@ class AsyncDatabase:
         try:
             await pool.check_connection(connection)
         except psycopg.OperationalError:
-            await pool.putconn(connection)
+            await async_undisturbed(pool.putconn, connection)
             await self.heal()
             return await pool.getconn()
         except BaseException:  # cancelled
-            await pool.putconn(connection)
+            await async_undisturbed(pool.putconn, connection)
             raise
         return connection
 

@@ -262,7 +262,9 @@ class AsyncLifecycle(AsyncRun):
             SessionNotFoundError: It is not deleted, or it was erased.
         """
         params = (self.tenant_id, self.id, *self._settings.session_limits)
-        return self._learn(await self._database.call_once(queries.RESTORE_SESSION, params, subject=self.id))
+        info = self._learn(await self._database.call_once(queries.RESTORE_SESSION, params, subject=self.id))
+        await self._windows.forget_user(info.tenant_id, info.user_id)
+        return info
 
     async def erase(self) -> Erasure:
         """Remove the session and all that belongs to it, for good; deleted ones too.

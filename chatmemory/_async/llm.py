@@ -1,5 +1,6 @@
 """A language model and an embedder on any OpenAI-compatible server; openai itself tries again and waits."""
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +33,17 @@ class AsyncServerLlm:
         if self._has_schemas:
             try:
                 return await self._asked(messages, schema, _by_schema(schema))
-            except openai.BadRequestError:
+            except openai.BadRequestError:  # it knows no schemas, or takes offence at something else
+                answer = await self._by_example(messages, schema)
                 self._has_schemas = False
+                return answer
             except openai.OpenAIError as error:
                 raise _failed(self.name, error) from None
-        told = {
-            "role": "system",
-            "content": f"Answer with one JSON object of this schema: {schema.model_json_schema()}",
-        }
+        return await self._by_example(messages, schema)
+
+    async def _by_example(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> Answer:
+        form = json.dumps(schema.model_json_schema())
+        told = {"role": "system", "content": f"Answer with one JSON object of this schema: {form}"}
         try:
             return await self._asked([told, *messages], schema, {"type": "json_object"})
         except openai.OpenAIError as error:
@@ -50,9 +54,13 @@ class AsyncServerLlm:
     ) -> Answer:
         create: Any = self._client.chat.completions.create
         reply = await create(model=self.name, messages=list(messages), response_format=response_format)
-        usage = reply.usage
-        spent = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        return Answer(_parsed(self.name, reply, schema), *spent)
+        usage = getattr(reply, "usage", None)
+        spent = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+        try:
+            return Answer(_parsed(self.name, reply, schema), *spent)
+        except LlmError as error:
+            error.spent = spent
+            raise
 
     async def close(self) -> None:
         """Give back the connections."""

@@ -1,11 +1,13 @@
 """The language model and the embedder of one memory: given, or made from the settings; their answers are checked."""
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from chatmemory._concurrency import async_ask
+from chatmemory.breaker import Breaker
 from chatmemory.errors import ChatMemoryError, LlmError
 from chatmemory.protocols import Answer, Embedder, Llm
 from chatmemory.settings import Settings
@@ -13,6 +15,8 @@ from chatmemory.vectors import checked
 
 if TYPE_CHECKING:
     from chatmemory._async.llm import AsyncServerEmbedder, AsyncServerLlm
+
+PAUSE = 30.0  # seconds after a failure in which nobody who is in haste waits for the embedder
 
 
 class AsyncProviders:
@@ -23,6 +27,7 @@ class AsyncProviders:
         self._llm: Llm | AsyncServerLlm | None = llm
         self._embedder: Embedder | AsyncServerEmbedder | None = embedder
         self._own: list[Any] = []
+        self._haste = Breaker(PAUSE)
 
     @property
     def has_llm(self) -> bool:
@@ -35,12 +40,17 @@ class AsyncProviders:
         return self._embedder is not None or self._settings.embedding_model is not None
 
     @property
+    def llm_model(self) -> str:
+        """Under which name its answers are counted."""
+        return str(self._llm.name if self._llm is not None else self._settings.llm_model)
+
+    @property
     def embedding_model(self) -> str:
         """Under which name vectors are kept."""
         return str(self._embedder.name if self._embedder is not None else self._settings.embedding_model)
 
-    async def complete(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> tuple[str, Answer]:
-        """The model's name, and its answer in the form asked for.
+    async def complete(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> Answer:
+        """The model's answer in the form asked for.
 
         Raises:
             LlmError: There is no usable answer.
@@ -53,20 +63,32 @@ class AsyncProviders:
         answer = await _asked(self._llm, "complete", messages, schema)
         if not isinstance(answer, Answer) or not isinstance(answer.value, schema):
             raise LlmError(f"The language model {self._llm.name!r} gave no {schema.__name__}.")
-        return self._llm.name, answer
+        return answer
 
     async def embed(self, texts: Sequence[str], *, in_haste: bool = False) -> list[list[float]]:
         """One vector for each text, of one length.
 
         Args:
             texts: What to embed.
-            in_haste: Whether somebody waits for it: our own client then tries only once, and not for long.
+            in_haste: Whether somebody waits for it: our own client then tries only once, and not for long, and after a
+                failure nobody's does for a while.
 
         Raises:
             LlmError: The embedder failed, or gave something else.
         """
         if not texts:
             return []
+        if in_haste and not (self._haste.is_closed or self._haste.probe_is_due(monotonic())):
+            raise LlmError(f"The embedder {self.embedding_model!r} failed a moment ago, and is left alone for a while.")
+        try:
+            vectors = await self._embed(texts, in_haste)
+        except LlmError:
+            self._haste.failed(monotonic())
+            raise
+        self._haste.succeeded()
+        return vectors
+
+    async def _embed(self, texts: Sequence[str], in_haste: bool) -> list[list[float]]:
         from chatmemory._async.llm import AsyncServerEmbedder
 
         if self._embedder is None:

@@ -132,7 +132,7 @@ class AsyncSession(AsyncLifecycle):
         self._contexts.saw(appended.last_seq)
         stored = messages_from(once, appended)
         new = [message for message in stored.values() if message.seq >= appended.first_seq]
-        self._windows.append(self.tenant_id, self.id, new, appended.token_count)
+        self._windows.append(self._info, new, appended.token_count)
         return [stored[draft.id] for draft in drafts]
 
     async def context(
@@ -156,8 +156,9 @@ class AsyncSession(AsyncLifecycle):
 
         Args:
             max_tokens: The budget; None: max_messages decides alone.
-            max_messages: Just the newest this many, or fewer where the budget is full. None: as many as the budget
-                takes, and without a budget max_context_messages at most.
+            max_messages: Just the newest this many (0: none), or fewer where the budget is full; the system message
+                the session begins with is in anyway. None: as many as the budget takes, and without a budget
+                max_context_messages at most.
             system: The app's own system message, which is counted and always in.
             query: What memories are recalled for, usually what the user has just said; None: none are. They take
                 at most recall_share of the budget, which is kept free for them.
@@ -180,8 +181,10 @@ class AsyncSession(AsyncLifecycle):
         if query is not None:
             request = request._replace(recalls=await self._recalls(query, request.max_tokens, results))
         if scope == "user":
+            if request.recalls is not None:  # its messages are of many sessions, and counted anew
+                request = request._replace(recalls=request.recalls._replace(session_id=""))
             return await self._contexts.read_user(request, self._info)
-        return await self._contexts.read(request, self._info, fresh=fresh)
+        return await self._contexts.read(request, self._info, self._appended or self._info, fresh=fresh)
 
     async def _recalls(self, query: str, max_tokens: int | None, results: bool = False) -> Recalls:
         """What may go into a context for a query."""
@@ -226,9 +229,11 @@ class AsyncSession(AsyncLifecycle):
             request = request._replace(recalls=await self._recalls(query, request.max_tokens))
         drafts = check_messages(messages, self._settings.max_message_bytes)
         if not drafts:
-            return await self._contexts.read(request, self._info, fresh=True)
+            return await self._contexts.read(request, self._info, self._appended or self._info, fresh=True)
         statements = queries.APPEND_AND_READ, queries.APPEND_TURN_AND_READ
-        rows, once = await self._store(drafts, statements, self.tenant_id, self.id, limit_of(request, self._info))
+        rows, once = await self._store(
+            drafts, statements, self.tenant_id, self.id, limit_of(request, self._appended or self._info)
+        )
         self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
         return await self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
 

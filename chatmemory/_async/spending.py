@@ -3,8 +3,10 @@
 import logging
 from datetime import UTC, datetime, timedelta
 
+from psycopg import AsyncConnection
+
 from chatmemory import queries
-from chatmemory._async.database import AsyncDatabase
+from chatmemory._async.database import AsyncDatabase, Row
 from chatmemory.memory import Spend
 from chatmemory.settings import Settings
 
@@ -21,10 +23,20 @@ class AsyncSpending:
     async def add(
         self, tenant_id: str, user_id: str, session_id: str | None, purpose: str, model: str, spent: tuple[int, int]
     ) -> None:
-        """Note what one call cost."""
-        params = (tenant_id, user_id, session_id, purpose, model, *spent)
+        """Note what one call cost; what was spent on a session that is gone by now is nobody's but the tenant's."""
         async with self._database.transaction(tenant_id) as connection:
-            await connection.execute(queries.ADD_SPEND, params)
+            await self.note(connection, tenant_id, user_id, session_id, purpose, model, spent)
+
+    async def note(
+        self, connection: AsyncConnection[Row], tenant_id: str, user_id: str, session_id: str | None, purpose: str,
+        model: str, spent: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """The same, in the caller's transaction."""
+        params = {
+            "tenant": tenant_id, "user": user_id, "session": session_id, "purpose": purpose, "model": model,
+            "sent": spent[0], "answered": spent[1],
+        }  # fmt: skip
+        await connection.execute(queries.ADD_SPEND, params)
 
     async def since(self, tenant_id: str, since: datetime) -> Spend:
         """What one tenant's calls have cost since then."""
@@ -37,15 +49,18 @@ class AsyncSpending:
         sent, answered = (sum(row[column] for row in rows) for column in (2, 3))
         return Spend(input_tokens=sent, output_tokens=answered, by_model=by_model, by_user=by_user)
 
+    async def today(self, tenant_id: str) -> Spend:
+        """What one tenant's calls have cost since midnight in UTC."""
+        return await self.since(tenant_id, datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+
     async def may_spend(self, tenant_id: str) -> bool:
         """Whether a tenant is below its hard cap of today, in UTC; from the soft cap on, a log warns."""
         soft, hard = self._settings.llm_soft_cap_tokens, self._settings.llm_hard_cap_tokens
         if soft is None and hard is None:
             return True
-        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        total = (await self.since(tenant_id, midnight)).total
+        total = (await self.today(tenant_id)).total
         if hard is not None and total >= hard:
-            LOG.warning("tenant %r spent %s tokens today, its hard cap: it learns without models", tenant_id, total)
+            LOG.warning("tenant %r spent %s tokens today, its hard cap: it learns without a model", tenant_id, total)
             return False
         if soft is not None and total >= soft:
             LOG.warning("tenant %r spent %s tokens today, above its soft cap of %s", tenant_id, total, soft)

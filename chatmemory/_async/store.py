@@ -11,7 +11,7 @@ from chatmemory._async.database import AsyncDatabase, Row
 from chatmemory._async.providers import AsyncProviders
 from chatmemory.drafts import to_json
 from chatmemory.errors import ConfigurationError
-from chatmemory.memory import NewMemory, digest
+from chatmemory.memory import TRUSTS, NewMemory, digest
 from chatmemory.settings import Settings
 from chatmemory.vectors import similarity, to_text
 
@@ -49,14 +49,24 @@ class AsyncMemoryStore:
         """
         if not self._providers.has_embedder:
             return []
+        await self.check_vectors()
+        return await self._providers.embed(texts, in_haste=in_haste)
+
+    async def check_vectors(self) -> None:
+        """See that vectors can be made and kept.
+
+        Raises:
+            ConfigurationError: There is no embedder, or Postgres has no pgvector.
+        """
+        if not self._providers.has_embedder:
+            raise ConfigurationError("There is no embedder: give embedder=… or set CHATMEMORY_EMBEDDING_MODEL.")
         if self._has_vectors is None:
             [(self._has_vectors,)] = await self._database.call(queries.HAS_VECTORS, ())
         if not self._has_vectors:
             raise ConfigurationError(
-                "There is an embedder, but this Postgres has no pgvector. Install the extension `vector` and run "
-                "`chatmemory migrate`, or leave the embedder out: recall then goes by words."
+                "There is an embedder, but this Postgres has no pgvector of 0.7 or newer. Install the extension "
+                "`vector` and run `chatmemory migrate`, or leave the embedder out: recall then goes by words."
             )
-        return await self._providers.embed(texts, in_haste=in_haste)
 
     async def add(
         self, connection: AsyncConnection[Row], tenant_id: str, user_id: str, new: Iterable[NewMemory]
@@ -65,10 +75,13 @@ class AsyncMemoryStore:
         await connection.execute(queries.LOCK_MEMORIES, (tenant_id, user_id))
         ids: list[str] = []
         adding: list[NewMemory] = []
+        closing: list[tuple[NewMemory, str]] = []
         confirmed = 0
         for memory in new:
             known = _among(adding, memory) or await self._known(connection, tenant_id, memory)
             ids.append(known or memory.id)
+            if memory.closes:
+                closing.append((memory, ids[-1]))
             if known is None:
                 adding.append(memory)
             else:
@@ -78,7 +91,7 @@ class AsyncMemoryStore:
             rows = to_json([memory.row() for memory in adding])
             await connection.execute(queries.ADD_MEMORIES, (tenant_id, self._settings.language, rows))
             await self._add_vectors(connection, tenant_id, adding)
-            await self._close(connection, adding)
+        await self._close(connection, closing)
         return Stored(ids, dict(Counter(memory.kind for memory in adding)), confirmed)
 
     async def _known(self, connection: AsyncConnection[Row], tenant_id: str, memory: NewMemory) -> str | None:
@@ -98,7 +111,10 @@ class AsyncMemoryStore:
     async def _confirm(self, connection: AsyncConnection[Row], tenant_id: str, known: str, memory: NewMemory) -> None:
         await connection.execute(queries.CONFIRM_MEMORY, {"id": known, "importance": memory.importance})
         for source in memory.sources:
-            params = (tenant_id, known, source.session_id, source.from_seq, source.to_seq)
+            params = {
+                "tenant": tenant_id, "memory": known, "session": source.session_id, "from": source.from_seq,
+                "to": source.to_seq, "trust": TRUSTS.index(memory.trust),
+            }  # fmt: skip
             await connection.execute(queries.ADD_SOURCE, params)
 
     async def _add_vectors(self, connection: AsyncConnection[Row], tenant_id: str, adding: list[NewMemory]) -> None:
@@ -111,13 +127,12 @@ class AsyncMemoryStore:
             params = (tenant_id, self._providers.embedding_model, to_json(rows))
             await connection.execute(queries.ADD_VECTORS, params)
 
-    async def _close(self, connection: AsyncConnection[Row], adding: list[NewMemory]) -> None:
-        for memory in adding:
-            if memory.closes:
-                closed = {
-                    "ids": list(memory.closes), "by": memory.id, "at": memory.valid_from, "user_id": memory.user_id
-                }  # fmt: skip
-                await connection.execute(queries.CLOSE_MEMORIES, closed)
+    async def _close(self, connection: AsyncConnection[Row], closing: list[tuple[NewMemory, str]]) -> None:
+        """Close what is superseded, by the new memory or by the one that said the same already."""
+        for memory, by in closing:
+            ids = [id for id in memory.closes if id != by]
+            closed = {"ids": ids, "by": by, "at": memory.valid_from, "user_id": memory.user_id}
+            await connection.execute(queries.CLOSE_MEMORIES, closed)
 
 
 def _among(adding: list[NewMemory], memory: NewMemory) -> str | None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from chatmemory._async.items import AsyncItems
 from chatmemory._async.memories import AsyncMemories
 from chatmemory._async.parts import AsyncParts
 from chatmemory._async.sessions import AsyncSessions
@@ -19,6 +20,7 @@ class AsyncTenant:
         id: The tenant's id.
         sessions: Its sessions.
         memories: What was learnt from them, and what it was told to keep.
+        items: What the app keeps of its own, under namespaces and keys.
         users: What belongs to one user, over all sessions.
     """
 
@@ -26,6 +28,7 @@ class AsyncTenant:
         self.id = tenant_id
         self.sessions = AsyncSessions(tenant_id, parts)
         self.memories = AsyncMemories(tenant_id, parts)
+        self.items = AsyncItems(tenant_id, parts)
         self.users = AsyncUsers(tenant_id, parts)
         self._spending = parts.spending
 

@@ -57,21 +57,27 @@ class AsyncWorker:
         [(due, parked)] = await self._database.call(queries.LEARNING_STATE, params)
         return due, parked
 
-    async def run(self, concurrency: int, stop: AsyncEvent) -> Report:
-        """Work until `stop` is set; what was begun is finished."""
+    async def run(self, concurrency: int, stop: AsyncEvent, *, until_idle: bool = False) -> Report:
+        """Work until `stop` is set, or with until_idle until nothing is due; what was begun is finished."""
         reports: list[Report] = []
 
         async def work() -> None:
             while not stop.is_set():
+                self._parts.on_use()  # sessions that were idle for too long become due
                 try:
                     report = await self.run_due(1)
                 except StorageError:  # Postgres is away; look again later
+                    if until_idle:
+                        raise
                     report = Report()
                 reports.append(report)
-                if not report.processed + report.failed:
-                    await async_wait_for(stop, self._settings.worker_poll_seconds)
+                if report.processed + report.failed:
+                    continue
+                if until_idle:
+                    return
+                await async_wait_for(stop, self._settings.worker_poll_seconds)
 
-        await async_side_by_side([work] * concurrency)
+        await async_side_by_side([work] * concurrency, stop.set)
         return Report(
             processed=sum(report.processed for report in reports),
             failed=sum(report.failed for report in reports),

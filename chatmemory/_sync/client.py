@@ -153,18 +153,23 @@ class ChatMemory:
             self.clean_up()
         return Worker(self._parts).run_due(limit)
 
-    def run_worker(self, *, concurrency: int = 1, stop: Event | None = None) -> Report:
+    def run_worker(self, *, concurrency: int = 1, stop: Event | None = None, until_idle: bool = False) -> Report:
         """Learn from sessions as they become due, in all tenants, until `stop` is set.
+
+        Sessions that are idle for too long expire meanwhile, every cleanup_interval_hours.
 
         Args:
             concurrency: How many sessions at once, 1 or more.
             stop: Ends the work; what was begun is finished. None: only cancelling or closing ends it.
+            until_idle: Whether to end when nothing is due any more, after expiring idle sessions.
 
         Returns:
             What was done in all.
         """
         check_count(concurrency, "concurrency", least=1)
-        return Worker(self._parts).run(concurrency, stop or Event())
+        if until_idle and self.settings.cleanup_inactive_sessions:
+            self.clean_up()
+        return Worker(self._parts).run(concurrency, stop or Event(), until_idle=until_idle)
 
     def retry_parked(self) -> int:
         """Take up again the sessions that were given up after too many failures; return how many still are."""

@@ -3,11 +3,11 @@
 """Reading what a context is made of, from Redis where that is new enough, else from Postgres."""
 
 from chatmemory import queries
-from chatmemory._concurrency import in_thread
+from chatmemory._concurrency import Guard, in_thread
 from chatmemory._sync.database import Row
 from chatmemory._sync.parts import Parts
 from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows, window_of
-from chatmemory.models import Context, SessionInfo, message_from_row
+from chatmemory.models import Appended, Context, SessionInfo, message_from_row
 from chatmemory.tokens import Counter
 from chatmemory.translation import not_found
 
@@ -18,23 +18,25 @@ class Contexts:
     def __init__(self, info: SessionInfo, parts: Parts) -> None:
         self._tenant_id, self._id = info.tenant_id, info.id
         self._seen = info.last_seq
+        self._guard = Guard()  # of what was seen
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
 
     def saw(self, seq: int) -> None:
         """The handle has seen this message."""
-        self._seen = max(self._seen, seq)
+        with self._guard:
+            self._seen = max(self._seen, seq)
 
-    def read(self, request: Request, info: SessionInfo, *, fresh: bool) -> Context:
+    def read(self, request: Request, info: SessionInfo, counts: Appended | SessionInfo, *, fresh: bool) -> Context:
         """The context as it is now; fresh: from Postgres in any case."""
         counter = self._counter(request)
-        limit = limit_of(request, info)
-        cached = None if fresh else self._cached(request, counter, limit)
-        if cached is not None:
-            return self._build(*cached, request, counter)
+        limit = limit_of(request, counts)
+        found = self._windows.read(info, 0 if fresh else limit, self._seen)
+        if not fresh and found.window is not None and _will_do(found.window, found.stubs, request, counter):
+            return self._build(found.window, found.stubs, request, counter)
         params = (self._tenant_id, self._id, limit, None)
         rows = self._database.call(queries.READ_WINDOW, params, subject=self._id)
         window = self._extended(window_from_rows(rows), request, counter)
-        self._windows.store(self._tenant_id, self._id, window)
+        self._windows.store(info, window, found.lease)
         return self._build(window, set(), request, counter)
 
     def read_user(self, request: Request, info: SessionInfo) -> Context:
@@ -55,14 +57,6 @@ class Contexts:
             return self._tokenizer.at_hand()
         return in_thread(self._tokenizer.best) if self._tokenizer.is_loading else self._tokenizer.best()
 
-    def _cached(self, request: Request, counter: Counter, limit: int) -> tuple[Window, set[int]] | None:
-        read = self._windows.read(self._tenant_id, self._id, limit, self._seen)
-        if read is None or needs_more(read[0], request, counter):
-            return None
-        window, stubs = read
-        recount = any(message.seq in stubs and message.token_encoding != counter.name for message in window.messages)
-        return None if recount else read
-
     def _extended(self, window: Window, request: Request, counter: Counter) -> Window:
         """The window with all the messages that could belong in the context."""
         while needs_more(window, request, counter):
@@ -76,14 +70,22 @@ class Contexts:
         """The context, with the messages fetched that Redis holds without content."""
         self.saw(window.last_seq)
         name = f"{self._tenant_id}\n{self._id}"
-        context = build(window, request, counter, name)
-        missing = sorted(stubs.intersection(message.seq for message in context.messages))
-        if not missing:
-            return context
-        params = {"id": self._id, "seqs": missing}
-        rows = self._database.fetch(self._tenant_id, queries.READ_SEQS, params, subject=self._id)
-        whole = {message.seq: message for message in map(message_from_row, rows)}
-        if len(whole) < len(missing):
-            raise not_found(self._id)
-        filled = [whole.get(message.seq, message) for message in window.messages]
-        return build(window._replace(messages=filled), request, counter, name)
+        while True:
+            context = build(window, request, counter, name)
+            missing = sorted(stubs.intersection(message.seq for message in context.messages))
+            if not missing:
+                return context
+            params = {"id": self._id, "seqs": missing}
+            rows = self._database.fetch(self._tenant_id, queries.READ_SEQS, params, subject=self._id)
+            whole = {message.seq: message for message in map(message_from_row, rows)}
+            if len(whole) < len(missing):
+                raise not_found(self._id)
+            window = window._replace(messages=[whole.get(message.seq, message) for message in window.messages])
+            stubs = stubs - whole.keys()
+
+
+def _will_do(window: Window, stubs: set[int], request: Request, counter: Counter) -> bool:
+    """Whether a window from Redis is enough: it goes back far enough, and nothing must be counted that is not there."""
+    if needs_more(window, request, counter):
+        return False
+    return all(message.seq not in stubs or message.token_encoding == counter.name for message in window.messages)

@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from chatmemory import _forks, queries
-from chatmemory._concurrency import Lock, in_thread
+from chatmemory._concurrency import Lock, in_thread, undisturbed
 from chatmemory._sync.migrations import apply, ensure_schema
 from chatmemory.embedded import EmbeddedPostgres
 from chatmemory.errors import ConfigurationError, StorageUnavailableError
@@ -83,7 +83,7 @@ class Database:
                 cursor = connection.execute(query, params, prepare=self._prepare, binary=True)
                 return cursor.fetchall()
             finally:
-                pool.putconn(connection)
+                undisturbed(pool.putconn, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
@@ -121,7 +121,7 @@ class Database:
             try:
                 yield connection
             finally:
-                pool.putconn(connection)
+                undisturbed(pool.putconn, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
@@ -130,11 +130,11 @@ class Database:
         try:
             pool.check_connection(connection)
         except psycopg.OperationalError:
-            pool.putconn(connection)
+            undisturbed(pool.putconn, connection)
             self.heal()
             return pool.getconn()
         except BaseException:  # cancelled
-            pool.putconn(connection)
+            undisturbed(pool.putconn, connection)
             raise
         return connection
 

@@ -3,6 +3,9 @@
 """Learning from one session: read, ask, embed, and commit everything with the new watermark at once."""
 
 import logging
+import traceback
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from chatmemory import queries
@@ -11,7 +14,16 @@ from chatmemory._sync.parts import Parts
 from chatmemory.drafts import to_json
 from chatmemory.episodes import cut, extract
 from chatmemory.errors import ChatMemoryError, LlmError
-from chatmemory.learning import Lesson, batch, from_episodes, from_facts, from_summary, texts_of, with_vectors
+from chatmemory.learning import (
+    LEARNT_FROM,
+    Lesson,
+    batch,
+    from_episodes,
+    from_facts,
+    from_summary,
+    texts_of,
+    with_vectors,
+)
 from chatmemory.memory import Consolidation, Memory, NewMemory
 from chatmemory.models import message_from_row
 from chatmemory.prompts import Learnt, question
@@ -62,28 +74,43 @@ class Learner:
             What it came to; errors of models and of the database are told, not raised.
         """
         try:
-            made = self._make(tenant_id, session_id, owner)
-            if made is None:
-                return Consolidation(session_id=session_id, status="skipped", reason="nothing to learn")
-            return self._commit(tenant_id, owner, made)
+            return self._learn(tenant_id, session_id, owner)
         except ChatMemoryError as error:
             self._fail(tenant_id, session_id, owner, error)
             return Consolidation(session_id=session_id, status="error", reason=str(error))
-        except BaseException:  # cancelled: hand it back
-            self._run(tenant_id, queries.RELEASE, (session_id, owner))
+        except BaseException:  # cancelled: hand it back, if that can be done
+            with suppress(ChatMemoryError):
+                self._run(tenant_id, queries.RELEASE, (session_id, owner))
             raise
 
-    def _make(self, tenant_id: str, session_id: str, owner: str) -> Made | None:
+    def _learn(self, tenant_id: str, session_id: str, owner: str) -> Consolidation:
+        try:
+            made = self._make(tenant_id, session_id, owner)
+            if isinstance(made, str):
+                return Consolidation(session_id=session_id, status="skipped", reason=made)
+            return self._commit(tenant_id, owner, made)
+        except ChatMemoryError:
+            raise
+        except Exception as error:  # a fault of our own: it must not end the worker, and what it says may be content
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}, line {place.lineno}"
+            raise ChatMemoryError(f"A {type(error).__name__} in {where}: please report it.") from error
+
+    def _make(self, tenant_id: str, session_id: str, owner: str) -> Made | str:
+        """What the next batch teaches, or why it teaches nothing."""
         rows = self._database.fetch(tenant_id, queries.LEASED_SESSION, (session_id, owner))
         if not rows:
-            return None
+            return "the lease was lost"
         state = Leased(*rows[0])
+        if state.kind not in LEARNT_FROM:
+            self._run(tenant_id, queries.RELEASE, (session_id, owner))
+            return f"sessions of kind {state.kind!r} are not learnt from"
         params = (tenant_id, session_id, state.summary_seq, MOST_READ)
         stored = self._database.call(queries.MESSAGES_AFTER, params, subject=session_id)
         messages = batch([message_from_row(row) for row in stored], self._settings.consolidation_batch_tokens)
         if not messages:
             self._run(tenant_id, queries.NOTHING_LEFT, (session_id, owner))
-            return None
+            return "nothing to learn"
         lesson = Lesson(session_id, state.user_id, state.number, messages)
         learnt, known, fallback = self._ask(tenant_id, lesson, state)
         episodes = cut(messages)
@@ -108,13 +135,26 @@ class Learner:
         said = " ".join(message.text for message in lesson.messages if message.role == "user")[:QUERY_LENGTH]
         asked = Asked(said, [lesson.user_id], KNOWN, ["fact", "preference"], None, None, 0)
         known = [each.memory for each in Memories(tenant_id, self._parts).find(asked)]
-        name, answer = self._providers.complete(question(state.summary, known, lesson.messages), Learnt)
-        spent = (answer.input_tokens, answer.output_tokens)
-        self._spending.add(tenant_id, lesson.user_id, lesson.session_id, "learn", name, spent)
+        learnt = self._answer(tenant_id, lesson, question(state.summary, known, lesson.messages))
+        return learnt, known, None
+
+    def _answer(self, tenant_id: str, lesson: Lesson, asked: list[dict[str, Any]]) -> Learnt:
+        """The model's answer; it is paid for, also where it is of no use."""
+        name = self._providers.llm_model
+        spent, failure = (0, 0), None
+        try:
+            answer = self._providers.complete(asked, Learnt)
+            spent = (answer.input_tokens, answer.output_tokens)
+        except LlmError as error:
+            spent, failure = error.spent, error
+        if any(spent):
+            self._spending.add(tenant_id, lesson.user_id, lesson.session_id, "learn", name, spent)
+        if failure is not None:
+            raise failure
         learnt = answer.value
         if not isinstance(learnt, Learnt) or not learnt.summary.strip():
             raise LlmError(f"The model {name!r} answered without a summary.")
-        return learnt, known, None
+        return learnt
 
     def _embedded(self, tenant_id: str, lesson: Lesson, texts: list[str]) -> list[list[float]]:
         vectors = self._store.embedded(texts)

@@ -264,7 +264,9 @@ class Lifecycle(Run):
             SessionNotFoundError: It is not deleted, or it was erased.
         """
         params = (self.tenant_id, self.id, *self._settings.session_limits)
-        return self._learn(self._database.call_once(queries.RESTORE_SESSION, params, subject=self.id))
+        info = self._learn(self._database.call_once(queries.RESTORE_SESSION, params, subject=self.id))
+        self._windows.forget_user(info.tenant_id, info.user_id)
+        return info
 
     def erase(self) -> Erasure:
         """Remove the session and all that belongs to it, for good; deleted ones too.

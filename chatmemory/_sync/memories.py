@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from chatmemory import queries
 from chatmemory._public import public
 from chatmemory._sync.parts import Parts
+from chatmemory._sync.reembedding import Reembedding
 from chatmemory.errors import InvalidInputError, LlmError, MemoryNotFoundError
 from chatmemory.memory import (
     MEMORY_KINDS,
@@ -20,11 +21,12 @@ from chatmemory.memory import (
     MemoryStats,
     NewMemory,
     Recalled,
+    Reembedded,
     Trust,
     memory_from_row,
 )
 from chatmemory.models import Page
-from chatmemory.ranking import Candidate, Hit, rank
+from chatmemory.ranking import Hit, best_places, by_place, candidate_from_row, rank
 from chatmemory.validation import (
     check_choice,
     check_count,
@@ -39,6 +41,7 @@ from chatmemory.vectors import to_text
 
 LOG = logging.getLogger("chatmemory")
 CANDIDATES = 200  # of each list
+MOST_CANDIDATES = 1000  # places whose memories are looked at
 MOST_PLACES = 4000  # where a common word is looked up
 MAX_QUERY, MAX_TEXT = 10_000, 10_000  # characters
 LAST_PLACE = 2**63 - 1
@@ -63,7 +66,9 @@ class Memories:
 
     def __init__(self, tenant_id: str, parts: Parts) -> None:
         self._tenant_id = tenant_id
+        self._parts = parts
         self._database, self._settings, self._store = parts.database, parts.settings, parts.store
+        self._reembedding = Reembedding(tenant_id, parts)
 
     def recall(
         self,
@@ -101,11 +106,11 @@ class Memories:
         trust = TRUSTS.index(check_choice(min_trust, "min_trust", TRUSTS))
         session = None if session_id is None else check_id(session_id, "session_id")
         at = check_time(as_of, "as_of")
+        least = 0.0 if min_score is None else check_share(min_score, "min_score", most=1.7)
         asked = Asked(_query(query), users, check_count(k, "k"), wanted, session, at, trust)
-        found = self.find(asked, marks=True)
-        return [each for each in found if min_score is None or each.score >= min_score]
+        return self.find(asked, marks=True, min_score=least)
 
-    def find(self, asked: Asked, *, marks: bool = False) -> list[Recalled]:
+    def find(self, asked: Asked, *, marks: bool = False, min_score: float = 0) -> list[Recalled]:
         """Recall what was checked; marks: note that it was recalled."""
         vectors = self._meaning(asked)
         with self._database.transaction(self._tenant_id) as connection:
@@ -118,20 +123,38 @@ class Memories:
             if vectors:
                 like = (asked.users, kinds, self._store.model, to_text(vectors[0]), CANDIDATES, *bounds)
                 near = dict(connection.execute(queries.FIND_NEAR, (self._tenant_id, *like)).fetchall())
-            memories, candidates = self._candidates(connection, asked, hits, near)
-            ranked = rank(hits, near, candidates, asked.k)
+            scores = by_place(hits)
+            params = {
+                "places": best_places(scores, MOST_CANDIDATES), "ids": list(near), "users": asked.users,
+                "kinds": list(asked.kinds), "trust": asked.trust, "at": asked.at, "session_id": asked.session_id,
+            }  # fmt: skip
+            rows = connection.execute(queries.CANDIDATES, params).fetchall()
+            found = rank(hits, scores, near, map(candidate_from_row, rows), asked.k)
+            ranked = [each for each in found if each.score >= min_score]
+            best = [each.id for each in ranked]
+            rows = connection.execute(queries.MEMORIES_BY_ID, (best,)).fetchall()
+            connection.execute(queries.SOON)
             if ranked and marks:
-                connection.execute(queries.SOON)
-                connection.execute(queries.RECALLED, ([each.id for each in ranked],))
+                connection.execute(queries.RECALLED, (best,))
+            self._spent(connection, asked.users[0], "recall", asked.query, vectors)
+        memories = {memory.id: memory for memory in map(memory_from_row, rows)}
         return [Recalled(memories[each.id], each.score, each.ranks) for each in ranked]
 
     def _meaning(self, asked: Asked) -> list[list[float]]:
         """The query's vector; none where there is no embedder, or it does not answer now."""
         try:
-            return self._store.embedded([asked.query], in_haste=True) if asked.k else []
+            says_something = asked.k and asked.query.strip()
+            return self._store.embedded([asked.query], in_haste=True) if says_something else []
         except LlmError as error:
             LOG.warning("recall goes by words alone: %s", error)
             return []
+
+    def _spent(self, connection: Any, user_id: str, purpose: str, text: str, vectors: Sequence[object]) -> None:
+        """Note what embedding a text cost, if it was embedded."""
+        if vectors:
+            spent = (self._parts.tokenizer.at_hand().count(text), 0)
+            note = self._parts.spending.note
+            note(connection, self._tenant_id, user_id, None, purpose, self._store.model, spent)
 
     def _bounds(self, connection: Any, session_id: str | None) -> tuple[int, int]:
         """Between which places a session's turns lie."""
@@ -139,24 +162,6 @@ class Memories:
             return (0, LAST_PLACE)
         rows = connection.execute(queries.SESSION_NUMBER, (session_id,)).fetchall()
         return (rows[0][0] << 24, (rows[0][0] + 1 << 24) - 1) if rows else (0, 0)
-
-    def _candidates(
-        self, connection: Any, asked: Asked, hits: Sequence[Hit], near: Mapping[str, float]
-    ) -> tuple[dict[str, Memory], list[Candidate]]:
-        around = sorted({hit.place + distance for hit in hits for distance in range(-5, 6)})
-        params = {
-            "places": around, "ids": list(near), "users": asked.users, "kinds": list(asked.kinds),
-            "trust": asked.trust, "at": asked.at,
-        }  # fmt: skip
-        rows = connection.execute(queries.CANDIDATES, params).fetchall()
-        memories, candidates = {}, []
-        for place, speaker_terms, *row in rows:
-            memory = memory_from_row(row)
-            if asked.session_id is None or any(each.session_id == asked.session_id for each in memory.sources):
-                memories[memory.id] = memory
-                terms = frozenset(speaker_terms or ())
-                candidates.append(Candidate(memory.id, place, terms, memory.importance))
-        return memories, candidates
 
     def remember(
         self,
@@ -219,6 +224,7 @@ class Memories:
                     raise InvalidInputError(f"there are no messages {source.from_seq} to {source.to_seq} to cite.")
                 trusts.append(trust)
             new = new._replace(trust=TRUSTS[min(trusts)])
+            self._spent(connection, new.user_id, "remember", new.text, new.vectors)
             stored = self._store.add(connection, self._tenant_id, new.user_id, [new])
             rows = connection.execute(queries.GET_MEMORY, (stored.ids[0],)).fetchall()
         return memory_from_row(rows[0])
@@ -227,13 +233,21 @@ class Memories:
         if not connection.execute(queries.SESSION_NUMBER, (session_id,)).fetchall():
             raise InvalidInputError(f"there is no session {session_id!r} to cite.")
 
-    def correct(self, memory_id: object, text: str) -> Memory:
+    def correct(self, memory_id: object, text: str, *, trust: Trust = "app") -> Memory:
         """Put a new memory in the place of one that is wrong; the old one is closed, and stays readable.
+
+        Where another memory of the user says the same already, that one takes its place.
+
+        Args:
+            memory_id: The one that is wrong.
+            text: What is right, at most 10,000 characters.
+            trust: Who vouches for it; anybody but the app no more than for what was wrong.
 
         Raises:
             InvalidInputError: The text cannot be kept, or the memory was superseded already.
             MemoryNotFoundError: There is no such memory.
         """
+        check_choice(trust, "trust", TRUSTS)
         old = self.get(memory_id)
         if old.valid_to is not None:
             raise InvalidInputError(f"memory {old.id!r} holds no longer; correct the one that superseded it.")
@@ -245,7 +259,7 @@ class Memories:
             indexed=text,
             near=None,
             speaker=old.speaker,
-            trust="app",
+            trust="app" if trust == "app" else min(trust, old.trust, key=TRUSTS.index),
             importance=old.importance,
             valid_from=datetime.now(UTC),
             metadata=old.metadata,
@@ -254,8 +268,12 @@ class Memories:
         )
         vectors = tuple(self._store.embedded([new.text]))
         with self._database.transaction(self._tenant_id) as connection:
-            self._store.add(connection, self._tenant_id, new.user_id, [new._replace(vectors=vectors)])
-        return self.get(new.id)
+            self._spent(connection, new.user_id, "remember", new.text, vectors)
+            connection.execute(queries.LOCK_MEMORIES, (self._tenant_id, new.user_id))
+            if not connection.execute(queries.HOLDING, ([old.id],)).fetchall():
+                raise InvalidInputError(f"memory {old.id!r} was superseded meanwhile; correct what took its place.")
+            stored = self._store.add(connection, self._tenant_id, new.user_id, [new._replace(vectors=vectors)])
+        return self.get(stored.ids[0])
 
     def forget(self, memory_id: object) -> None:
         """Remove a memory for good; what it superseded stays closed.
@@ -369,6 +387,23 @@ class Memories:
         params = {"user_id": None if user_id is None else check_id(user_id, "user_id")}
         with self._database.transaction(self._tenant_id) as connection:
             return connection.execute(queries.UNPRUNE, params).rowcount
+
+    def reembed(self, *, limit: int | None = None, drop_old: bool = False) -> Reembedded:
+        """Give memories without a vector of the configured embedding model one, in the order they were learnt.
+
+        May be stopped and called again at any time. Vectors of other models stay, and serve whoever is still
+        configured for them, until drop_old.
+
+        Args:
+            limit: How many memories at most, 1 or more; None: all.
+            drop_old: Whether to remove the vectors of other models where there is one of this model.
+
+        Raises:
+            ConfigurationError: There is no embedder, or Postgres has no pgvector.
+            LlmError: The embedder failed; what was embedded before is kept.
+        """
+        most = None if limit is None else check_count(limit, "limit", least=1)
+        return self._reembedding.run(most, drop_old=drop_old)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"

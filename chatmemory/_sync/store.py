@@ -13,7 +13,7 @@ from chatmemory._sync.database import Database, Row
 from chatmemory._sync.providers import Providers
 from chatmemory.drafts import to_json
 from chatmemory.errors import ConfigurationError
-from chatmemory.memory import NewMemory, digest
+from chatmemory.memory import TRUSTS, NewMemory, digest
 from chatmemory.settings import Settings
 from chatmemory.vectors import similarity, to_text
 
@@ -51,24 +51,37 @@ class MemoryStore:
         """
         if not self._providers.has_embedder:
             return []
+        self.check_vectors()
+        return self._providers.embed(texts, in_haste=in_haste)
+
+    def check_vectors(self) -> None:
+        """See that vectors can be made and kept.
+
+        Raises:
+            ConfigurationError: There is no embedder, or Postgres has no pgvector.
+        """
+        if not self._providers.has_embedder:
+            raise ConfigurationError("There is no embedder: give embedder=… or set CHATMEMORY_EMBEDDING_MODEL.")
         if self._has_vectors is None:
             [(self._has_vectors,)] = self._database.call(queries.HAS_VECTORS, ())
         if not self._has_vectors:
             raise ConfigurationError(
-                "There is an embedder, but this Postgres has no pgvector. Install the extension `vector` and run "
-                "`chatmemory migrate`, or leave the embedder out: recall then goes by words."
+                "There is an embedder, but this Postgres has no pgvector of 0.7 or newer. Install the extension "
+                "`vector` and run `chatmemory migrate`, or leave the embedder out: recall then goes by words."
             )
-        return self._providers.embed(texts, in_haste=in_haste)
 
     def add(self, connection: Connection[Row], tenant_id: str, user_id: str, new: Iterable[NewMemory]) -> Stored:
         """Store memories of one user in the caller's transaction; facts that are known are confirmed instead."""
         connection.execute(queries.LOCK_MEMORIES, (tenant_id, user_id))
         ids: list[str] = []
         adding: list[NewMemory] = []
+        closing: list[tuple[NewMemory, str]] = []
         confirmed = 0
         for memory in new:
             known = _among(adding, memory) or self._known(connection, tenant_id, memory)
             ids.append(known or memory.id)
+            if memory.closes:
+                closing.append((memory, ids[-1]))
             if known is None:
                 adding.append(memory)
             else:
@@ -78,7 +91,7 @@ class MemoryStore:
             rows = to_json([memory.row() for memory in adding])
             connection.execute(queries.ADD_MEMORIES, (tenant_id, self._settings.language, rows))
             self._add_vectors(connection, tenant_id, adding)
-            self._close(connection, adding)
+        self._close(connection, closing)
         return Stored(ids, dict(Counter(memory.kind for memory in adding)), confirmed)
 
     def _known(self, connection: Connection[Row], tenant_id: str, memory: NewMemory) -> str | None:
@@ -98,7 +111,10 @@ class MemoryStore:
     def _confirm(self, connection: Connection[Row], tenant_id: str, known: str, memory: NewMemory) -> None:
         connection.execute(queries.CONFIRM_MEMORY, {"id": known, "importance": memory.importance})
         for source in memory.sources:
-            params = (tenant_id, known, source.session_id, source.from_seq, source.to_seq)
+            params = {
+                "tenant": tenant_id, "memory": known, "session": source.session_id, "from": source.from_seq,
+                "to": source.to_seq, "trust": TRUSTS.index(memory.trust),
+            }  # fmt: skip
             connection.execute(queries.ADD_SOURCE, params)
 
     def _add_vectors(self, connection: Connection[Row], tenant_id: str, adding: list[NewMemory]) -> None:
@@ -111,13 +127,12 @@ class MemoryStore:
             params = (tenant_id, self._providers.embedding_model, to_json(rows))
             connection.execute(queries.ADD_VECTORS, params)
 
-    def _close(self, connection: Connection[Row], adding: list[NewMemory]) -> None:
-        for memory in adding:
-            if memory.closes:
-                closed = {
-                    "ids": list(memory.closes), "by": memory.id, "at": memory.valid_from, "user_id": memory.user_id
-                }  # fmt: skip
-                connection.execute(queries.CLOSE_MEMORIES, closed)
+    def _close(self, connection: Connection[Row], closing: list[tuple[NewMemory, str]]) -> None:
+        """Close what is superseded, by the new memory or by the one that said the same already."""
+        for memory, by in closing:
+            ids = [id for id in memory.closes if id != by]
+            closed = {"ids": ids, "by": by, "at": memory.valid_from, "user_id": memory.user_id}
+            connection.execute(queries.CLOSE_MEMORIES, closed)
 
 
 def _among(adding: list[NewMemory], memory: NewMemory) -> str | None:

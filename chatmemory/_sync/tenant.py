@@ -5,6 +5,7 @@
 from datetime import datetime
 
 from chatmemory._public import public
+from chatmemory._sync.items import Items
 from chatmemory._sync.memories import Memories
 from chatmemory._sync.parts import Parts
 from chatmemory._sync.sessions import Sessions
@@ -21,6 +22,7 @@ class Tenant:
         id: The tenant's id.
         sessions: Its sessions.
         memories: What was learnt from them, and what it was told to keep.
+        items: What the app keeps of its own, under namespaces and keys.
         users: What belongs to one user, over all sessions.
     """
 
@@ -28,6 +30,7 @@ class Tenant:
         self.id = tenant_id
         self.sessions = Sessions(tenant_id, parts)
         self.memories = Memories(tenant_id, parts)
+        self.items = Items(tenant_id, parts)
         self.users = Users(tenant_id, parts)
         self._spending = parts.spending
 

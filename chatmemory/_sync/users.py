@@ -10,11 +10,14 @@ from chatmemory._public import public
 from chatmemory._sync.memories import Memories
 from chatmemory._sync.parts import Parts
 from chatmemory.exports import to_line
+from chatmemory.items import item_from_row
 from chatmemory.memory import Profile, memory_from_row
 from chatmemory.models import Erasure, Message, message_from_row, session_from_row
 from chatmemory.validation import check_count, check_id
 
 MOST_IN_PROFILE = 200
+HAPPENED = ("session_id", "at", "event", "data")
+SPENT = ("at", "session_id", "purpose", "model", "input_tokens", "output_tokens")
 
 
 @public
@@ -47,14 +50,16 @@ class Users:
         return Profile(user_id=user, facts=found["fact"], preferences=found["preference"])
 
     def erase(self, user_id: object) -> Erasure:
-        """Remove everything held about a user, for good: sessions, messages, memories, events, spend, Redis keys.
+        """Remove everything held about a user, for good.
+
+        That is sessions, messages, memories, items, events, spend and keys in Redis.
 
         Returns:
             How much is gone; nothing where the user is unknown.
         """
         user = check_id(user_id, "user_id")
         self._windows.forget_user(self._tenant_id, user)
-        counts = {"sessions": 0, "messages": 0, "events": 0, "memories": 0, "metrics": 0, "spend": 0}
+        counts = {"sessions": 0, "messages": 0, "events": 0, "memories": 0, "metrics": 0, "spend": 0, "items": 0}
         self._metrics.flush()
         with self._database.transaction(self._tenant_id) as connection:
             connection.execute(queries.LOCK_USER, (self._tenant_id, user))
@@ -77,6 +82,7 @@ class Users:
                 ):
                     counts[name] += connection.execute(query, (id,)).rowcount
             counts["spend"] = connection.execute(queries.ERASE_SPEND_OF_USER, (user,)).rowcount
+            counts["items"] = connection.execute(queries.ERASE_ITEMS_OF_USER, (user,)).rowcount
             connection.execute(queries.ERASE_MEMORY_USER, (user,))
         for id in sessions:
             self._metrics.forget(self._tenant_id, id)
@@ -85,7 +91,7 @@ class Users:
         return Erasure(**counts)
 
     def export(self, user_id: object) -> Iterator[str]:
-        """Everything held about a user as JSON Lines: each line is a session, a message or a memory.
+        """Everything held about a user as JSON Lines: sessions with messages and events, memories, items, spend.
 
         Deleted sessions are held too, and marked.
         """
@@ -103,8 +109,14 @@ class Users:
                 if not stored:
                     break
                 seq = stored[-1][0]
+            for event in self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (info.id,)):
+                yield to_line("event", dict(zip(HAPPENED, (info.id, *event), strict=True)))
         for remembered in self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, (user,)):
             yield to_line("memory", asdict(memory_from_row(remembered)))
+        for spent in self._database.fetch(self._tenant_id, queries.SPEND_TO_EXPORT, (user,)):
+            yield to_line("spend", dict(zip(SPENT, spent, strict=True)))
+        for kept in self._database.fetch(self._tenant_id, queries.ITEMS_OF_USER, (user,)):
+            yield to_line("item", asdict(item_from_row(kept)))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"

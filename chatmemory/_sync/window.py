@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from chatmemory import _forks
-from chatmemory._concurrency import Pulse
+from chatmemory import _exit, _forks
+from chatmemory._concurrency import Guard, Pulse
 from chatmemory.context import Window
 from chatmemory.keys import sessions_key, window_key
+from chatmemory.late import Late, joined
 from chatmemory.models import Message, SessionInfo
-from chatmemory.packing import pack, pack_session, pack_summary, unpack_session, unpack_window
+from chatmemory.packing import (
+    LIES,
+    microseconds,
+    pack,
+    pack_session,
+    pack_summary,
+    packed_first,
+    unpack_session,
+    unpack_window,
+)
 from chatmemory.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,11 +32,18 @@ SHARE_OF_TIMEOUT = 0.1  # and often enough that it does not take an active sessi
 FLUSH_SECONDS = 0.05  # how late Redis may hear of what was appended
 
 
-class Late(NamedTuple):
-    """Messages that Postgres has and the window has not."""
+class Found(NamedTuple):
+    """What a reader found in Redis.
 
-    messages: Sequence[Message]
-    token_count: int  # of the whole session, with them
+    Attributes:
+        window: The window; None where Redis cannot tell.
+        stubs: The seqs of the messages that are there without content.
+        lease: Under which what is read from Postgres afterwards may be stored.
+    """
+
+    window: Window | None
+    stubs: set[int]
+    lease: str
 
 
 class Windows:
@@ -37,92 +54,117 @@ class Windows:
         self._settings = settings
         self._ttl = round(settings.session_cache_ttl_seconds * 1000)
         self._late: dict[str, Late] = {}
+        self._guard = Guard()  # of what is late
         self._flusher = Pulse(FLUSH_SECONDS, self.flush)
         _forks.watch(self)
+        _exit.watch(self)
 
     def forked(self) -> object:
         """In a forked child: what is late is the parent's to write."""
         parents = self._flusher
-        self._late, self._flusher = {}, Pulse(FLUSH_SECONDS, self.flush)
+        self._late, self._guard = {}, Guard()
+        self._flusher = Pulse(FLUSH_SECONDS, self.flush)
         return parents
 
-    def read(self, tenant_id: str, session_id: str, limit: int, seen: int) -> tuple[Window, set[int]] | None:
-        """The newest messages, and which of them are there without content; None where Redis cannot tell.
+    def read(self, info: SessionInfo, limit: int, seen: int) -> Found:
+        """The newest messages; where there are none, a lease to store what Postgres says.
 
         Args:
-            tenant_id: The tenant.
-            session_id: The session.
+            info: The session.
             limit: How many at most.
             seen: A window that does not reach this seq is too old.
         """
         if self._cache is None:
-            return None
-        key = window_key(tenant_id, session_id)
-        late = self._late.pop(key, None)
-        if late is None:
-            reply = self._cache.run("window", key, "read", self._ttl, limit)
+            return Found(None, set(), "")
+        key, of, lease = window_key(info.tenant_id, info.id), microseconds(info.created_at), new_lease()
+        late = self._take(key)
+        if late is not None and late.of == of:
+            reply = self._write(key, late, limit, lease)
         else:
-            reply = self._write(key, late, limit)
+            if late is not None:
+                self._write(key, late, -1)
+            reply = self._cache.run("window", key, "read", of, self._ttl, limit, lease)
         if not reply:
-            return None
+            return Found(None, set(), lease)
         try:
-            window, stubs = unpack_window(reply)
-        except (ValueError, TypeError, KeyError):
+            window, stubs, lease = unpack_window(reply)
+        except LIES:
             self._cache.drop_soon(key)
-            return None
-        return (window, stubs) if window.last_seq >= seen else None
+            return Found(None, set(), "")
+        return Found(window if window.last_seq >= seen else None, stubs, lease)
 
-    def append(self, tenant_id: str, session_id: str, messages: Sequence[Message], token_count: int) -> None:
+    def append(self, info: SessionInfo, messages: Sequence[Message], token_count: int) -> None:
         """Let the window go on with messages that Postgres has just stored: a little later, or with the next read.
 
         The caller need not wait for Redis: whoever has seen these messages believes no window without them.
         """
         if self._cache is None or not messages:
             return
-        key = window_key(tenant_id, session_id)
-        late = self._late.get(key)
-        if late is not None and late.messages[-1].seq + 1 == messages[0].seq:
-            messages = [*late.messages, *messages]
-        self._late[key] = Late(messages, token_count)
+        self._put(window_key(info.tenant_id, info.id), Late(microseconds(info.created_at), messages, token_count))
         self._flusher.start()
 
+    def _put(self, key: str, new: Late) -> None:
+        with self._guard:  # appends at once may tell of themselves in any order
+            late = self._late.get(key)
+            self._late[key] = new if late is None else joined(late, new)
+
+    def _take(self, key: str) -> Late | None:
+        with self._guard:
+            return self._late.pop(key, None)
+
     def flush(self) -> bool:
-        """Write what is late; tell whether there was something."""
+        """Write what is late, and forget what is stale; tell whether there was something."""
         keys = list(self._late)
         for key in keys:
-            late = self._late.pop(key, None)
+            late = self._take(key)
             if late is not None:
-                try:
-                    self._write(key, late, -1)
-                except BaseException:  # cancelled; writing it again does no harm
-                    self._late.setdefault(key, late)
-                    raise
-        return bool(keys)
+                self._write(key, late, -1)
+        stale = self._cache is not None and self._cache.settle()
+        return bool(keys) or stale
 
     def close(self) -> None:
         """Write what is late, and stop."""
         self._flusher.close()
         self.flush()
 
-    def _write(self, key: str, late: "Late", limit: int) -> Any:
-        assert self._cache is not None
-        head = self._head(late.messages, late.token_count, limit)
-        return self._cache.run("window", key, "append", *head, *self._packed(late.messages))
+    def leave(self) -> None:
+        """At the end of the interpreter: write what is late on a connection of its own, which needs no event loop."""
+        self._flusher.leave()
+        if self._late and self._cache is not None and self._cache.is_usable:
+            from chatmemory._sync.cache import Cache
+            from chatmemory._sync.window import Windows
 
-    def store(self, tenant_id: str, session_id: str, window: Window) -> None:
-        """Keep what was read from Postgres, unless something newer stands there or is known of."""
+            rest = Windows(Cache(self._cache.url, self._settings), self._settings)
+            rest._late, self._late = self._late, {}
+            rest.flush()
+
+    def _write(self, key: str, late: Late, limit: int, lease: str = "") -> Any:
+        assert self._cache is not None
+        head = (late.of, self._ttl, limit, lease, *self._bounds(late.messages, late.token_count))
+        try:
+            reply = self._cache.run("window", key, "append", *head, *self._packed(late.messages))
+        except BaseException:  # cancelled; writing it again does no harm
+            self._put(key, late)
+            raise
+        if reply is None:  # perhaps nobody tried
+            self._cache.remember(key)
+        return reply
+
+    def store(self, info: SessionInfo, window: Window, lease: str) -> None:
+        """Keep what was read from Postgres, unless the lease is gone, or something newer is known of."""
         if self._cache is None or not window.messages or window.messages[-1].seq < window.last_seq:
             return
-        begins = pack(window.first, self._settings.window_max_bytes) if window.first else ""
+        begins = packed_first(window)
+        if len(begins) > self._settings.window_max_bytes:
+            return
         newest = window.messages[-self._settings.window_max_messages :]
-        head = self._head(newest, window.token_count, -1)
-        key = window_key(tenant_id, session_id)
-        self._cache.run("window", key, "store", *head, begins, pack_summary(window), *self._packed(newest))
+        head = (microseconds(info.created_at), self._ttl, -1, lease, *self._bounds(newest, window.token_count))
+        rest = (begins, pack_summary(window), new_lease(), *self._packed(newest))
+        self._cache.run("window", window_key(info.tenant_id, info.id), "store", *head, *rest)
 
-    def _head(self, messages: Sequence[Message], token_count: int, limit: int) -> tuple[Any, ...]:
+    def _bounds(self, messages: Sequence[Message], token_count: int) -> tuple[int, ...]:
         settings = self._settings
-        bounds = (settings.window_max_messages, settings.window_max_bytes)
-        return (self._ttl, limit, messages[-1].seq, token_count, *bounds)
+        return (messages[-1].seq, token_count, settings.window_max_messages, settings.window_max_bytes)
 
     def _packed(self, messages: Sequence[Message]) -> list[str]:
         return [pack(message, self._settings.window_message_bytes) for message in messages]
@@ -141,7 +183,7 @@ class Windows:
         """Forget a session: its window, and that it may be resumed."""
         if self._cache is not None:
             key = window_key(info.tenant_id, info.id)
-            self._late.pop(key, None)
+            self._take(key)
             self._cache.drop(key, sessions_key(info.tenant_id, info.user_id))
 
     def forget_user(self, tenant_id: str, user_id: str) -> None:
@@ -159,7 +201,7 @@ class Windows:
             return None
         try:
             info = unpack_session(found)
-        except (ValueError, TypeError, KeyError):
+        except LIES:
             self._cache.drop_soon(key)
             return None
         return info if (info.tenant_id, info.user_id) == (tenant_id, user_id) else None

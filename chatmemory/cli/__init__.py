@@ -9,8 +9,12 @@ from chatmemory.cli.admin import doctor, migrate
 from chatmemory.cli.chat import chat
 from chatmemory.cli.demo import demo
 from chatmemory.cli.importing import import_
+from chatmemory.cli.memories import memories
+from chatmemory.cli.recalling import recall
+from chatmemory.cli.reembedding import reembed
 from chatmemory.cli.runs import runs
 from chatmemory.cli.sessions import export, sessions, show
+from chatmemory.cli.working import worker
 from chatmemory.errors import ChatMemoryError
 
 app = typer.Typer(
@@ -21,9 +25,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, chat, sessions, show, export, import_, migrate, doctor):
+for command in (demo, chat, sessions, show, export, import_, recall, worker, reembed, migrate, doctor):
     app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(runs, name="runs")
+app.add_typer(memories, name="memories")
 
 
 def main() -> None:

@@ -50,8 +50,14 @@ def _apply(postgres: str | None) -> list[str]:
         database.close()
 
 
-def doctor(postgres: PostgresOption = None, as_json: JsonOption = False) -> None:
-    """Check what is connected, whether tenants are really kept apart, and what falls back.
+def doctor(
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", show_default="nobody's", help="Also tell what this tenant spent today.")
+    ] = None,
+    postgres: PostgresOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check what is connected, whether tenants are really kept apart, what waits to be learnt, and what falls back.
 
     Exits with 1 if something is wrong. Nothing is changed: a probe that is written to see whether another tenant
     can read it is rolled back.
@@ -59,7 +65,7 @@ def doctor(postgres: PostgresOption = None, as_json: JsonOption = False) -> None
     from chatmemory.cli.examination import examine
     from chatmemory.cli.screen import to_json
 
-    report = examine(settings_for(postgres))
+    report = examine(settings_for(postgres), tenant)
     if as_json:
         print(to_json(report.as_json()))
     else:

@@ -38,6 +38,7 @@ class Report:
 
     checks: list[Check] = field(default_factory=list)
     server: dict[str, str] = field(default_factory=dict)
+    learning: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     fallbacks: list[str] = field(default_factory=list)
@@ -56,14 +57,22 @@ class Report:
         return {"ok": self.ok, **asdict(self)}
 
 
-def examine(settings: Settings) -> Report:
-    """Look at everything; what fails is noted, and what depends on it left out."""
+def examine(settings: Settings, tenant: str | None = None) -> Report:
+    """Look at everything; what fails is noted, and what depends on it left out.
+
+    Args:
+        settings: What is in force.
+        tenant: Whose spend of today to tell; nobody may see that of all.
+    """
     report = Report(versions=_versions(), settings=_in_force(settings), fallbacks=_fallbacks(settings))
     _examine_tokens(settings, report)
     database = Database(settings)
     try:
         if _examine_server(database, settings, report):
             _examine_isolation(database, report)
+            _examine_learning(database, settings, report)
+            if tenant is not None:
+                _examine_spend(database, settings, tenant, report)
     except ChatMemoryError as error:
         report.check("database", False, str(error))
     finally:
@@ -132,6 +141,10 @@ def _fallbacks(settings: Settings) -> list[str]:
         found.append("No Postgres is configured (CHATMEMORY_POSTGRES_URL): an embedded server is used.")
     if settings.redis_url is None:
         found.append("No Redis is configured (CHATMEMORY_REDIS_URL): contexts are read from Postgres.")
+    if settings.llm_model is None:
+        found.append("No model learns (CHATMEMORY_LLM_MODEL): sessions become episodes and an extractive summary.")
+    if settings.embedding_model is None:
+        found.append("Nothing embeds (CHATMEMORY_EMBEDDING_MODEL): recall goes by words.")
     if not settings.auto_migrate:
         found.append("auto_migrate is off: the schema is upgraded by `chatmemory migrate` only.")
     if not settings.cleanup_inactive_sessions:
@@ -190,6 +203,43 @@ def _examine_isolation(database: Database, report: Report) -> None:
     report.check("tenant isolation", own == 2 and foreign == 0 and nobody == 0, seen)
 
 
+def _examine_learning(database: Database, settings: Settings, report: Report) -> None:
+    """Who learns and embeds, whether vectors can be kept, and what waits."""
+    with database.connect_once() as connection:
+        found = connection.execute(queries.VECTOR_VERSION).fetchone()
+    has_vectors = database.call(queries.HAS_VECTORS, ())[0][0]
+    report.server["pgvector"] = found[0] if found else "not there"
+    if settings.embedding_model:
+        advice = "cannot be kept: install pgvector 0.7 or newer and run `chatmemory migrate`"
+        report.check("vectors", has_vectors, "pgvector keeps them" if has_vectors else advice)
+    elif not has_vectors:
+        report.fallbacks.append("Postgres has no pgvector of 0.7 or newer: recall can only go by words.")
+    due, parked = database.call(
+        queries.LEARNING_STATE, (settings.consolidation_messages, settings.consolidation_tokens, False)
+    )[0]
+    report.learning = {
+        "model": settings.llm_model,
+        "embedder": settings.embedding_model,
+        "sessions due": due,
+        "sessions parked": parked,
+    }
+    if parked:
+        noun = "1 session" if parked == 1 else f"{parked:,} sessions"
+        report.fallbacks.append(
+            f"{noun} parked: learning failed too often; `chatmemory worker --retry-parked` tries again."
+        )
+
+
+def _examine_spend(database: Database, settings: Settings, tenant: str, report: Report) -> None:
+    """What a tenant's models were paid for today, in UTC, beside its caps."""
+    from chatmemory._sync.spending import Spending
+
+    spent = Spending(database, settings).today(tenant)
+    cap = settings.llm_hard_cap_tokens
+    of_cap = f" of {cap:,}" if cap is not None else ""
+    report.learning["spent today"] = f"{spent.total:,}{of_cap} tokens by tenant {tenant!r}"
+
+
 def _without(found: list[str], good: str, bad: str) -> str:
     return f"{bad} {', '.join(found)}" if found else good
 
@@ -204,12 +254,13 @@ def show(report: Report) -> None:
         console.print(mark + text(f"{check.name}: ", "bold") + text(check.detail), soft_wrap=True)
     for title, values in (
         ("server", report.server),
+        ("long-term memory", report.learning),
         ("versions", report.versions),
         ("settings", report.settings),
     ):
         table = Table(box=None, pad_edge=False, show_header=False, title=title, title_justify="left")
         for name, value in values.items():
-            table.add_row(text(name, "dim"), text(value))
+            table.add_row(text(name, "dim"), text("none" if value is None else value))
         if values:
             console.print(table)
     for fallback in report.fallbacks:

@@ -1,34 +1,47 @@
 -- The newest messages of one session, without a gap, in one hash: "first" and "last" are their seqs, "<seq>" holds
 -- each. "marker" is how far the session is known to have come, "tokens" what all its messages cost, "begins" the
--- system message it begins with, "summary" what stands for all that is older.
-local key, command = KEYS[1], ARGV[1]
+-- system message it begins with, "summary" what stands for all that is older. "of" tells the session from others that
+-- had its id. "lease" is whose reading of Postgres may be stored: the last reader's who found no window, or, beside a
+-- window, that of whoever has read this very one. Only append and store put off the end: reading keeps nothing alive.
+local key, command, of, ttl, limit, lease = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 
-local function read(ttl, limit)
-    local head = redis.call('HMGET', key, 'first', 'last', 'tokens', 'begins', 'summary')
+local known = redis.call('HGET', key, 'of')
+if known and known ~= of then -- another session's, erased since, or of another database
+    redis.call('DEL', key)
+end
+
+local function number(value)
+    return string.format('%.0f', value)
+end
+
+local function read()
+    local head = redis.call('HMGET', key, 'first', 'last', 'tokens', 'begins', 'summary', 'lease')
     if not head[2] then
         redis.call('HSETNX', key, 'marker', 0) -- whoever rebuilds now must find it, else the cache was flushed since
-        redis.call('PEXPIRE', key, ttl)
+        redis.call('HSET', key, 'of', of, 'lease', lease)
+        if redis.call('PTTL', key) < 0 then
+            redis.call('PEXPIRE', key, ttl)
+        end
         return {}
     end
     local first, last = tonumber(head[1]), tonumber(head[2])
     local fields = {}
     for seq = math.max(first, last - limit + 1), last do
-        fields[#fields + 1] = string.format('%.0f', seq)
+        fields[#fields + 1] = number(seq)
     end
-    redis.call('PEXPIRE', key, ttl)
     local items = #fields > 0 and redis.call('HMGET', key, unpack(fields)) or {}
-    return {head[2], head[3], head[4], head[5], unpack(items)}
+    return {head[2], head[3], head[4], head[5], head[6] or '', unpack(items)}
 end
 
 local function add(first, last, from, most, most_bytes)
     -- ARGV from `from` on are the messages that end at `last`; what is too old goes.
     local bytes = tonumber(redis.call('HGET', key, 'bytes') or 0)
     for index = from, #ARGV do
-        redis.call('HSET', key, string.format('%.0f', last - #ARGV + index), ARGV[index])
+        redis.call('HSET', key, number(last - #ARGV + index), ARGV[index])
         bytes = bytes + #ARGV[index]
     end
     while first < last and (last - first + 1 > most or bytes > most_bytes) do
-        local oldest = string.format('%.0f', first)
+        local oldest = number(first)
         bytes = bytes - redis.call('HSTRLEN', key, oldest)
         redis.call('HDEL', key, oldest)
         first = first + 1
@@ -37,37 +50,44 @@ local function add(first, last, from, most, most_bytes)
 end
 
 if command == 'read' then
-    return read(ARGV[2], tonumber(ARGV[3]))
+    return read()
 end
 
-local ttl, limit, last, tokens = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
-local head = redis.call('HMGET', key, 'first', 'last', 'marker')
+local last, tokens, most, most_bytes = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+local head = redis.call('HMGET', key, 'first', 'last', 'marker', 'lease')
 local has_first, has_last, marker = tonumber(head[1] or 0), tonumber(head[2] or -1), tonumber(head[3] or 0)
 
 if command == 'append' then -- ARGV: …, the new messages; then read, unless limit is -1
-    local count = #ARGV - 7
+    local count = #ARGV - 9
     if has_last == last - count then
-        add(has_first, last, 8, most, most_bytes)
+        add(has_first, last, 10, most, most_bytes)
         redis.call('HSET', key, 'tokens', tokens)
-    elseif has_last < last then -- nothing here, or a gap: keep only how far the session has come
-        redis.call('DEL', key)
-        redis.call('HSET', key, 'marker', string.format('%.0f', math.max(marker, has_last, last)))
-    end
-    if limit >= 0 then
-        return read(ttl, limit)
+    elseif has_last >= last then
+        if last >= has_first and redis.call('HGET', key, number(last)) ~= ARGV[#ARGV] then
+            redis.call('DEL', key) -- Postgres has forgotten what stands here, and gone on otherwise
+            redis.call('HSET', key, 'of', of, 'marker', number(last))
+        end
+    else -- nothing here, or a gap: keep only how far the session has come
+        if head[2] then
+            redis.call('DEL', key)
+        end
+        redis.call('HSET', key, 'of', of, 'marker', number(math.max(marker, last)))
     end
     redis.call('PEXPIRE', key, ttl)
+    if limit >= 0 then
+        return read()
+    end
     return 1
 end
 
-if command == 'store' then -- ARGV: …, the first message or '', the summary or '', the newest messages
-    if not head[3] and not head[2] or math.max(marker, has_last) > last then
-        return 0 -- flushed, or newer than what was read
+if command == 'store' then -- ARGV: …, the first message or '', the summary or '', the next lease, the newest messages
+    if head[4] ~= lease or math.max(marker, has_last) > last then
+        return 0 -- flushed or dropped, or newer than what was read
     end
     redis.call('DEL', key)
-    add(last - #ARGV + 10, last, 10, most, most_bytes)
-    redis.call('HSET', key, 'tokens', tokens, 'begins', ARGV[8], 'summary', ARGV[9], 'marker', string.format('%.0f', last))
+    add(last - #ARGV + 13, last, 13, most, most_bytes)
+    redis.call('HSET', key, 'tokens', tokens, 'begins', ARGV[10], 'summary', ARGV[11], 'marker', number(last))
+    redis.call('HSET', key, 'of', of, 'lease', ARGV[12])
     redis.call('PEXPIRE', key, ttl)
     return 1
 end

@@ -1,5 +1,7 @@
 """LangChain messages as chatmemory stores them, and back; nothing is lost on the way."""
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 from langchain_core.messages import (
@@ -8,11 +10,14 @@ from langchain_core.messages import (
     ChatMessage,
     FunctionMessage,
     HumanMessage,
+    InvalidToolCall,
     RemoveMessage,
     SystemMessage,
+    ToolCall,
     ToolMessage,
     message_chunk_to_message,
 )
+from langchain_core.messages.tool import invalid_tool_call, tool_call
 from pydantic import BaseModel
 
 from chatmemory import Context, InvalidInputError, Message, NewMessage
@@ -65,7 +70,7 @@ def to_message(message: BaseMessage) -> NewMessage:
             f"a {type(message).__name__} cannot be stored: it would come back as another class; "
             f"use {', '.join(cls.__name__ for cls in _CLASSES.values())}."
         )
-    content = _plain(whole.content)
+    content = plain(whole.content)
     blocks = content if isinstance(content, list) else []
     return NewMessage(
         role=_role(whole),
@@ -82,8 +87,8 @@ def from_message(message: Message | NewMessage) -> BaseMessage:
         return _without_langchain(message)
     fields = {name: value for name, value in kept.items() if name not in ("type", _STRINGS)}
     content: Any = message.content
-    for index in kept.get(_STRINGS, ()) if isinstance(content, list) else ():  # a context may have cut it to a string
-        if index < len(content):
+    for index in kept.get(_STRINGS, ()) if isinstance(content, list) else ():  # a context may have cut it
+        if index < len(content) and content[index].get("type") == "text":
             content = [*content[:index], content[index]["text"], *content[index + 1 :]]
     return _CLASSES[kept["type"]](content=content, **fields)
 
@@ -128,7 +133,7 @@ def _fields(message: BaseMessage) -> dict[str, Any]:
     known = type(message).model_fields
     defaults = {name: field.get_default(call_default_factory=True) for name, field in known.items()}
     return {
-        name: _plain(value)
+        name: plain(value)
         for name, value in message
         if name not in ("type", "content") and not (name in defaults and _same(value, defaults[name]))
     }
@@ -139,14 +144,14 @@ def _same(value: object, default: object) -> bool:
     return value is default or (type(value) is type(default) and value == default)
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """The value as JSON has it, where that is the same value; the core refuses what remains."""
     if depth > _MAX_DEPTH or isinstance(value, bool):
         return value
     if isinstance(value, dict):
-        return {_plain_scalar(key): _plain(item, depth + 1) for key, item in value.items()}
+        return {_plain_scalar(key): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, depth + 1) for item in value]
+        return [plain(item, depth + 1) for item in value]
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else _plain_scalar(value)
 
 
@@ -164,27 +169,32 @@ def _without_langchain(message: Message | NewMessage) -> BaseMessage:
     id = message.id if isinstance(message, Message) else message.message_id
     content: Any = message.content
     if message.role in ("assistant", "ai"):
-        return AIMessage(content=content, id=id, tool_calls=_tool_calls(content))
+        calls = [_tool_call(call) for call in _stored(message).tool_calls]
+        return AIMessage(
+            content=content,
+            id=id,
+            tool_calls=[call for call in calls if call["type"] == "tool_call"],
+            invalid_tool_calls=[call for call in calls if call["type"] == "invalid_tool_call"],
+        )
     if message.role == "tool":
-        return ToolMessage(content=content, id=id, tool_call_id=_tool_call_id(message))
+        return ToolMessage(content=content, id=id, tool_call_id=_stored(message).tool_call_id or "")
     return SystemMessage(content=content, id=id) if message.role == "system" else HumanMessage(content=content, id=id)
 
 
-def _tool_calls(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The tool calls among the blocks, as LangChain and as Anthropic write them."""
-    blocks = content if isinstance(content, list) else []
-    return [
-        {"name": block["name"], "args": block.get("args", block.get("input")) or {}, "id": block.get("id")}
-        for block in blocks
-        if block.get("type") in ("tool_call", "tool_use") and "name" in block
-    ]
+def _stored(message: Message | NewMessage) -> Message:
+    """The message as it is once it is stored."""
+    if isinstance(message, Message):
+        return message
+    role: Any = "assistant" if message.role == "ai" else message.role
+    return Message(0, "", role, message.content, datetime.now(UTC), dict(message.metadata or {}))
 
 
-def _tool_call_id(message: Message | NewMessage) -> str:
-    """Which call a tool answers: from the metadata, or from its blocks."""
-    blocks = message.content if isinstance(message.content, list) else []
-    for source in (message.metadata or {}, *blocks):
-        id = source.get("tool_call_id", source.get("tool_use_id"))
-        if isinstance(id, str):
-            return id
-    return ""
+def _tool_call(call: Any) -> ToolCall | InvalidToolCall:
+    """One call; invalid where its arguments are no JSON object."""
+    try:
+        args = json.loads(call.arguments)
+    except ValueError:
+        args = None
+    if isinstance(args, dict):
+        return tool_call(name=call.name, args=args, id=call.id)
+    return invalid_tool_call(name=call.name, args=call.arguments, id=call.id, error=None)

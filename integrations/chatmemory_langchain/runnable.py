@@ -1,6 +1,7 @@
 """Any chain with memory: what was said goes in, and what is said now is stored."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from langchain_core.messages import (
@@ -8,6 +9,7 @@ from langchain_core.messages import (
     BaseMessage,
     BaseMessageChunk,
     HumanMessage,
+    ToolMessage,
     convert_to_messages,
 )
 from langchain_core.runnables import (
@@ -26,11 +28,13 @@ from chatmemory import (
     AsyncSession,
     ChatMemory,
     ConfigurationError,
+    Context,
     InvalidInputError,
+    Message,
     Session,
 )
 from chatmemory_langchain.history import ChatMemoryHistory
-from chatmemory_langchain.messages import from_context
+from chatmemory_langchain.messages import from_context, from_message
 
 FIELDS = [
     ConfigurableFieldSpec("tenant_id", str, "Tenant", "Whose organisation's session it is.", "default", True),
@@ -57,7 +61,8 @@ def with_memory(
     `chain.invoke("Hi", {"configurable": {"user_id": "ann", "session_id": "chat-1"}})`; tenant_id is "default" where
     it is left out. An unknown session_id is created; one that has ended is continued under the same session_id.
     Input and output are stored together, after the chain has finished; if it fails, or its stream is not read to
-    the end, nothing is stored. If they cannot be stored, the call raises.
+    the end, nothing is stored. If they cannot be stored, the call raises. Where the input begins with tool messages,
+    the stored message whose calls they answer stands before them.
 
     Args:
         chain: What to run: a chat model, a prompt with a model, any Runnable, a function of the messages.
@@ -217,7 +222,8 @@ class _Remembering(Runnable[Any, Any]):
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
         context = session.context(self._limits.tokens, max_messages=self._limits.messages)
-        return self._turn(session, said, from_context(context), input)
+        asked = session.history(len(context.unpaired)) if _may_answer(said, context) else []
+        return self._turn(session, said, [*from_context(context), *_answered(asked, said, context)], input)
 
     def _sync_memory(self) -> ChatMemory:
         if isinstance(self._memory, ChatMemory):
@@ -235,7 +241,8 @@ class _Remembering(Runnable[Any, Any]):
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
         context = await session.context(self._limits.tokens, max_messages=self._limits.messages)
-        return self._turn(session, said, from_context(context), input)
+        asked = await session.history(len(context.unpaired)) if _may_answer(said, context) else []
+        return self._turn(session, said, [*from_context(context), *_answered(asked, said, context)], input)
 
     def _turn(
         self, session: Session | AsyncSession, said: list[BaseMessage], past: list[BaseMessage], input: Any
@@ -266,6 +273,22 @@ class _Remembering(Runnable[Any, Any]):
         return [*turn.said, *replies]
 
 
+def _may_answer(said: list[BaseMessage], context: Context) -> bool:
+    """Whether what is said now may answer tool calls that the context leaves out, as it knows no answer."""
+    return bool(context.unpaired) and bool(said) and isinstance(said[0], ToolMessage)
+
+
+def _answered(newest: list[Message], said: list[BaseMessage], context: Context) -> list[BaseMessage]:
+    """The message whose calls are all answered now, with the results that are stored already."""
+    unit = list(takewhile(lambda message: message.seq in context.unpaired, reversed(newest)))[::-1]
+    start = max((index for index, message in enumerate(unit) if message.tool_calls), default=len(unit))
+    asked = {call.id for message in unit[start : start + 1] for call in message.tool_calls}
+    results = takewhile(lambda message: isinstance(message, ToolMessage), said)
+    now = {message.tool_call_id for message in results if isinstance(message, ToolMessage)}
+    open_calls = asked - now - {message.tool_call_id for message in unit[start + 1 :]}
+    return [] if open_calls else [from_message(message) for message in unit[start:]]
+
+
 def _ids(config: RunnableConfig) -> dict[str, Any]:
     """Which session a call is about."""
     given = {"tenant_id": "default", **config.get("configurable", {})}
@@ -293,10 +316,10 @@ def _pick(value: Any, key: str | None, what: str) -> Any:
 def _messages(value: Any, what: str) -> list[BaseMessage]:
     try:
         return convert_to_messages([value] if isinstance(value, BaseMessage) else value)
-    except (NotImplementedError, TypeError, ValueError) as error:
+    except (NotImplementedError, TypeError, ValueError):  # they quote what was said
         raise InvalidInputError(
             f"the {what} is a {type(value).__name__}, which holds no messages; use a string or messages."
-        ) from error
+        ) from None
 
 
 def _joined(whole: Any, chunk: Any) -> Any:

@@ -47,6 +47,13 @@ async def test_redis_and_postgres_give_the_same(async_cached_memory: AsyncChatMe
     assert (await session.context()).source == "redis"
 
 
+async def test_many_short_messages_come_from_redis(async_cached_memory: AsyncChatMemory) -> None:
+    """The handle that appended them knows how many fit into a budget, and asks for as many."""
+    session = await begin(async_cached_memory, 150)
+    assert len(await session.context(1000)) > 50
+    assert (await session.context(1000)).source == "redis"
+
+
 async def test_another_process_finds_the_window(async_cached_memory: AsyncChatMemory, redis_url: str) -> None:
     """What one process appended, another's context gets from Redis, without asking Postgres."""
     session = await begin(async_cached_memory, 5)
@@ -77,22 +84,39 @@ async def test_a_window_that_is_behind_is_not_believed(async_cached_memory: Asyn
 async def test_a_rebuild_does_not_overwrite_a_newer_window(async_cached_memory: AsyncChatMemory) -> None:
     """Who read Postgres before an append, and stores after it, stores nothing; after a flush neither."""
     session = await begin(async_cached_memory, 5)
-    windows, key = async_cached_memory._windows, ("acme", session.id)
-    await windows.forget(session.info)
-    assert await windows.read(*key, 20, 0) is None
+    windows, info = async_cached_memory._windows, session.info
+    await windows.forget(info)
+    found = await windows.read(info, 20, 0)
+    assert found.window is None
     old = Window(await session.history(), None, 5, 0, "postgres")
     await session.append("user", "news")
     await windows.flush()
-    await windows.store(*key, old)
-    assert await windows.read(*key, 20, 0) is None
+    await windows.store(info, old, found.lease)
+    assert (await windows.read(info, 20, 0)).window is None
     assert (await session.context()).messages[-1].text == "news"
-    await windows.store(*key, old)
-    read = await windows.read(*key, 20, 0)
-    assert read is not None
-    assert read[0].last_seq == 6
-    await windows.forget(session.info)
-    await windows.store(*key, old)
-    assert await windows.read(*key, 20, 0) is None
+    await windows.store(info, old, found.lease)
+    found = await windows.read(info, 20, 0)
+    assert found.window is not None
+    assert found.window.last_seq == 6
+    await windows.forget(info)
+    await windows.store(info, found.window, found.lease)
+    assert (await windows.read(info, 20, 0)).window is None
+
+
+async def test_appends_at_once_reach_the_window_in_any_order(
+    async_cached_memory: AsyncChatMemory, async_memory: AsyncChatMemory
+) -> None:
+    """Who stored message 7 tells the window before the one who stored 6: it holds both."""
+    session = await begin(async_cached_memory, 5)
+    await session.context()
+    stored = await (await async_memory.tenant("acme").sessions.get(session.id)).append_many(turn(6, 2))
+    windows = async_cached_memory._windows
+    for message in reversed(stored):
+        windows.append(session.info, [message], message.seq)
+    await windows.flush()
+    window = (await windows.read(session.info, 20, 0)).window
+    assert window is not None
+    assert (window.last_seq, window.token_count, len(window.messages)) == (7, 7, 7)
 
 
 async def test_append_and_context_is_both_in_one(async_cached_memory: AsyncChatMemory) -> None:

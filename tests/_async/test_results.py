@@ -29,16 +29,16 @@ async def test_a_finished_run_becomes_one_result(async_memory: AsyncChatMemory) 
     with pytest.raises(MoveError):
         await session.end(success=False)
     page = await async_memory.tenant("acme").memories.list()
-    [kept] = page.items
+    [result] = page.items
     for told in (
         f"Training run {session.id}: completed", "model_id lstm", "dataset_name bitcoin_2020_2022",
         "learning_rate 0.001", "rmse 0.05", "by.fold 3", "loss 0.333333 at step 2", "artifacts: s3://models/lstm",
     ):  # fmt: skip
-        assert told in kept.text
-    assert "hunter2" not in kept.text
-    assert (kept.kind, kept.user_id, kept.trust) == ("result", "ann", "app")
-    assert [(source.session_id, source.from_seq, source.to_seq) for source in kept.sources] == [(session.id, 0, 0)]
-    assert kept.metadata == {"kind": "training", "run_status": "completed"}
+        assert told in result.text
+    assert "hunter2" not in result.text
+    assert (result.kind, result.user_id, result.trust) == ("result", "ann", "app")
+    assert [(source.session_id, source.from_seq, source.to_seq) for source in result.sources] == [(session.id, 0, 0)]
+    assert result.metadata == {"kind": "training", "run_status": "completed"}
 
 
 async def test_every_end_of_a_run_but_expiry_leaves_a_result(async_memory: AsyncChatMemory) -> None:
@@ -57,7 +57,7 @@ async def test_every_end_of_a_run_but_expiry_leaves_a_result(async_memory: Async
     assert (await expired.expire()).status == "expired"
     chat = await sessions.create(user_id="ann")
     await chat.end()
-    found = {kept.sources[0].session_id: kept.text for kept in await async_memory.tenant("acme").memories.list()}
+    found = {result.sources[0].session_id: result.text for result in await async_memory.tenant("acme").memories.list()}
     assert set(found) == {"f", "c", "m"}
     assert found["f"].endswith("error: ValueError: no data.")
 
@@ -111,16 +111,16 @@ async def test_what_an_end_brings_stands_in_the_result(async_memory: AsyncChatMe
     session = await sessions.create(user_id="ann", kind="training", title="night run")
     info = await session.end(metadata={"artifacts": "/m"}, details={"dataset_name": "eth"})
     assert (info.metadata, info.details) == ({"artifacts": "/m"}, {"dataset_name": "eth"})
-    [kept] = await async_memory.tenant("acme").memories.list()
-    assert kept.text == "Training run night run: completed. dataset_name eth. artifacts: /m."
+    [result] = await async_memory.tenant("acme").memories.list()
+    assert result.text == "Training run night run: completed. dataset_name eth. artifacts: /m."
 
 
 async def test_a_run_without_messages_can_be_cited(async_memory: AsyncChatMemory) -> None:
     """(session_id, 0, 0) is the session itself, which must be there."""
     memories = async_memory.tenant("acme").memories
     session = await async_memory.tenant("acme").sessions.create(user_id="ann", kind="testing")
-    kept = await memories.remember("It went well.", kind="result", user_id="ann", sources=[(session.id, 0, 0)])
-    assert kept.sources[0].session_id == session.id
+    result = await memories.remember("It went well.", kind="result", user_id="ann", sources=[(session.id, 0, 0)])
+    assert result.sources[0].session_id == session.id
     for wrong in (("nowhere", 0, 0), (session.id, 0, 1), (session.id, 1, 1)):
         with pytest.raises(InvalidInputError):
             await memories.remember("No.", kind="result", sources=[wrong])

@@ -381,3 +381,19 @@ async def test_a_handle_repr_can_be_read(async_memory: AsyncChatMemory) -> None:
     assert "'Shall we?'" in repr(session)
     assert "active, 1 message" in repr(session)
     assert session.info.created_at > datetime.now(UTC) - timedelta(minutes=5)
+
+
+async def test_a_repeated_id_with_other_tool_calls_is_a_conflict(async_memory: AsyncChatMemory) -> None:
+    """What a message asks tools for, or which call it answers, is what it says; other metadata is not."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    said: list[dict[str, Any]] = [
+        {"tool_calls": [{"id": "a", "function": {"name": "pay", "arguments": "{}"}}]},
+        {"tool_call_id": "a"},
+        {"langchain": {"type": "ai", "tool_calls": [{"id": "a"}]}},
+    ]
+    for number, metadata in enumerate(said):
+        stored = await session.append("assistant", "", message_id=f"m-{number}", metadata=metadata)
+        again = await session.append("assistant", "", message_id=f"m-{number}", metadata={**metadata, "cost": 1})
+        assert again == stored
+        with pytest.raises(MessageConflictError):
+            await session.append("assistant", "", message_id=f"m-{number}")

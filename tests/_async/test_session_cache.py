@@ -118,3 +118,16 @@ async def test_it_can_be_switched_off(postgres_url: str, redis_url: str, setting
     async with AsyncChatMemory.open(postgres_url, redis=redis_url, settings=settings) as memory:
         session = await warm(memory)
         assert await memory._windows.resumable("acme", "ann", f"new chat {session.id}", "lease") is None
+
+
+async def test_what_ended_for_a_restored_session_is_not_resumed(
+    async_cached_memory: AsyncChatMemory, other_memory: AsyncChatMemory
+) -> None:
+    """A handle's restore() may end the user's oldest session: no process resumes that from Redis."""
+    deleted = await resume(async_cached_memory, None)
+    await deleted.delete()
+    limited = other_memory.settings.model_copy(update={"max_sessions_per_user": 1})
+    deleted._settings = limited
+    current = await warm(async_cached_memory)
+    await deleted.restore()
+    assert (await resume(async_cached_memory, current.id)).id != current.id

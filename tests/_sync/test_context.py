@@ -49,6 +49,13 @@ def test_redis_and_postgres_give_the_same(cached_memory: ChatMemory) -> None:
     assert session.context().source == "redis"
 
 
+def test_many_short_messages_come_from_redis(cached_memory: ChatMemory) -> None:
+    """The handle that appended them knows how many fit into a budget, and asks for as many."""
+    session = begin(cached_memory, 150)
+    assert len(session.context(1000)) > 50
+    assert session.context(1000).source == "redis"
+
+
 def test_another_process_finds_the_window(cached_memory: ChatMemory, redis_url: str) -> None:
     """What one process appended, another's context gets from Redis, without asking Postgres."""
     session = begin(cached_memory, 5)
@@ -79,22 +86,37 @@ def test_a_window_that_is_behind_is_not_believed(cached_memory: ChatMemory, redi
 def test_a_rebuild_does_not_overwrite_a_newer_window(cached_memory: ChatMemory) -> None:
     """Who read Postgres before an append, and stores after it, stores nothing; after a flush neither."""
     session = begin(cached_memory, 5)
-    windows, key = cached_memory._windows, ("acme", session.id)
-    windows.forget(session.info)
-    assert windows.read(*key, 20, 0) is None
+    windows, info = cached_memory._windows, session.info
+    windows.forget(info)
+    found = windows.read(info, 20, 0)
+    assert found.window is None
     old = Window(session.history(), None, 5, 0, "postgres")
     session.append("user", "news")
     windows.flush()
-    windows.store(*key, old)
-    assert windows.read(*key, 20, 0) is None
+    windows.store(info, old, found.lease)
+    assert windows.read(info, 20, 0).window is None
     assert session.context().messages[-1].text == "news"
-    windows.store(*key, old)
-    read = windows.read(*key, 20, 0)
-    assert read is not None
-    assert read[0].last_seq == 6
-    windows.forget(session.info)
-    windows.store(*key, old)
-    assert windows.read(*key, 20, 0) is None
+    windows.store(info, old, found.lease)
+    found = windows.read(info, 20, 0)
+    assert found.window is not None
+    assert found.window.last_seq == 6
+    windows.forget(info)
+    windows.store(info, found.window, found.lease)
+    assert windows.read(info, 20, 0).window is None
+
+
+def test_appends_at_once_reach_the_window_in_any_order(cached_memory: ChatMemory, memory: ChatMemory) -> None:
+    """Who stored message 7 tells the window before the one who stored 6: it holds both."""
+    session = begin(cached_memory, 5)
+    session.context()
+    stored = (memory.tenant("acme").sessions.get(session.id)).append_many(turn(6, 2))
+    windows = cached_memory._windows
+    for message in reversed(stored):
+        windows.append(session.info, [message], message.seq)
+    windows.flush()
+    window = windows.read(session.info, 20, 0).window
+    assert window is not None
+    assert (window.last_seq, window.token_count, len(window.messages)) == (7, 7, 7)
 
 
 def test_append_and_context_is_both_in_one(cached_memory: ChatMemory) -> None:

@@ -1,14 +1,22 @@
 # Generated from tests/_async/test_growth.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""A turn touches as many pages in a large database as in a small one, even before Postgres has analysed it."""
+"""A turn touches as many pages in a large database as in a small one, even before Postgres has analysed it.
 
+And a long session leaves no more behind than a short one, in this process and in Redis.
+"""
+
+import gc
 import json
+import sys
+import tracemalloc
 from typing import Any
 
 import pytest
 from psycopg import Connection
+from redis import Redis
 
-from chatmemory import ChatMemory
+from chatmemory import ChatMemory, Session, Settings
+from chatmemory.keys import window_key
 
 FILL = """
 alter table chatmemory.sessions set (autovacuum_enabled = off);
@@ -19,6 +27,7 @@ insert into chatmemory.messages (tenant_id, session_id, seq, id, role, content, 
     select 'acme', 'long', n, 'm' || n, 'user', 'x', now() from generate_series(1, 20000) n;
 update chatmemory.sessions set last_seq = 20000, message_count = 20000 where id = 'long';
 """
+TEXT = "The invoice of last month still shows the old address."
 MESSAGE = json.dumps([{"id": "m-7", "role": "user", "content": "x"}])
 CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "append": (
@@ -62,3 +71,42 @@ def test_a_large_database_costs_no_more_pages(memory: ChatMemory, postgres_url: 
         connection.execute(FILL.encode())
     large = pages(postgres_url, CALLS[name])
     assert large <= small + 25, f"{name}: {small} pages in a small database, {large} in a large one"
+
+
+def grow(session: Session, length: int) -> None:
+    """Equal messages up to this length; the last 300 of them, one batch, fill a window that there is by then."""
+    for end in (*range(5000, length - 300, 5000), length - 300, length):
+        count = end - session.info.last_seq
+        session.append_many({"role": ("user", "assistant")[n % 2], "content": TEXT} for n in range(count))
+        session.context()
+
+
+def left_behind(session: Session, redis_url: str) -> tuple[int, int, int]:
+    """The bytes of a session's window in Redis, and of a context at most; how many blocks this process then holds."""
+    gc.collect()
+    tracemalloc.start()
+    context = session.context(max_messages=150)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (context.source, len(context), context.messages[-1].seq) == ("redis", 150, session.info.last_seq)
+    del context
+    gc.collect()
+    with Redis.from_url(redis_url) as client:
+        window = client.memory_usage(window_key("acme", session.id), samples=0)
+    assert isinstance(window, int)
+    return window, peak, sys.getallocatedblocks()
+
+
+def test_a_long_session_leaves_no_more_behind(postgres_url: str, redis_url: str, settings: Settings) -> None:
+    """At 100,000 messages about what there is at 1000: nothing in Redis or in this process grows with the length."""
+    settings = settings.model_copy(update={"redis_timeout_seconds": 60})  # a busy machine is no fault of Redis
+    with ChatMemory.open(postgres_url, redis=redis_url, settings=settings) as memory:
+        memory.health()  # the vocabulary is there before anything is measured
+        session = memory.tenant("acme").sessions.create(user_id="ann")
+        grow(session, 1000)
+        window, peak, blocks = left_behind(session, redis_url)
+        grow(session, 100_000)
+        long_window, long_peak, more_blocks = left_behind(session, redis_url)
+    assert long_window < 1.2 * window
+    assert long_peak < 1.2 * peak
+    assert more_blocks - blocks < 5000

@@ -116,3 +116,14 @@ def test_it_can_be_switched_off(postgres_url: str, redis_url: str, settings: Set
     with ChatMemory.open(postgres_url, redis=redis_url, settings=settings) as memory:
         session = warm(memory)
         assert memory._windows.resumable("acme", "ann", f"new chat {session.id}", "lease") is None
+
+
+def test_what_ended_for_a_restored_session_is_not_resumed(cached_memory: ChatMemory, other_memory: ChatMemory) -> None:
+    """A handle's restore() may end the user's oldest session: no process resumes that from Redis."""
+    deleted = resume(cached_memory, None)
+    deleted.delete()
+    limited = other_memory.settings.model_copy(update={"max_sessions_per_user": 1})
+    deleted._settings = limited
+    current = warm(cached_memory)
+    deleted.restore()
+    assert resume(cached_memory, current.id).id != current.id

@@ -57,6 +57,31 @@ def test_doctor(cli: Cli, memory: ChatMemory) -> None:
     assert memory.tenant("default").sessions.list().total == 0
 
 
+def test_doctor_tells_of_long_term_memory(cli: Cli, memory: ChatMemory) -> None:
+    """Who learns and embeds, what is due, and with --tenant what was spent today."""
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    session.append_many([{"role": "user", "content": "Hello"}] * 4)
+    session.end()
+    report = cli.json("doctor")
+    assert report["learning"] == {"model": None, "embedder": None, "sessions due": 1, "sessions parked": 0}
+    assert report["server"]["pgvector"][0].isdigit()
+    assert "recall goes by words" in " ".join(report["fallbacks"])
+    cli.environment.update(CHATMEMORY_EMBEDDING_MODEL="e", CHATMEMORY_LLM_HARD_CAP_TOKENS="5000")
+    report = cli.json("doctor", "--tenant", "acme")
+    assert report["checks"][-1]["name"] == "vectors"
+    assert report["learning"]["spent today"] == "0 of 5,000 tokens by tenant 'acme'"
+
+
+def test_doctor_finds_vectors_that_cannot_be_kept(cli: Cli, postgres_url: str) -> None:
+    """An embedder without pgvector is wrong; without an embedder it is only told."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("drop table chatmemory.memory_vectors; drop extension vector cascade")
+    assert "no pgvector" in cli("doctor").stdout
+    cli.environment["CHATMEMORY_EMBEDDING_MODEL"] = "e"
+    [wrong] = [check for check in cli.json("doctor", code=1)["checks"] if not check["ok"]]
+    assert wrong["name"] == "vectors"
+
+
 def test_doctor_finds_an_open_table(cli: Cli, postgres_url: str) -> None:
     """Row-level security that is off is found, by its setting and by what can be read."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:

@@ -1,6 +1,7 @@
 """Uses of the public face that mypy checks; never run."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 from chatmemory import (
     AsyncChatMemory,
@@ -8,8 +9,10 @@ from chatmemory import (
     ChatMemoryError,
     CleanUp,
     Comparison,
+    Context,
     Erasure,
     Event,
+    Health,
     Kind,
     Message,
     MetricCurve,
@@ -17,7 +20,9 @@ from chatmemory import (
     MetricSeries,
     MetricSummary,
     NewMessage,
+    Omitted,
     Page,
+    Recalled,
     Session,
     SessionInfo,
     Settings,
@@ -80,7 +85,47 @@ def sync_half() -> None:
         receipt: Erasure = fork.erase()
         events: list[Event] = session.events(limit=10)
         text: str = session.export(format="markdown")
+        new = NewMessage.from_openai({"role": "tool", "tool_call_id": "c", "content": "42"})
+        context: Context = session.context(
+            4000, max_messages=9, system="s", fresh=True, reserve_tokens=500, trim_step=0.5, on_oversize="refuse"
+        )
+        context = session.append_and_context(
+            [new, {"role": "user", "content": "x"}],
+            max_tokens=4000,
+            max_messages=9,
+            system="s",
+            reserve_tokens=500,
+            trim_step=0,
+            on_oversize="omit",
+        )
+        attributes(context)
+        health: Health = memory.health()
+        postgres: Literal["ok", "unreachable"] = health.postgres
+        redis: Literal["ok", "unreachable", "off"] = health.redis
+        counted: tuple[str, bool] = (health.tokens, health.ok)
+        print(postgres, redis, counted)
         print(cleaned, ended, infos, messages, info, receipt, events, text, session.info, session.refresh())
+
+
+def attributes(context: Context) -> None:
+    """What a context says."""
+    messages: tuple[Message, ...] = context.messages
+    texts: tuple[str | None, str | None, tuple[Recalled, ...], str] = (
+        context.system,
+        context.summary,
+        context.memories,
+        context.prefix_id,
+    )
+    tokens: tuple[int, dict[str, int], int | None] = (context.tokens, context.tokens_by_part, context.max_tokens)
+    omitted: Omitted | None = context.omitted
+    if omitted is not None:
+        print(omitted.count + omitted.from_seq + omitted.to_seq)
+    unpaired: tuple[int, ...] = context.unpaired
+    source: Literal["redis", "postgres"] = context.source
+    exact: bool = context.exact_tokens
+    sent: list[dict[str, Any]] = context.as_openai()
+    seqs: list[int] = [message.seq for message in context]
+    print(messages, texts, tokens, unpaired, source, exact, sent, seqs, len(context))
 
 
 async def async_half() -> None:
@@ -99,4 +144,20 @@ async def async_half() -> None:
         series: MetricSeries = await session.metrics()
         compared: Comparison = await sessions.compare([(await session.move("running")).id])
         print(series, compared, await session.status_history(), await session.cancel())
+        new = NewMessage.from_openai({"role": "user", "content": "x"})
+        context: Context = await session.context(
+            4000, max_messages=9, system=None, fresh=False, reserve_tokens=0, trim_step=None, on_oversize="truncate"
+        )
+        context = await session.append_and_context(
+            [new],
+            max_tokens=None,
+            max_messages=None,
+            system=None,
+            reserve_tokens=0,
+            trim_step=0.9,
+            on_oversize="truncate",
+        )
+        attributes(context)
+        health: Health = await memory.health()
+        print(health.ok)
         print(page.total, receipt.messages, text, await session.history(), await session.end())

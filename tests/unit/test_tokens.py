@@ -1,7 +1,9 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
+from chatmemory._concurrency import Once
 from chatmemory.tokenizer import PIECE, Tiktoken
 from chatmemory.tokens import ESTIMATE, IMAGE_TOKENS, MEDIA_TOKENS, MESSAGE_TOKENS, message_tokens
 
@@ -79,6 +82,18 @@ def test_what_a_message_costs() -> None:
     assert message_tokens(COUNTER, "", langchain) == expected
     assert message_tokens(COUNTER, anthropic, {}) == expected
     assert message_tokens(COUNTER, [{"type": "thinking", "thought": "hm"}], {}) > MESSAGE_TOKENS
+
+
+def test_a_load_that_hangs_is_waited_for_once() -> None:
+    """Whoever comes after the time is over does not wait, however often."""
+    hangs = Event()
+    once = Once(hangs.wait).start()
+    once.wait(0.05)
+    before = time.monotonic()
+    for _ in range(3):
+        once.wait(60)
+    assert time.monotonic() - before < 30
+    hangs.set()
 
 
 OFFLINE = """

@@ -25,10 +25,14 @@ begin
                json_agg(json_build_array(
                    n.number - 1, m.seq, m.created_at, m.tokens, m.token_encoding, m.content_json, m.metadata)),
                min(m.id) filter (where m.role <> n.role or m.content <> n.content
-                   or m.content_json::jsonb is distinct from n.content_json::jsonb)
+                   or m.content_json::jsonb is distinct from n.content_json::jsonb
+                   or exists (select from unnest(array['{tool_calls}', '{tool_call_id}', '{langchain,tool_calls}',
+                           '{langchain,tool_call_id}']) as said(path)
+                       where m.metadata::jsonb #> said.path::text[] is distinct from
+                           n.metadata::jsonb #> said.path::text[]))
             into v_known, v_count, stored, v_conflict
-            from rows from (json_to_recordset(p_messages) as (id text, role text, content text, content_json json))
-                with ordinality as n(id, role, content, content_json, number)
+            from rows from (json_to_recordset(p_messages) as (id text, role text, content text, content_json json,
+                metadata json)) with ordinality as n(id, role, content, content_json, metadata, number)
             cross join lateral (  -- offset 0: look each id up, never read the whole session
                 select m.id, m.seq, m.role, m.content, m.content_json, m.metadata, m.created_at, m.tokens,
                        m.token_encoding

@@ -5,7 +5,8 @@ create or replace function chatmemory.find_terms(
     p_tenant text, p_users text[], p_kinds "char"[], p_language text, p_query text, p_top bigint, p_most bigint,
     p_from bigint, p_to bigint
 ) returns table (place bigint, term text, count smallint, length smallint, frequency bigint, total bigint)
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set enable_nestloop = off set jit = off as $$    -- the planner cannot know how many hits there are
 #variable_conflict use_column
 declare
     v_total bigint;
@@ -35,5 +36,5 @@ begin
         )
         select h.place, h.term, h.count, h.length, k.frequency, v_total
         from hits h join known k on k.term = h.term
-        where h.place = any(array(select a.place from around a));
+        where h.place in (select a.place from around a);
 end $$;

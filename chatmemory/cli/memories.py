@@ -1,0 +1,222 @@
+"""`memories`: looking at what was learnt, putting it right, and taking it away."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, TenantOption, memory_on
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chatmemory import Memory, MemorySource
+
+CENTURY_DAYS = 36_500
+MOST_PRUNED = 1_000_000
+
+MemoryArgument = Annotated[str, typer.Argument(metavar="ID", help="The memory's id.")]
+UsersOption = Annotated[
+    str | None, typer.Option("--user", show_default="all users", help="Only the memories of this user.")
+]
+
+memories = typer.Typer(help="List, show, correct, forget or prune what was learnt.", no_args_is_help=True)
+
+
+@memories.command(name="list")
+def list_(
+    user: UsersOption = None,
+    kind: Annotated[
+        str | None, typer.Option(show_default="all", help="Only episode, summary, fact, preference or result.")
+    ] = None,
+    closed: Annotated[bool, typer.Option("--closed", help="Also those that hold no longer.")] = False,
+    limit: Annotated[int, typer.Option(help="How many to show.")] = 20,
+    offset: Annotated[int, typer.Option(help="How many to pass over.")] = 0,
+    tenant: TenantOption = DEFAULT_TENANT,
+    postgres: PostgresOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List memories, the newest first."""
+    from chatmemory.cli.screen import stdout, text
+
+    kinds: Any = [kind] if kind else None  # the library says which there are
+    with memory_on(postgres) as memory:
+        page = memory.tenant(tenant).memories.list(
+            user_id=user, kinds=kinds, include_closed=closed, limit=limit, offset=offset
+        )
+    if as_json:
+        _print_json({"total": page.total, "limit": limit, "offset": offset, "memories": list(map(asdict, page))})
+        return
+    if not page.total:
+        stdout().print(text(f"No memories in tenant {tenant!r}."))
+        return
+    _show_table(list(page))
+    more = f", shown: {page.offset + 1}-{page.offset + len(page)}" if 0 < len(page) < page.total else ""
+    stdout().print(text(f"{_counted(page.total)}{more}", "dim"))
+
+
+def _print_json(value: Any) -> None:
+    from chatmemory.cli.screen import to_json
+
+    print(to_json(value))
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} {'memory' if count == 1 else 'memories'}"
+
+
+def _show_table(found: "Sequence[Memory]") -> None:
+    from rich.table import Table
+
+    from chatmemory.cli.screen import clock, stdout, text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("id", "user", "kind"):
+        table.add_column(name, overflow="fold")
+    table.add_column("since", no_wrap=True)
+    table.add_column("text", overflow="ellipsis", no_wrap=True, max_width=80)
+    for memory in found:
+        cells = [text(memory.id, "cyan"), text(memory.user_id or "(all)"), text(memory.kind)]
+        said = text(" ".join(memory.text.split()), "strike" if memory.valid_to else "")
+        table.add_row(*cells, text(clock(memory.valid_from)), said)
+    stdout().print(table)
+
+
+@memories.command()
+def show(
+    memory_id: MemoryArgument,
+    tenant: TenantOption = DEFAULT_TENANT,
+    postgres: PostgresOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a memory: what it says, which messages it comes from, what it superseded and what superseded it."""
+    with memory_on(postgres) as memory:
+        of_tenant = memory.tenant(tenant).memories
+        found, history = of_tenant.get(memory_id), of_tenant.history(memory_id)
+    if as_json:
+        _print_json({"memory": asdict(found), "history": list(map(asdict, history))})
+    else:
+        _show_memory(found, history)
+
+
+def _show_memory(memory: "Memory", history: "Sequence[Memory]") -> None:
+    from rich.table import Table
+
+    from chatmemory.cli.screen import stdout, text
+
+    console = stdout()
+    console.print(text(memory.text, "bold"), soft_wrap=True)
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(memory).items():
+        facts.add_row(text(name, "dim"), text(value))
+    console.print(facts)
+    if len(history) > 1:
+        console.rule("history", style="dim", align="left")
+        for each in history:
+            mark = "→ " if each.id == memory.id else "  "
+            console.print(text(mark + _span(each), "dim"), text(each.id, "cyan"), text(each.text), soft_wrap=True)
+
+
+def _facts(memory: "Memory") -> dict[str, str]:
+    from chatmemory.cli.screen import clock, many
+
+    facts = {
+        "id": memory.id,
+        "user": memory.user_id or "(all of the tenant)",
+        "kind": memory.kind,
+        "speaker": memory.speaker or "",
+        "trust": memory.trust,
+        "importance": f"{memory.importance:.2f}",
+        "holds": _span(memory),
+        "superseded by": memory.superseded_by or "",
+        "sources": "\n".join(map(source_of, memory.sources)) or "told by the app",
+        "confirmed": many(memory.confirmations, "time") if memory.confirmations else "",
+        "recalled": f"{many(memory.recall_count, 'time')}, last {clock(memory.recalled_at)}"
+        if memory.recall_count
+        else "never",
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _span(memory: "Memory") -> str:
+    from chatmemory.cli.screen import clock
+
+    until = f"until {clock(memory.valid_to)}" if memory.valid_to else ""
+    return " ".join(filter(None, [f"since {clock(memory.valid_from)}", until]))
+
+
+def source_of(source: "MemorySource") -> str:
+    """Where a memory comes from, to read."""
+    last = f" to {source.to_seq}" if source.to_seq != source.from_seq else ""
+    return f"session {source.session_id}, message {source.from_seq}{last}"
+
+
+@memories.command()
+def correct(
+    memory_id: MemoryArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is right.")],
+    tenant: TenantOption = DEFAULT_TENANT,
+    postgres: PostgresOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put what is right in the place of a memory that is wrong; the wrong one is closed and stays readable."""
+    with memory_on(postgres) as memory:
+        of_tenant = memory.tenant(tenant).memories
+        found = of_tenant.correct(memory_id, text)
+        history = of_tenant.history(found.id)
+    if as_json:
+        _print_json({"memory": asdict(found), "history": list(map(asdict, history))})
+    else:
+        _show_memory(found, history)
+
+
+@memories.command()
+def forget(memory_id: MemoryArgument, tenant: TenantOption = DEFAULT_TENANT, postgres: PostgresOption = None) -> None:
+    """Remove a memory for good."""
+    with memory_on(postgres) as memory:
+        memory.tenant(tenant).memories.forget(memory_id)
+    print("forgotten")
+
+
+@memories.command()
+def prune(
+    older_than: Annotated[
+        float | None,
+        typer.Option("--older-than", metavar="DAYS", min=0, max=CENTURY_DAYS, help="Learnt at least so long ago."),
+    ] = None,
+    max_importance: Annotated[
+        float, typer.Option("--max-importance", metavar="X", min=0, max=1, help="At most so important, from 0 to 1.")
+    ] = 0.5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show which would be closed.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Open again all that was ever pruned.")] = False,
+    user: UsersOption = None,
+    tenant: TenantOption = DEFAULT_TENANT,
+    postgres: PostgresOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Close memories that were never recalled, matter little and are old; nothing is removed, and --undo takes it back.
+
+    Look first with --dry-run.
+    """
+    if undo == (older_than is not None) or (undo and dry_run):
+        raise typer.BadParameter("Give either --older-than, with or without --dry-run, or --undo.")
+    with memory_on(postgres) as memory:
+        of_tenant = memory.tenant(tenant).memories
+        if older_than is None:
+            opened = of_tenant.unprune(user)
+            print(f'{{"opened": {opened}}}' if as_json else f"{_counted(opened)} opened again")
+            return
+        found = of_tenant.prune(
+            older_than=timedelta(days=older_than),
+            max_importance=max_importance,
+            user_id=user,
+            dry_run=dry_run,
+            limit=MOST_PRUNED,
+        )
+    if as_json:
+        _print_json({"dry_run": dry_run, "memories": list(map(asdict, found))})
+        return
+    if found:
+        _show_table(found)
+    print(f"{_counted(len(found))} {'would be closed' if dry_run else 'closed'}")

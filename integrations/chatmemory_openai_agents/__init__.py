@@ -1,0 +1,33 @@
+"""The OpenAI Agents SDK's sessions on chatmemory."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from chatmemory import MissingExtraError
+
+if TYPE_CHECKING:
+    from chatmemory_openai_agents.items import from_item, to_item
+    from chatmemory_openai_agents.session import ChatMemorySession
+
+_HOME = {
+    "ChatMemorySession": "chatmemory_openai_agents.session",
+    "from_item": "chatmemory_openai_agents.items",
+    "to_item": "chatmemory_openai_agents.items",
+}
+
+__all__ = ["ChatMemorySession", "from_item", "to_item"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used; only then is the SDK needed."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'chatmemory_openai_agents' has no attribute {name!r}")
+    try:
+        import_module("agents")
+    except ImportError as error:
+        raise MissingExtraError(
+            'chatmemory_openai_agents needs openai-agents: pip install "chatmemory[openai-agents]"'
+        ) from error
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
