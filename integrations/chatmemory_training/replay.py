@@ -76,6 +76,10 @@ class Replay:
         if self.session.info.run_status == "pending":
             self.session.move("running")
 
+    def _go_on(self, entry: Entry, _is_left: bool) -> None:
+        self._known = None
+        self.session = self._tenant.sessions.get(entry["session"])
+
     def _log(self, entry: Entry, is_left: bool) -> None:
         at = datetime.fromtimestamp(entry["at"], UTC)
         values = entry["values"]

@@ -47,6 +47,7 @@ class Reporter:
         self._replay = Replay(tenant, len(self._entries)) if tenant is not None else None
         self._last = 0.0
         self._closing = threading.Event()
+        self._is_delivered = False  # the next entry is the first of an empty file
         self._applied = 0  # entries that the database was told, and has not confirmed
         self._ended = False
         self._unswept = self._spool.path
@@ -119,6 +120,9 @@ class Reporter:
             return
         with self._changed:
             self._last = entry["at"] = max(datetime.now(UTC).timestamp(), self._last + 2e-6)
+            if self._is_delivered:
+                self._spool.add({"op": "go_on", "session": self.session_id})
+                self._is_delivered = False
             self._spool.add(entry)
             self._entries.append(entry)
             if self._thread is None:
@@ -169,6 +173,7 @@ class Reporter:
             self._applied = 0
             if not self._entries:
                 self._spool.clear()
+                self._is_delivered = True
 
 
 def _user() -> str:
