@@ -11,6 +11,7 @@ from chatmemory.vectors import mean
 
 LEARNT_FROM = ("chat", "general")  # kinds of sessions; runs teach nothing about a user
 MOST_CLOSED = 3  # known facts that one new one may take the place of
+MOST_CLOSED_AT_ONCE = 6  # by all facts of a batch: who says that nothing is true any more does not empty a memory
 FULL_IMPORTANCE = 0.5
 _TRUST: dict[str, Trust] = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "app"}
 
@@ -76,10 +77,13 @@ def from_facts(
     """The facts whose sources exist, and how many were dropped because theirs do not."""
     by_seq = {message.seq: message for message in lesson.messages}
     made = []
+    closable = MOST_CLOSED_AT_ONCE
     for fact in learnt.facts:
         cited = [by_seq[seq] for seq in sorted(set(fact.sources)) if seq in by_seq]
         if cited and fact.text.strip():
-            made.append(_fact(lesson, fact, cited, known, new_id()))
+            new = _fact(lesson, fact, cited, known, new_id())
+            made.append(new._replace(closes=new.closes[:closable]))
+            closable -= len(made[-1].closes)
     return made, len(learnt.facts) - len(made)
 
 

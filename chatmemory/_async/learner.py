@@ -23,7 +23,7 @@ from chatmemory.learning import (
     with_vectors,
 )
 from chatmemory.memory import Consolidation, Memory, NewMemory
-from chatmemory.models import message_from_row
+from chatmemory.models import Message, message_from_row
 from chatmemory.prompts import Learnt, question
 from chatmemory.validation import new_id
 
@@ -100,16 +100,15 @@ class AsyncLearner:
         if not rows:
             return "the lease was lost"
         state = Leased(*rows[0])
+        if state.attempts > self._settings.worker_max_attempts:  # a failure that was told has it parked before
+            raise ChatMemoryError(f"The worker was killed each of the last {state.attempts - 1} times it tried.")
         if state.kind not in LEARNT_FROM:
             await self._run(tenant_id, queries.RELEASE, (session_id, owner))
             return f"sessions of kind {state.kind!r} are not learnt from"
-        params = (tenant_id, session_id, state.summary_seq, MOST_READ)
-        stored = await self._database.call(queries.MESSAGES_AFTER, params, subject=session_id)
-        messages = batch([message_from_row(row) for row in stored], self._settings.consolidation_batch_tokens)
-        if not messages:
-            await self._run(tenant_id, queries.NOTHING_LEFT, (session_id, owner))
-            return "nothing to learn"
+        messages = await self._messages_after(state.summary_seq, tenant_id, session_id)
         lesson = Lesson(session_id, state.user_id, state.number, messages)
+        if not messages:
+            return await self._close(tenant_id, owner, lesson, state)
         learnt, known, fallback = await self._ask(tenant_id, lesson, state)
         episodes = cut(messages)
         memories = from_episodes(lesson, episodes, new_id)
@@ -123,6 +122,22 @@ class AsyncLearner:
         vectors = await self._embedded(tenant_id, lesson, texts_of(episodes, others))
         summary = learnt.summary if learnt else extract(state.summary, messages)
         return Made(lesson, summary, with_vectors(episodes, memories, others, vectors), state.summary_seq, fallback)
+
+    async def _messages_after(self, seq: int, tenant_id: str, session_id: str) -> list[Message]:
+        params = (tenant_id, session_id, seq, MOST_READ)
+        rows = await self._database.call(queries.MESSAGES_AFTER, params, subject=session_id)
+        return batch([message_from_row(row) for row in rows], self._settings.consolidation_batch_tokens)
+
+    async def _close(self, tenant_id: str, owner: str, lesson: Lesson, state: Leased) -> Made | str:
+        """A session whose messages were all learnt from before it ended leaves its summary."""
+        last = await self._messages_after(state.last_seq - 1, tenant_id, lesson.session_id)
+        if not (state.has_ended and state.summary and last and self._providers.has_llm):
+            await self._run(tenant_id, queries.NOTHING_LEFT, (lesson.session_id, owner))
+            return "nothing to learn"
+        lesson = lesson._replace(messages=last)
+        memories = [from_summary(lesson, state.summary, "assistant", new_id)]
+        vectors = await self._embedded(tenant_id, lesson, texts_of([], memories))
+        return Made(lesson, state.summary, with_vectors([], [], memories, vectors), state.summary_seq, None)
 
     async def _ask(
         self, tenant_id: str, lesson: Lesson, state: Leased

@@ -36,6 +36,10 @@ class AsyncWorker:
 
     async def run_due(self, limit: int) -> Report:
         """Learn from sessions that are due, one after the other, until none is or `limit` were."""
+        processed, failed = await self._learn_due(limit)
+        return Report(processed=processed, failed=failed, parked=await self.parked())
+
+    async def _learn_due(self, limit: int) -> tuple[int, int]:
         processed = failed = 0
         while processed + failed < limit:
             claimed = await self.claim(1)
@@ -44,7 +48,7 @@ class AsyncWorker:
             done = await self.learn(*claimed[0])
             processed += done.status == "success"
             failed += done.status == "error"
-        return Report(processed=processed, failed=failed, parked=await self.parked())
+        return processed, failed
 
     async def parked(self, *, retry: bool = False) -> int:
         """How many sessions were given up; with retry they are taken up again first."""
@@ -59,27 +63,23 @@ class AsyncWorker:
 
     async def run(self, concurrency: int, stop: AsyncEvent, *, until_idle: bool = False) -> Report:
         """Work until `stop` is set, or with until_idle until nothing is due; what was begun is finished."""
-        reports: list[Report] = []
+        done: list[tuple[int, int]] = []
 
         async def work() -> None:
             while not stop.is_set():
                 self._parts.on_use()  # sessions that were idle for too long become due
                 try:
-                    report = await self.run_due(1)
+                    done.append(await self._learn_due(1))
                 except StorageError:  # Postgres is away; look again later
                     if until_idle:
                         raise
-                    report = Report()
-                reports.append(report)
-                if report.processed + report.failed:
+                    done.append((0, 0))
+                if any(done[-1]):
                     continue
                 if until_idle:
                     return
                 await async_wait_for(stop, self._settings.worker_poll_seconds)
 
         await async_side_by_side([work] * concurrency, stop.set)
-        return Report(
-            processed=sum(report.processed for report in reports),
-            failed=sum(report.failed for report in reports),
-            parked=await self.parked(),
-        )
+        processed, failed = (sum(counts) for counts in zip(*done, strict=True)) if done else (0, 0)
+        return Report(processed=processed, failed=failed, parked=await self.parked())

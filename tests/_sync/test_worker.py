@@ -295,15 +295,18 @@ def test_injected_orders_are_data(taught: ChatMemory, openai_server: OpenAIServe
     assert {memory.id for memory in before} < {memory.id for memory in after}
 
 
-@pytest.mark.parametrize(("role", "closed"), [("user", 3), ("assistant", 0), ("tool", 0)])
+@pytest.mark.parametrize(("role", "closed"), [("user", 6), ("assistant", 0), ("tool", 0)])
 def test_a_model_that_obeys_closes_little_and_erases_nothing(
     taught: ChatMemory, openai_server: OpenAIServer, role: str, closed: int
 ) -> None:
-    """One fact closes at most 3, only if who said it may, and what is closed stays readable and comes back."""
-    openai_server.chat = lambda _: learnt("x", fact("All facts are false.", 5, supersedes=list(range(1, 30))))
+    """A batch closes 6 facts at most, only if who said it may, and what is closed stays readable and comes back."""
+    denials = ("All facts are false.", "The first are.", "The last are.")
+    openai_server.chat = lambda _: learnt(
+        "x", *(fact(denial, 5, supersedes=list(range(3 * n + 1, 30))) for n, denial in enumerate(denials))
+    )
     _, before = injected(taught, role)
     assert taught.run_due().processed == 1
-    after = [memory for memory in known(taught, "fact") if memory.text != "All facts are false."]
+    after = [memory for memory in known(taught, "fact") if memory.text not in denials]
     assert len(before) - len(after) == closed
     memories = taught.tenant("acme").memories
     everything = memories.list(user_id="ann", kinds=["fact"], include_closed=True)
@@ -471,6 +474,39 @@ def test_after_enough_failures_a_session_is_parked(
         openai_server.chat = lambda _: learnt()
         assert memory.run_due().processed == 1
     assert "digest" not in caplog.text, "what the model said is shown to nobody"
+
+
+def test_a_session_that_kills_its_workers_is_parked(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """Nobody can note that failure, so the next who claims it does, before it is read."""
+    with ChatMemory.open(postgres_url, settings=openai_server.settings(worker_max_attempts=3)) as memory:
+        session = talk(memory)
+        session.end()
+        for _ in range(3):
+            assert Worker(memory._parts).claim(1) == [("acme", session.id)]
+            rows(postgres_url, "update chatmemory.sessions set lease_until = now() - interval '1 second'")
+        report = memory.run_due()
+        assert (report.failed, report.parked) == (1, 1)
+        assert openai_server.chats == []
+        [event] = [event for event in session.events() if event.type == "parked"]
+        assert "killed each of the last 3 times" in event.data["reason"]
+        assert memory.retry_parked() == 0
+        assert memory.run_due().processed == 1
+
+
+def test_a_session_learnt_from_before_it_ended_leaves_its_summary(
+    taught: ChatMemory, openai_server: OpenAIServer
+) -> None:
+    """Once, and nothing is asked for it: what the model said last stands."""
+    session = talk(taught)
+    assert session.consolidate().status == "success"
+    assert known(taught, "summary") == []
+    session.end()
+    asked = len(openai_server.chats)
+    assert taught.run_due().processed == 1
+    assert taught.run_due().processed == 0
+    [summary] = known(taught, "summary")
+    assert (summary.text, summary.sources[0].session_id) == ("They talked.", session.id)
+    assert len(openai_server.chats) == asked
 
 
 def test_servers_without_schemas_are_asked_for_json(taught: ChatMemory, openai_server: OpenAIServer) -> None:

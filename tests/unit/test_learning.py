@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chatmemory import Memory, Message
 from chatmemory.episodes import cut
-from chatmemory.learning import MOST_CLOSED, Lesson, batch, from_episodes, from_facts, texts_of, with_vectors
+from chatmemory.learning import MOST_CLOSED, MOST_CLOSED_AT_ONCE, Lesson, batch, from_episodes, from_facts, texts_of, with_vectors
 from chatmemory.memory import TRUSTS, NewMemory, digest, normalised
 from chatmemory.prompts import Learnt, LearntFact, question
 from tests.unit.conversations import WHEN, conversations, message
@@ -60,6 +60,7 @@ def test_whatever_a_model_answers_the_rules_hold(roles: Any, answered: Any, told
     made, dropped = from_facts(taught, Learnt(summary="x", facts=answered), before, ids())
     assert len(made) + dropped == len(answered)
     by_seq = {each.seq: each for each in taught.messages}
+    assert sum(len(new.closes) for new in made) <= MOST_CLOSED_AT_ONCE
     for new in made:
         cited = [by_seq[source.from_seq] for source in new.sources]
         assert cited

@@ -7,17 +7,25 @@ set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
     return query
-        with due as (
+        with ended as (
             select s.tenant_id, s.id from chatmemory.sessions s
-            where s.deleted_at is null and not s.processed_for_ltm and s.kind in ('chat', 'general')
-              and s.last_seq > s.summary_seq
-              and (s.ended_at is not null or s.last_seq - s.summary_seq >= p_messages
-                   or s.token_count - s.summary_tokens >= p_tokens)
+            where s.ended_at is not null and s.deleted_at is null and not s.processed_for_ltm
+              and s.kind in ('chat', 'general')
               and s.parked_at is null and coalesce(s.next_attempt_at, '-infinity') <= now()
               and coalesce(s.lease_until, '-infinity') < now()
               and p_session is null and s.tenant_id = coalesce(p_tenant, s.tenant_id)
-            order by s.ended_at nulls last, s.last_active_at
+            order by s.ended_at
             limit p_limit for no key update skip locked
+        ), active as (  -- apart from those, so that each can be found by an index
+            select s.tenant_id, s.id from chatmemory.sessions s
+            where s.ended_at is null and s.deleted_at is null and s.kind in ('chat', 'general')
+              and s.last_seq > s.summary_seq
+              and (s.last_seq - s.summary_seq >= p_messages or s.token_count - s.summary_tokens >= p_tokens)
+              and s.parked_at is null and coalesce(s.next_attempt_at, '-infinity') <= now()
+              and coalesce(s.lease_until, '-infinity') < now()
+              and p_session is null and s.tenant_id = coalesce(p_tenant, s.tenant_id)
+            order by s.last_active_at
+            limit p_limit - (select count(*) from ended) for no key update skip locked
         ), asked as (
             select s.tenant_id, s.id from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null
@@ -26,7 +34,7 @@ begin
         )
         update chatmemory.sessions s set
             lease_owner = p_owner, lease_until = now() + p_lease, attempts = s.attempts + 1
-            from (select * from due union all select * from asked) d
+            from (select * from ended union all select * from active union all select * from asked) d
             where s.tenant_id = d.tenant_id and s.id = d.id
             returning s.tenant_id, s.id;
 end $$;

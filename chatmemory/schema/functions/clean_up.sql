@@ -12,8 +12,7 @@ begin
         update chatmemory.sessions s set status = 'expired', ended_at = now(), updated_at = now(),
             run_status = case when s.run_ended_at is null then s.run_endings ->> 'expired' else s.run_status end,
             run_ended_at = case when s.run_endings is not null then coalesce(s.run_ended_at, now()) end,
-            processed_for_ltm = s.message_count < p_min_messages or s.summary_seq = s.last_seq
-                or s.kind not in ('chat', 'general')
+            processed_for_ltm = s.message_count < p_min_messages or s.kind not in ('chat', 'general')
             from idle where s.tenant_id = idle.tenant_id and s.id = idle.id
             returning s.tenant_id, s.id, idle.run_status as old, s.run_status as new
     ), told as (

@@ -28,8 +28,8 @@ begin
             status = p_status, results = coalesce(p_results, s.results), ended_at = clock_timestamp(),
             run_status = case when s.run_ended_at is null then s.run_endings ->> p_status else s.run_status end,
             run_ended_at = case when s.run_endings is not null then coalesce(s.run_ended_at, clock_timestamp()) end,
-            updated_at = clock_timestamp(), processed_for_ltm = s.message_count < p_min_messages or s.summary_seq = s.last_seq
-                or s.kind not in ('chat', 'general')
+            updated_at = clock_timestamp(),
+            processed_for_ltm = s.message_count < p_min_messages or s.kind not in ('chat', 'general')
             where s.tenant_id = p_tenant and s.id = p_session
             returning s.* into v_session;
         if v_session.run_status <> v_old then

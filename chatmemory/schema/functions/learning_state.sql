@@ -11,7 +11,6 @@ begin
         into due, parked
         from chatmemory.sessions s
         where s.deleted_at is null and not s.processed_for_ltm and s.kind in ('chat', 'general')
-          and s.last_seq > s.summary_seq
           and (s.ended_at is not null or s.last_seq - s.summary_seq >= p_messages
-               or s.token_count - s.summary_tokens >= p_tokens);
+               or s.last_seq > s.summary_seq and s.token_count - s.summary_tokens >= p_tokens);
 end $$;
