@@ -41,7 +41,7 @@ from chatmemory.vectors import to_text
 
 LOG = logging.getLogger("chatmemory")
 CANDIDATES = 200  # of each list
-MOST_CANDIDATES = 1000  # places whose memories are looked at
+MOST_CANDIDATES = 400  # places whose memories are looked at
 MOST_PLACES = 4000  # where a common word is looked up
 MAX_QUERY, MAX_TEXT = 10_000, 10_000  # characters
 LAST_PLACE = 2**63 - 1

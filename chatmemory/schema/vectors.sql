@@ -43,8 +43,8 @@ begin
             with check (tenant_id = current_setting('chatmemory.tenant_id', true));
         grant select, insert, update, delete on chatmemory.memory_vectors to chatmemory_app;
 
-        -- The p_top vectors nearest to a query, by memory. Of users with more than 20,000 memories, the 2,000 that
-        -- differ from the query in the fewest signs are looked at: the index alone holds these.
+        -- The p_top vectors nearest to a query, by memory. Of users with more than 20,000 memories, three times as many
+        -- are looked at: those that differ from the query in the fewest signs, which the index alone holds.
         create or replace function chatmemory.find_near(
             p_tenant text, p_users text[], p_kinds "char"[], p_model text, p_query text, p_top bigint,
             p_from bigint, p_to bigint
@@ -65,7 +65,7 @@ begin
                         where n.tenant_id = p_tenant and n.user_id = any(p_users) and n.model = p_model
                           and n.kind = any(p_kinds) and (n.kind <> 'e' or n.place between p_from and p_to)
                           and length(n.signs) = length(v_signs)
-                        order by hamming_distance(n.signs, v_signs) limit 2000
+                        order by hamming_distance(n.signs, v_signs) limit 3 * p_top
                     )
                     select v.memory_id, max(1 - v.distance) from (
                         select a.memory_id, n.embedding <=> v_query as distance
