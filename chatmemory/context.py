@@ -38,6 +38,7 @@ AVERAGE_TOKENS = 100  # of a message, where it is not known
 LEAST_READ, MOST_READ = 20, 500  # messages in one read
 
 Oversize: TypeAlias = Literal["truncate", "refuse", "omit"]
+OVERSIZES = get_args(Oversize)
 
 
 class Recalls(NamedTuple):
@@ -91,7 +92,7 @@ class Budget(NamedTuple):
         Raises:
             InvalidInputError: A value is outside its range.
         """
-        check_choice(self.on_oversize, "on_oversize", get_args(Oversize))
+        check_choice(self.on_oversize, "on_oversize", OVERSIZES)
         tokens = check_budget(self.max_tokens, self.reserve_tokens)
         messages = None if self.max_messages is None else check_count(self.max_messages, "max_messages")
         most = settings.max_context_messages if tokens is None and messages is None else messages
@@ -150,10 +151,11 @@ def limit_of(request: Request, counts: Appended | SessionInfo) -> int:
 
 def needs_more(window: Window, request: Request, counter: Counter) -> bool:
     """Whether older messages could still belong in the context."""
+    read_so_far = window.last_seq - window.messages[0].seq + 1 if window.messages else 0
+    if request.max_messages is not None and read_so_far >= request.max_messages:
+        return False
     read = _read(window)
     if read.complete:
-        return False
-    if request.max_messages is not None and window.last_seq - window.messages[0].seq + 1 >= request.max_messages:
         return False
     if request.max_tokens is None:
         return True

@@ -17,6 +17,7 @@ LIES = (ValueError, TypeError, KeyError, AttributeError, OverflowError, Recursio
 
 MOST_COUNTED = 2**63  # as Postgres counts
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROLES = frozenset(get_args(Role))
 _MICROSECOND = timedelta(microseconds=1)
 _TIMES = ("created_at", "updated_at", "last_active_at", "last_message_at", "ended_at", "archived_at")
 
@@ -81,14 +82,22 @@ def _message(row: Sequence[Any]) -> Message:
     seq, id, role, at, tokens, encoding, content, metadata = row
     if content is None:  # a stub
         content, metadata = metadata or "", None
-    blocks = content if isinstance(content, list) else []
-    _check(
-        _is_count(seq) and type(at) is int and (tokens is None or _is_count(tokens)),
-        isinstance(id, str) and role in get_args(Role) and (encoding is None or isinstance(encoding, str)),
-        isinstance(content, str | list) and all(isinstance(block, dict) for block in blocks),
-        metadata is None or isinstance(metadata, dict),
-    )
+    if not (
+        _is_count(seq)
+        and type(at) is int
+        and (tokens is None or _is_count(tokens))
+        and isinstance(id, str)
+        and role in _ROLES
+        and (encoding is None or isinstance(encoding, str))
+        and (isinstance(content, str) or _are_blocks(content))
+        and (metadata is None or isinstance(metadata, dict))
+    ):
+        raise ValueError("a field is of another type")
     return Message(seq, id, role, content, _EPOCH + timedelta(microseconds=at), metadata or {}, tokens, encoding)
+
+
+def _are_blocks(content: object) -> bool:
+    return isinstance(content, list) and all(isinstance(block, dict) for block in content)
 
 
 def _is_count(value: Any) -> bool:

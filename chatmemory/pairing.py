@@ -8,7 +8,10 @@ from chatmemory.tools import answered_in
 
 def is_result(message: Message) -> bool:
     """Whether a message answers tool calls: a tool's, or a user's that holds results as Anthropic writes them."""
-    return message.role == "tool" or bool(answered_in(message.role, message.content, message.metadata))
+    if message.role == "tool":
+        return True
+    bare = message.role != "user" or isinstance(message.content, str)
+    return not bare and bool(answered_in(message.role, message.content, message.metadata))
 
 
 def unpaired(messages: Sequence[Message]) -> set[int]:

@@ -1,7 +1,5 @@
 """`memories`, `recall` and `reembed`."""
 
-import json
-
 from chatmemory import ChatMemory
 from tests.cli.conftest import Cli
 from tests.fixtures.openai_server import KEY, OpenAIServer
@@ -109,14 +107,12 @@ def test_prune_needs_an_age(cli: Cli) -> None:
 def test_reembed(cli: Cli, memory: ChatMemory, openai_server: OpenAIServer) -> None:
     """What was learnt without an embedder gets vectors, and those of the last model go when that is asked."""
     learnt(memory)
-    server = {"CHATMEMORY_EMBEDDING_BASE_URL": openai_server.url, "CHATMEMORY_LLM_API_KEY": KEY}
-    told = json.loads(cli("reembed", "--model", "first", "--json", **server).stdout)
+    cli.environment |= {"CHATMEMORY_EMBEDDING_BASE_URL": openai_server.url, "CHATMEMORY_LLM_API_KEY": KEY}
+    told = cli.json("reembed", "--model", "first")
     assert told == {"embedded": 4, "left": 0, "dropped": 0}
     assert {body["model"] for body in openai_server.embedded} == {"first"}
-    explained = cli(
-        "recall", "moved to Lisbon", "-k", "1", "--explain", **server, CHATMEMORY_EMBEDDING_MODEL="first"
-    ).stdout
+    explained = cli("recall", "to Lisbon", "-k", "1", "--explain", CHATMEMORY_EMBEDDING_MODEL="first").stdout
     assert "vector 1" in explained
-    told = cli("reembed", "--model", "second", "--drop-old", **server).stdout
+    told = cli("reembed", "--model", "second", "--drop-old").stdout
     assert "embedded: 4; left: 0; vectors of other models removed:" in told
     assert "removed: 0" not in told

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from chatmemory import Memory, Message
 from chatmemory.episodes import cut
-from chatmemory.learning import MOST_CLOSED, MOST_CLOSED_AT_ONCE, Lesson, batch, from_episodes, from_facts, texts_of, with_vectors
+from chatmemory.learning import (
+    MOST_CLOSED,
+    MOST_CLOSED_AT_ONCE,
+    Lesson,
+    batch,
+    from_episodes,
+    from_facts,
+    texts_of,
+    with_vectors,
+)
 from chatmemory.memory import TRUSTS, NewMemory, digest, normalised
 from chatmemory.prompts import Learnt, LearntFact, question
 from tests.unit.conversations import WHEN, conversations, message
