@@ -279,10 +279,20 @@ CLOSE_MEMORIES = (
 )
 # A memory that holds and says the same in the same words.
 KNOWN_MEMORY = (
-    "select id from chatmemory.memories where digest = decode(%s, 'hex') and user_id = %s and kind = any(%s) "
-    "and valid_to is null order by created_at limit 1"
+    "select m.id from chatmemory.memories m where m.digest = decode(%s, 'hex') and m.user_id = %s "
+    "and m.kind = any(%s) and m.valid_to is null" + _SHOWN + " order by m.created_at limit 1"
 )
-HOLDING = "select id from chatmemory.memories where id = any(%s) and valid_to is null order by created_at"
+HOLDING = (
+    "select m.id from chatmemory.memories m where m.id = any(%s) and m.valid_to is null"
+    + _SHOWN
+    + " order by m.created_at"
+)
+# One that said the same, held at that time, and was superseded since.
+KNOWN_THEN = (
+    "select m.id from chatmemory.memories m where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
+    "and m.kind = any(%(kinds)s) and m.superseded_by is not null "
+    "and m.valid_from <= %(at)s and m.valid_to > %(at)s" + _SHOWN + " order by m.created_at limit 1"
+)
 CONFIRM_MEMORY = (
     "update chatmemory.memories set confirmations = confirmations + 1, "
     "importance = greatest(importance, %(importance)s) where id = %(id)s and valid_to is null"
@@ -295,8 +305,10 @@ ADD_SOURCE = (
 )
 TRUST_OF_MESSAGES = (
     "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
-    "from chatmemory.messages where session_id = %s and seq between %s and %s"
+    "from chatmemory.messages where session_id = %(id)s and seq between %(from)s and %(to)s "
+    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null)"
 )
+HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %s and seq <= %s and role = 'tool')"
 MEMORY_STATS = (
     "select m.kind, count(*) filter (where m.valid_to is null), coalesce(sum(m.confirmations), 0), "
     "count(m.superseded_by), count(*) filter (where m.valid_to is null and m.recall_count = 0), count(m.pruned_at) "
@@ -313,7 +325,8 @@ PRUNE = "update chatmemory.memories set valid_to = now(), pruned_at = now() wher
 UNPRUNE = (
     "update chatmemory.memories m set valid_to = null, pruned_at = null where m.pruned_at is not null "
     "and (%(user_id)s::text is null or m.user_id = %(user_id)s) and not exists (select from chatmemory.memories k "
-    "where k.digest = m.digest and k.user_id = m.user_id and k.valid_to is null)"  # it was learnt again meanwhile
+    "where k.digest = m.digest and k.user_id = m.user_id and (k.valid_to is null "  # it was learnt again meanwhile,
+    "or k.pruned_at is not null and (k.created_at, k.id) > (m.created_at, m.id)))"  # and perhaps pruned again
 )
 
 # Learning.
@@ -330,7 +343,7 @@ LEARN = (
     "(select sum(m.tokens) from chatmemory.messages m where m.session_id = s.id and m.seq > s.summary_seq "
     "and m.seq <= %(seq)s), 0) + s.summary_tokens, lease_owner = null, lease_until = null, attempts = 0, "
     "next_attempt_at = null, last_failure = null, parked_at = null, "
-    "processed_for_ltm = s.ended_at is not null and s.last_seq = %(seq)s where s.id = %(id)s"
+    "processed_for_ltm = %(had_ended)s and s.last_seq = %(seq)s where s.id = %(id)s"
 )
 RELEASE = (
     "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = greatest(attempts - 1, 0) "
@@ -344,14 +357,18 @@ NOTHING_LEFT = (
 FAIL = (
     "update chatmemory.sessions set lease_owner = null, lease_until = null, last_failure = %(reason)s, "
     "next_attempt_at = now() + least(interval '1 hour', interval '30 seconds' * power(2, least(attempts, 10) - 1)) "
-    "* (0.5 + random()), parked_at = case when attempts >= %(most)s then now() end "
+    "* (0.5 + random()), parked_at = case when attempts >= %(most)s then now() else parked_at end "
     "where id = %(id)s and lease_owner = %(owner)s returning parked_at is not null"
 )
-# What was spent on a session that was erased meanwhile names neither it nor its user.
+# What was spent on a session that was erased meanwhile names neither it nor its user; nor does what was spent on
+# embedding the memories of a user who was.
 ADD_SPEND = (
-    "with session as (select id from chatmemory.sessions where id = %(session)s for key share) "
+    "with session as (select id from chatmemory.sessions where id = %(session)s for key share), "
+    "remembered as (select user_id from chatmemory.memory_users where user_id = %(user)s and %(session)s::text is null "
+    "and %(purpose)s = 'embed' for key share) "
     "insert into chatmemory.spend (tenant_id, user_id, session_id, purpose, model, input_tokens, output_tokens) "
-    "select %(tenant)s, case when %(session)s::text is null or exists (select from session) then %(user)s else '' end, "
+    "select %(tenant)s, case when exists (select from session) or exists (select from remembered) "
+    "or %(session)s::text is null and %(purpose)s <> 'embed' then %(user)s else '' end, "
     "(select id from session), %(purpose)s, %(model)s, %(sent)s, %(answered)s"
 )
 SPENT_SINCE = (

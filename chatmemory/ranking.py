@@ -94,7 +94,7 @@ def best_places(scores: Mapping[int, float], most: int) -> list[int]:
     """The places with the best scores, at most so many, in their order."""
     if len(scores) <= most:
         return sorted(scores)
-    return sorted(sorted(scores, key=lambda place: (-scores[place], place))[:most])
+    return sorted(sorted(scores, key=lambda place: (-scores[place], -place))[:most])
 
 
 def _by_words(hits: Sequence[Hit], places: Mapping[int, float], memories: Sequence[Candidate]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from chatmemory import Context
+from chatmemory import ChatMemory, Context, Tenant
 
 
 def calls(*each: Callable[[], Any]) -> tuple[Callable[[], Any], ...]:
@@ -18,3 +18,9 @@ def check_newest(context: Context, most: int, seen: int) -> int:
     assert seqs == list(range(max(1, last - most + 1), last + 1)), seqs
     assert last >= seen, f"the reader had seen {seen}, the context ends at {last}"
     return last
+
+
+def meanwhile(url: str, act: Callable[[Tenant], Any]) -> None:
+    """Do something in tenant acme from another process's point of view, while the caller of a model waits."""
+    with ChatMemory.open(url) as memory:
+        act(memory.tenant("acme"))

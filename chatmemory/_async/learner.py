@@ -55,6 +55,11 @@ class Made(NamedTuple):
     memories: list[NewMemory]
     after: int  # the watermark it was made behind
     fallback: str | None  # why no model was asked, though there is one
+    had_ended: bool  # when it was read; what ends later is looked at once more
+
+
+class _LeaseLost(Exception):  # noqa: N818  # no failure: somebody else is at it
+    """Nothing may be committed."""
 
 
 class AsyncLearner:
@@ -89,6 +94,8 @@ class AsyncLearner:
             return await self._commit(tenant_id, owner, made)
         except ChatMemoryError:
             raise
+        except _LeaseLost:
+            return Consolidation(session_id=session_id, status="skipped", reason="the lease was lost")
         except Exception as error:  # a fault of our own: it must not end the worker, and what it says may be content
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}, line {place.lineno}"
@@ -118,10 +125,17 @@ class AsyncLearner:
             if dropped:
                 LOG.warning("session %r: %s facts cite no message there is, and were dropped", session_id, dropped)
             if state.has_ended and messages[-1].seq == state.last_seq:
-                others.append(from_summary(lesson, learnt.summary, "assistant", new_id))
+                others.append(await self._summarised(tenant_id, lesson, learnt.summary))
         vectors = await self._embedded(tenant_id, lesson, texts_of(episodes, others))
         summary = learnt.summary if learnt else extract(state.summary, messages)
-        return Made(lesson, summary, with_vectors(episodes, memories, others, vectors), state.summary_seq, fallback)
+        made = with_vectors(episodes, memories, others, vectors)
+        return Made(lesson, summary, made, state.summary_seq, fallback, state.has_ended)
+
+    async def _summarised(self, tenant_id: str, lesson: Lesson, summary: str) -> NewMemory:
+        """What a whole session came to, no more trusted than what a tool said in it."""
+        params = (lesson.session_id, lesson.messages[-1].seq)
+        [(has_tools,)] = await self._database.fetch(tenant_id, queries.HAS_TOOLS, params)
+        return from_summary(lesson, summary, "tool" if has_tools else "assistant", new_id)
 
     async def _messages_after(self, seq: int, tenant_id: str, session_id: str) -> list[Message]:
         params = (tenant_id, session_id, seq, MOST_READ)
@@ -135,9 +149,9 @@ class AsyncLearner:
             await self._run(tenant_id, queries.NOTHING_LEFT, (lesson.session_id, owner))
             return "nothing to learn"
         lesson = lesson._replace(messages=last)
-        memories = [from_summary(lesson, state.summary, "assistant", new_id)]
+        memories = [await self._summarised(tenant_id, lesson, state.summary)]
         vectors = await self._embedded(tenant_id, lesson, texts_of([], memories))
-        return Made(lesson, state.summary, with_vectors([], [], memories, vectors), state.summary_seq, None)
+        return Made(lesson, state.summary, with_vectors([], [], memories, vectors), state.summary_seq, None, True)
 
     async def _ask(
         self, tenant_id: str, lesson: Lesson, state: Leased
@@ -149,7 +163,8 @@ class AsyncLearner:
             return None, [], "the tenant's hard cap is reached"
         said = " ".join(message.text for message in lesson.messages if message.role == "user")[:QUERY_LENGTH]
         asked = Asked(said, [lesson.user_id], KNOWN, ["fact", "preference"], None, None, 0)
-        known = [each.memory for each in await AsyncMemories(tenant_id, self._parts).find(asked)]
+        memories = AsyncMemories(tenant_id, self._parts)
+        known = [each.memory for each in await memories.find(asked, spent_on=lesson.session_id)]
         learnt = await self._answer(tenant_id, lesson, question(state.summary, known, lesson.messages))
         return learnt, known, None
 
@@ -187,9 +202,9 @@ class AsyncLearner:
             await connection.execute(queries.LOCK_MEMORIES, (tenant_id, lesson.user_id))
             rows = await (await connection.execute(queries.LOCK_LEASED, (lesson.session_id, owner))).fetchall()
             if not rows or Leased(*rows[0]).summary_seq != made.after:
-                return Consolidation(session_id=lesson.session_id, status="skipped", reason="the lease was lost")
+                raise _LeaseLost  # and roll back: the user may be gone, too
             stored = await self._store.add(connection, tenant_id, lesson.user_id, made.memories)
-            params = {"id": lesson.session_id, "summary": made.summary, "seq": last}
+            params = {"id": lesson.session_id, "summary": made.summary, "seq": last, "had_ended": made.had_ended}
             await connection.execute(queries.LEARN, params)
             told: dict[str, Any] = {"from_seq": first, "to_seq": last, "memories": stored.created}
             if made.fallback:

@@ -1,7 +1,8 @@
 """One tenant's long-term memories: recall, remember, correct, forget."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from chatmemory import queries
 from chatmemory._async.parts import AsyncParts
 from chatmemory._async.reembedding import AsyncReembedding
 from chatmemory._public import public
+from chatmemory.episodes import MOST_PARTS
 from chatmemory.errors import InvalidInputError, LlmError, MemoryNotFoundError
 from chatmemory.memory import (
     MEMORY_KINDS,
@@ -24,10 +26,11 @@ from chatmemory.memory import (
     memory_from_row,
 )
 from chatmemory.models import Page
-from chatmemory.ranking import Hit, best_places, by_place, candidate_from_row, rank
+from chatmemory.ranking import Hit, Ranked, best_places, by_place, candidate_from_row, rank
 from chatmemory.validation import (
     check_choice,
     check_count,
+    check_duration,
     check_id,
     check_object,
     check_share,
@@ -38,8 +41,8 @@ from chatmemory.validation import (
 from chatmemory.vectors import to_text
 
 LOG = logging.getLogger("chatmemory")
-CANDIDATES = 200  # of each list
-MOST_CANDIDATES = 400  # places whose memories are looked at
+# Of each list, and places whose memories are looked at; the more where too few of the first may be shown.
+CANDIDATES = ((200, 400), (4000, 8000))
 MOST_PLACES = 4000  # where a common word is looked up
 MAX_QUERY, MAX_TEXT = 10_000, 10_000  # characters
 LAST_PLACE = 2**63 - 1
@@ -108,35 +111,49 @@ class AsyncMemories:
         asked = Asked(_query(query), users, check_count(k, "k"), wanted, session, at, trust)
         return await self.find(asked, marks=True, min_score=least)
 
-    async def find(self, asked: Asked, *, marks: bool = False, min_score: float = 0) -> list[Recalled]:
-        """Recall what was checked; marks: note that it was recalled."""
+    async def find(
+        self, asked: Asked, *, marks: bool = False, min_score: float = 0, spent_on: str | None = None
+    ) -> list[Recalled]:
+        """Recall what was checked; marks: note that it was recalled; spent_on: the session it is asked for."""
         vectors = await self._meaning(asked)
         async with self._database.transaction(self._tenant_id) as connection:
             bounds = await self._bounds(connection, asked.session_id)
-            kinds = [kind[0] for kind in asked.kinds]
-            words = (asked.users, kinds, self._settings.language, asked.query, CANDIDATES, MOST_PLACES, *bounds)
-            rows = await (await connection.execute(queries.FIND_TERMS, (self._tenant_id, *words))).fetchall()
-            hits = [Hit(*row) for row in rows]
-            near: dict[str, float] = {}
-            if vectors:
-                like = (asked.users, kinds, self._store.model, to_text(vectors[0]), CANDIDATES, *bounds)
-                near = dict(await (await connection.execute(queries.FIND_NEAR, (self._tenant_id, *like))).fetchall())
-            scores = by_place(hits)
-            params = {
-                "places": best_places(scores, MOST_CANDIDATES), "ids": list(near), "users": asked.users,
-                "kinds": list(asked.kinds), "trust": asked.trust, "at": asked.at, "session_id": asked.session_id,
-            }  # fmt: skip
-            rows = await (await connection.execute(queries.CANDIDATES, params)).fetchall()
-            found = rank(hits, scores, near, map(candidate_from_row, rows), asked.k)
+            for most in CANDIDATES:
+                found, has_more = await self._ranked(connection, asked, vectors, bounds, most)
+                if len(found) >= asked.k or not has_more:
+                    break
             ranked = [each for each in found if each.score >= min_score]
             best = [each.id for each in ranked]
             rows = await (await connection.execute(queries.MEMORIES_BY_ID, (best,))).fetchall()
             await connection.execute(queries.SOON)
             if ranked and marks:
                 await connection.execute(queries.RECALLED, (best,))
-            await self._spent(connection, asked.users[0], "recall", asked.query, vectors)
+            await self._spent(connection, asked.users[0], "recall", asked.query, vectors, spent_on)
         memories = {memory.id: memory for memory in map(memory_from_row, rows)}
         return [Recalled(memories[each.id], each.score, each.ranks) for each in ranked]
+
+    async def _ranked(
+        self, connection: Any, asked: Asked, vectors: Sequence[Sequence[float]], bounds: tuple[int, int],
+        most: tuple[int, int],
+    ) -> tuple[list[Ranked], bool]:  # fmt: skip
+        """The best of so many candidates, and whether there may be more of them."""
+        top, most_places = most
+        kinds = [kind[0] for kind in asked.kinds]
+        words = (asked.users, kinds, self._settings.language, asked.query, top, MOST_PLACES, *bounds)
+        rows = await (await connection.execute(queries.FIND_TERMS, (self._tenant_id, *words))).fetchall()
+        hits = [Hit(*row) for row in rows]
+        near: dict[str, float] = {}
+        if vectors:
+            like = (asked.users, kinds, self._store.model, to_text(vectors[0]), top, *bounds)
+            near = dict(await (await connection.execute(queries.FIND_NEAR, (self._tenant_id, *like))).fetchall())
+        scores = by_place(hits)
+        params = {
+            "places": best_places(scores, most_places), "ids": list(near), "users": asked.users,
+            "kinds": list(asked.kinds), "trust": asked.trust, "at": asked.at, "session_id": asked.session_id,
+        }  # fmt: skip
+        rows = await (await connection.execute(queries.CANDIDATES, params)).fetchall()
+        has_more = len({hit.place for hit in hits}) >= top or len(scores) > most_places or len(near) * MOST_PARTS >= top
+        return rank(hits, scores, near, map(candidate_from_row, rows), asked.k), has_more
 
     async def _meaning(self, asked: Asked) -> list[list[float]]:
         """The query's vector; none where there is no embedder, or it does not answer now."""
@@ -147,12 +164,15 @@ class AsyncMemories:
             LOG.warning("recall goes by words alone: %s", error)
             return []
 
-    async def _spent(self, connection: Any, user_id: str, purpose: str, text: str, vectors: Sequence[object]) -> None:
+    async def _spent(
+        self, connection: Any, user_id: str, purpose: str, text: str, vectors: Sequence[object],
+        session_id: str | None = None,
+    ) -> None:  # fmt: skip
         """Note what embedding a text cost, if it was embedded."""
         if vectors:
             spent = (self._parts.tokenizer.at_hand().count(text), 0)
             note = self._parts.spending.note
-            await note(connection, self._tenant_id, user_id, None, purpose, self._store.model, spent)
+            await note(connection, self._tenant_id, user_id, session_id, purpose, self._store.model, spent)
 
     async def _bounds(self, connection: Any, session_id: str | None) -> tuple[int, int]:
         """Between which places a session's turns lie."""
@@ -190,7 +210,7 @@ class AsyncMemories:
         """
         check_choice(kind, "kind", MEMORY_KINDS[1:])
         check_choice(trust, "trust", TRUSTS)
-        cited = tuple(_source(source) for source in sources or ())
+        cited = _sources(sources)
         user = "" if user_id is None else check_id(user_id, "user_id")
         new = NewMemory(
             id=new_id(),
@@ -213,7 +233,7 @@ class AsyncMemories:
         async with self._database.transaction(self._tenant_id) as connection:
             trusts = [TRUSTS.index(new.trust)]
             for source in new.sources:
-                params = (source.session_id, source.from_seq, source.to_seq)
+                params = {"id": source.session_id, "from": source.from_seq, "to": source.to_seq}
                 if source.to_seq == 0:
                     await self._check_run(connection, source.session_id)
                     continue
@@ -224,7 +244,7 @@ class AsyncMemories:
             new = new._replace(trust=TRUSTS[min(trusts)])
             await self._spent(connection, new.user_id, "remember", new.text, new.vectors)
             stored = await self._store.add(connection, self._tenant_id, new.user_id, [new])
-            rows = await (await connection.execute(queries.GET_MEMORY, (stored.ids[0],))).fetchall()
+            rows = await (await connection.execute(queries.MEMORIES_BY_ID, (stored.ids,))).fetchall()
         return memory_from_row(rows[0])
 
     async def _check_run(self, connection: Any, session_id: str) -> None:
@@ -367,9 +387,13 @@ class AsyncMemories:
             user_id: Only this user's; None: the whole tenant's.
             dry_run: Whether only to tell which.
             limit: How many at most.
+
+        Raises:
+            InvalidInputError: A value cannot be used.
         """
         params = {
-            "importance": check_share(max_importance, "max_importance", most=1.0), "age": older_than,
+            "importance": check_share(max_importance, "max_importance", most=1.0),
+            "age": check_duration(older_than, "older_than"),
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
             "limit": check_count(limit, "limit"),
         }  # fmt: skip
@@ -408,7 +432,7 @@ class AsyncMemories:
 
 
 def _kinds(kinds: Sequence[MemoryKind] | None, default: tuple[MemoryKind, ...]) -> list[MemoryKind]:
-    if isinstance(kinds, str):
+    if kinds is not None and (isinstance(kinds, str) or not isinstance(kinds, Collection)):
         raise InvalidInputError("kinds must be a list of kinds.")
     return [check_choice(kind, "kinds", MEMORY_KINDS) for kind in (default if kinds is None else kinds)]
 
@@ -426,11 +450,15 @@ def _text(text: object) -> str:
     return said
 
 
+def _sources(sources: Iterable[MemorySource | tuple[str, int, int]] | None) -> tuple[MemorySource, ...]:
+    if sources is not None and not isinstance(sources, Iterable):
+        raise InvalidInputError("sources must be a list of sources.")
+    return tuple(_source(source) for source in sources or ())
+
+
 def _source(source: MemorySource | tuple[str, int, int]) -> MemorySource:
-    if isinstance(source, MemorySource):
-        return source
     try:
-        session_id, from_seq, to_seq = source
+        session_id, from_seq, to_seq = astuple(source) if isinstance(source, MemorySource) else source
     except (TypeError, ValueError):
         raise InvalidInputError("a source must be (session_id, from_seq, to_seq).") from None
     first = check_count(from_seq, "from_seq", least=0 if to_seq == 0 else 1)

@@ -16,6 +16,7 @@ from chatmemory.settings import Settings
 from chatmemory.vectors import similarity, to_text
 
 SAME = 0.9  # similarity from which two facts say the same
+LOOKED_AT = 200  # nearest facts, of which some may be superseded
 LAST_PLACE = 2**63 - 1
 ONCE = ["fact", "preference"]
 
@@ -79,8 +80,10 @@ class AsyncMemoryStore:
         confirmed = 0
         for memory in new:
             known = _among(adding, memory) or await self._known(connection, tenant_id, memory)
+            since_superseded = None if known else await self._known_then(connection, memory)
+            known = known or since_superseded
             ids.append(known or memory.id)
-            if memory.closes:
+            if memory.closes and not since_superseded:
                 closing.append((memory, ids[-1]))
             if known is None:
                 adding.append(memory)
@@ -102,11 +105,21 @@ class AsyncMemoryStore:
         rows = await (await connection.execute(queries.KNOWN_MEMORY, params)).fetchall()
         if not rows and memory.vectors:
             model, vector = self._providers.embedding_model, to_text(memory.vectors[0])
-            near = (tenant_id, [memory.user_id], ["f", "p"], model, vector, 5, 0, LAST_PLACE)
+            near = (tenant_id, [memory.user_id], ["f", "p"], model, vector, LOOKED_AT, 0, LAST_PLACE)
             found = await (await connection.execute(queries.FIND_NEAR, near)).fetchall()
             alike = [id for id, alike in found if alike >= SAME]
             rows = await (await connection.execute(queries.HOLDING, (alike,))).fetchall() if alike else []
         return next((id for (id,) in rows if id not in memory.closes), None)
+
+    async def _known_then(self, connection: AsyncConnection[Row], memory: NewMemory) -> str | None:
+        """The id of a memory that says the same and held when this was said, and was superseded since."""
+        if not memory.is_known_once or not memory.sources:
+            return None
+        params = {
+            "digest": digest(memory.text), "user_id": memory.user_id, "kinds": ONCE, "at": memory.valid_from
+        }  # fmt: skip
+        rows = await (await connection.execute(queries.KNOWN_THEN, params)).fetchall()
+        return rows[0][0] if rows and rows[0][0] not in memory.closes else None
 
     async def _confirm(self, connection: AsyncConnection[Row], tenant_id: str, known: str, memory: NewMemory) -> None:
         await connection.execute(queries.CONFIRM_MEMORY, {"id": known, "importance": memory.importance})

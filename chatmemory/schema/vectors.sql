@@ -63,7 +63,8 @@ begin
                     with alike as materialized (
                         select n.memory_id, n.part from chatmemory.memory_vectors n
                         where n.tenant_id = p_tenant and n.user_id = any(p_users) and n.model = p_model
-                          and n.kind = any(p_kinds) and (n.kind <> 'e' or n.place between p_from and p_to)
+                          and n.kind = any(p_kinds)
+                          and (n.kind <> 'e' or n.place between p_from and p_to or n.place & 16777215 = 0)
                           and length(n.signs) = length(v_signs)
                         order by hamming_distance(n.signs, v_signs) limit 3 * p_top
                     )
@@ -79,7 +80,8 @@ begin
                         select n.memory_id, n.embedding <=> v_query as distance
                         from chatmemory.memory_vectors n
                         where n.tenant_id = p_tenant and n.user_id = any(p_users) and n.model = p_model
-                          and n.kind = any(p_kinds) and (n.kind <> 'e' or n.place between p_from and p_to)
+                          and n.kind = any(p_kinds)
+                          and (n.kind <> 'e' or n.place between p_from and p_to or n.place & 16777215 = 0)
                           and vector_dims(n.embedding) = vector_dims(v_query)
                         order by 2 limit p_top) v
                     group by 1;

@@ -48,11 +48,12 @@ async def test_nearest_by_signs(postgres_url: str, settings: Settings) -> None:
 async def test_places_are_ranked_before_memories_are_read(
     async_memory: AsyncChatMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where words stand in many places, the best of these are looked at, and the same come first."""
+    """Where words stand in many places, the best of these are looked at first, and the same come first."""
     await keep(async_memory)
     memories = async_memory.tenant("acme").memories
     all_of_them = found(await memories.recall("boat, river or violin", user_id="ann", k=5))
-    for half in ("_async", "_sync"):
-        monkeypatch.setattr(f"chatmemory.{half}.memories.MOST_CANDIDATES", 6)
-    assert found(await memories.recall("boat, river or violin", user_id="ann", k=5)) == all_of_them
-    assert len(await memories.recall("boat, river or violin", user_id="ann", k=50)) == 6
+    for most, seen in (((200, 6),), 6), (((200, 6), (200, 400)), 39):
+        for half in ("_async", "_sync"):
+            monkeypatch.setattr(f"chatmemory.{half}.memories.CANDIDATES", most)
+        assert found(await memories.recall("boat, river or violin", user_id="ann", k=5)) == all_of_them
+        assert len(await memories.recall("boat, river or violin", user_id="ann", k=50)) == seen

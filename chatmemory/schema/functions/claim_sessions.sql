@@ -33,7 +33,8 @@ begin
             for no key update
         )
         update chatmemory.sessions s set
-            lease_owner = p_owner, lease_until = now() + p_lease, attempts = s.attempts + 1
+            lease_owner = p_owner, lease_until = now() + p_lease,
+            attempts = case when s.parked_at is null then s.attempts + 1 else 1 end  -- asked for, it begins anew
             from (select * from ended union all select * from active union all select * from asked) d
             where s.tenant_id = d.tenant_id and s.id = d.id
             returning s.tenant_id, s.id;

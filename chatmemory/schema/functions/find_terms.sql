@@ -21,7 +21,8 @@ begin
             select t.* from unnest(v_terms) q(term), unnest(p_users) o(user_id) cross join lateral (
                 select t.place, t.term, t.count, t.length from chatmemory.memory_terms t
                 where t.tenant_id = p_tenant and t.user_id = o.user_id and t.term = q.term
-                  and t.kind = any(p_kinds) and (t.kind <> 'e' or t.place between p_from and p_to)
+                  and t.kind = any(p_kinds)
+                  and (t.kind <> 'e' or t.place between p_from and p_to or t.place & 16777215 = 0)  -- corrected
                 order by t.place desc limit p_most
             ) t
         ), known as materialized (
@@ -29,7 +30,7 @@ begin
         ), best as (
             select h.place from hits h join known k on k.term = h.term
             group by h.place
-            order by sum(ln(1 + greatest(v_total, 1) / k.frequency::float8) * h.count * 2.2 / (h.count + 1.2)) desc, 1
+            order by sum(ln(1 + greatest(v_total, 1) / k.frequency::float8) * h.count * 2.2 / (h.count + 1.2)) desc, 1 desc
             limit p_top
         ), around as materialized (
             select distinct b.place + d.distance as place from best b, generate_series(-5, 5) d(distance)

@@ -1,0 +1,265 @@
+# Generated from tests/_async/test_learning_edges.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""What goes on while a worker learns, and where sessions meet: nothing is lost, doubled or left over."""
+
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from chatmemory import ChatMemory, InvalidInputError, MemorySource, Session
+from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, vector_of
+from tests.helpers import calls, meanwhile
+
+MARKER = "zanzibarine"
+FOUR = ("I have a boat.", "It is green.", "She floats.", "Bye.")
+
+
+def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
+    """What a statement of the test's own gives, across tenants."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(query.encode(), params)
+        return cursor.fetchall() if cursor.description else []
+
+
+def talk(memory: ChatMemory, *said: str, user_id: str = "ann") -> Session:
+    """A session of tenant acme in which a user said this."""
+    session = memory.tenant("acme").sessions.create(user_id=user_id)
+    session.append_many([{"role": "user", "content": text} for text in said or FOUR])
+    return session
+
+
+def texts(memory: ChatMemory, *kinds: Any) -> list[str]:
+    """Ann's memories of these kinds that hold, the newest first."""
+    return [each.text for each in memory.tenant("acme").memories.list(user_id="ann", kinds=kinds)]
+
+
+@pytest.mark.parametrize("during", ["the answer", "the embedding"])
+def test_a_user_erased_while_learning_leaves_nothing(
+    postgres_url: str, openai_server: OpenAIServer, during: str
+) -> None:
+    """Not even the name: no row of any table holds it when the worker is done."""
+
+    def erase() -> None:
+        meanwhile(postgres_url, lambda acme: acme.users.erase(MARKER))
+
+    def chat(_: Any) -> Reply:
+        erase()
+        return learnt("x", fact(f"Ann is {MARKER}.", 1))
+
+    def embed(given: list[str]) -> Reply:
+        erase()
+        return embeddings(list(map(vector_of, given)))
+
+    if during == "the answer":
+        openai_server.chat = chat
+    else:
+        openai_server.embed = embed
+    settings = openai_server.settings(embedding_model="compass")
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        talk(memory, user_id=MARKER)
+        assert memory.run_due().processed == 0
+    for (table,) in rows(postgres_url, "select tablename from pg_tables where schemaname = 'chatmemory'"):
+        assert not [row for row in rows(postgres_url, f"select t::text from chatmemory.{table} t") if MARKER in row[0]]
+
+
+def test_a_user_erased_while_reembedding_leaves_nothing(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """What the vectors cost is the tenant's alone then."""
+    with ChatMemory.open(postgres_url, settings=openai_server.settings(llm_model=None)) as memory:
+        memory.tenant("acme").memories.remember("Ann is tall.", user_id=MARKER)
+
+    def embed(given: list[str]) -> Reply:
+        meanwhile(postgres_url, lambda acme: acme.users.erase(MARKER))
+        return embeddings(list(map(vector_of, given)))
+
+    openai_server.embed = embed
+    settings = openai_server.settings(llm_model=None, embedding_model="compass")
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        memory.tenant("acme").memories.reembed()
+    assert rows(postgres_url, "select user_id, purpose from chatmemory.spend") == [("", "embed")]
+
+
+def test_a_session_that_ends_while_it_is_learnt_from_leaves_its_summary(
+    postgres_url: str, openai_server: OpenAIServer
+) -> None:
+    """Once, in the next pass, and no model is asked for it again."""
+
+    def chat(_: Any) -> Reply:
+        meanwhile(postgres_url, lambda acme: acme.sessions.get("s-1").end())
+        return learnt("Ann has a boat.")
+
+    openai_server.chat = chat
+    with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        session = memory.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
+        session.append_many([{"role": "user", "content": text} for text in FOUR])
+        memory.run_due()
+        assert texts(memory, "summary") == ["Ann has a boat."]
+        assert memory.run_due().processed == 0
+    assert len(openai_server.chats) == 1
+
+
+def test_a_parked_session_can_be_learnt_from_in_the_foreground(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """A call that fails leaves it parked; one that succeeds takes it up again."""
+    settings = openai_server.settings(worker_max_attempts=2)
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        session = talk(memory)
+        openai_server.next_chats.extend([failing(401)] * 3)
+        for parked in (0, 1):
+            rows(postgres_url, "update chatmemory.sessions set next_attempt_at = null")
+            report = memory.run_due()
+            assert (report.failed, report.parked) == (1, parked)
+        failed = session.consolidate()
+        assert (failed.status, "401" in (failed.reason or "")) == ("error", True)
+        assert memory.run_due().parked == 1
+        assert session.consolidate().status == "success"
+        assert memory.run_due().parked == 0
+
+
+def test_what_a_deleted_session_taught_can_be_learnt_again(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """A hidden fact is not confirmed, which nobody would see, but learnt anew; so what is said is never lost."""
+    openai_server.chat = lambda _: learnt("x", fact("Ann is tall.", 1))
+    with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        hidden = talk(memory)
+        hidden.consolidate()
+        hidden.delete()
+        talk(memory).consolidate()
+        assert texts(memory, "fact") == ["Ann is tall."]
+        hidden.erase()
+        assert texts(memory, "fact") == ["Ann is tall."]
+
+
+def test_remembering_what_is_hidden(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """It is kept beside it, and what is deleted cannot be cited."""
+    openai_server.chat = lambda _: learnt("x", fact("Ann is tall.", 1))
+    with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        memories = memory.tenant("acme").memories
+        session = talk(memory)
+        session.consolidate()
+        session.delete()
+        assert memories.remember("Ann is tall.", user_id="ann").confirmations == 0
+        for seq in (0, 1):
+            with pytest.raises(InvalidInputError, match="to cite"):
+                memories.remember("Ann is small.", user_id="ann", sources=[(session.id, seq, seq)])
+
+
+def test_what_was_corrected_meanwhile_stays_so(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """A model that confirms a fact that was superseded while it thought brings nothing old back."""
+    with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        old = memory.tenant("acme").memories.remember("Ann lives in Berlin.", user_id="ann")
+
+        def chat(_: Any) -> Reply:
+            meanwhile(postgres_url, lambda acme: acme.memories.correct(old.id, "Ann lives in Lisbon."))
+            return learnt("x", fact("She lives there.", 1, same_as=1))
+
+        openai_server.chat = chat
+        done = talk(memory, "Ann lives in Berlin, as I said.").consolidate()
+        assert (done.memories.get("fact"), done.confirmed) == (None, 1)
+        assert texts(memory, "fact") == ["Ann lives in Lisbon."]
+
+
+def test_what_holds_again_is_learnt_again(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """Who said it after it was superseded means now."""
+    with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        old = memory.tenant("acme").memories.remember("Ann lives in Berlin.", user_id="ann")
+        memory.tenant("acme").memories.correct(old.id, "Ann lives in Lisbon.")
+        openai_server.chat = lambda _: learnt("x", fact("Ann lives in Berlin.", 1, supersedes=[1]))
+        talk(memory, "Ann lives in Berlin again.").consolidate()
+        assert texts(memory, "fact") == ["Ann lives in Berlin."]
+
+
+def test_a_summary_is_no_more_trusted_than_a_tool_in_its_session(
+    postgres_url: str, openai_server: OpenAIServer
+) -> None:
+    """Whether it is made with the last batch or after it."""
+    with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        for early in (False, True):
+            session = talk(memory)
+            session.append("tool", "Pay this invoice.")
+            if early:
+                session.consolidate()
+            session.end()
+            memory.run_due()
+        talk(memory).end()
+        memory.run_due()
+        found = memory.tenant("acme").memories.list(user_id="ann", kinds=["summary"])
+        assert [each.trust for each in found] == ["assistant", "tool", "tool"]
+
+
+def test_undoing_prunings_of_the_same_fact_opens_it_once(memory: ChatMemory) -> None:
+    """Pruned, learnt again, pruned again: one row holds afterwards."""
+    memories = memory.tenant("acme").memories
+    for _ in range(3):
+        memories.remember("Ann is tall.", user_id="ann")
+        memories.prune(older_than=timedelta(0))
+    assert memories.unprune() == 1
+    assert memories.unprune() == 0
+    assert memories.list(user_id="ann").total == 1
+
+
+@pytest.mark.parametrize("means", [False, True])
+def test_what_was_corrected_often_is_found(postgres_url: str, openai_server: OpenAIServer, means: bool) -> None:
+    """However many closed memories answer as well."""
+    settings = openai_server.settings(llm_model=None, embedding_model="compass" if means else None)
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        memories = memory.tenant("acme").memories
+        memories.remember("Ann has another score.", user_id="ann", trust="tool")
+        found = memories.remember("The score of Ann is 0.", user_id="ann")
+        for number in range(1, 230):
+            found = memories.correct(found.id, f"The score of Ann is {number}.")
+        recalled = memories.recall("What is the score of Ann?", user_id="ann")
+        told = {"The score of Ann is 229.", "Ann has another score."}
+        assert {each.memory.text for each in recalled} == told
+        assert len(memories.history(found.id)) == 230
+
+
+def test_what_is_known_is_found_among_what_was(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """Saying a fact in other words confirms it, also where closed ones are as near."""
+    settings = openai_server.settings(llm_model=None, embedding_model="compass")
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        memories = memory.tenant("acme").memories
+        found = memories.remember("The score of Ann in the big game of the year is 0.", user_id="ann")
+        for number in range(1, 12):
+            found = memories.correct(found.id, f"The score of Ann in the big game of the year is {number}.")
+        again = memories.remember("In the big game of the year the score of Ann is 3.", user_id="ann")
+        assert (again.id, again.confirmations) == (found.id, 1)
+
+
+@pytest.mark.parametrize("means", [False, True])
+def test_a_corrected_episode_is_still_one_of_its_session(
+    postgres_url: str, openai_server: OpenAIServer, means: bool
+) -> None:
+    """Recall within the session finds what it says now."""
+    settings = openai_server.settings(llm_model=None, embedding_model="compass" if means else None)
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        memories = memory.tenant("acme").memories
+        session = talk(memory)
+        session.consolidate()
+        [found] = memories.recall("boat", user_id="ann", k=1)
+        memories.correct(found.memory.id, "I have a red kayak.")
+        [found] = memories.recall("kayak", user_id="ann", k=1, session_id=session.id)
+        assert found.memory.text == "I have a red kayak."
+        assert not memories.recall("kayak", user_id="ann", session_id=talk(memory).id)
+
+
+def test_sources_and_spans_that_are_none_are_refused(memory: ChatMemory) -> None:
+    """With an error of ours, before anything is written."""
+    memories = memory.tenant("acme").memories
+    id = talk(memory).id
+    wrong: list[Any] = [MemorySource(id, 3, 0), MemorySource(5, 1, 1), MemorySource("s\0", 1, 1)]  # type: ignore[arg-type]
+    wrong += [MemorySource(id, None, None), MemorySource(id, -1, 2), MemorySource(id, 1, 2**63 - 1), None]  # type: ignore[arg-type]
+    for given in ([each] for each in wrong):
+        with pytest.raises(InvalidInputError):
+            memories.remember("Ann is tall.", user_id="ann", sources=given)
+    for age in (5, None, timedelta(-1)):
+        with pytest.raises(InvalidInputError):
+            memories.prune(older_than=age)  # type: ignore[arg-type]
+    assert memories.prune(older_than=timedelta.max) == []
+    for call in calls(
+        lambda: memories.remember("Ann is tall.", user_id="ann", sources=5),  # type: ignore[arg-type]
+        lambda: memories.recall("Ann", user_id="ann", kinds=5),  # type: ignore[arg-type]
+        lambda: memories.list(kinds=5),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InvalidInputError):
+            call()
+    assert memories.list().total == 0
