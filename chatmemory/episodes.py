@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from chatmemory.memory import Trust
@@ -53,7 +53,7 @@ def cut(messages: Sequence[Message]) -> list[Episode]:
         episode = Episode(
             seq=message.seq,
             text=texts[index],
-            indexed=f"{texts[index]}\n{words} {message.created_at:%d %B %Y}",
+            indexed=f"{texts[index]}\n{words} {message.created_at.astimezone(UTC):%d %B %Y}",
             embedded=views_of(texts, index),
             speaker=_speaker(message),
             trust=_TRUST[message.role],

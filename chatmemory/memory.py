@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -308,7 +308,7 @@ def note(recalled: Recalled) -> str:
     memory = recalled.memory
     said = shorten(" ".join(memory.text.split()), LONGEST_NOTE)
     origin = f", session {memory.sources[0].session_id}" if memory.sources else ""
-    return f"- {memory.valid_from:%Y-%m-%d}{origin}, {memory.speaker or memory.trust}: {said}"
+    return f"- {memory.valid_from.astimezone(UTC):%Y-%m-%d}{origin}, {memory.speaker or memory.trust}: {said}"
 
 
 def to_text(memories: Sequence[Recalled]) -> str:

@@ -1,14 +1,18 @@
 """What the language model is asked when it learns from a conversation, and the form of its answer."""
 
 import json
+import logging
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from chatmemory.memory import Memory
 from chatmemory.models import Message
 
+LOG = logging.getLogger("chatmemory")
+MOST_FACTS = 100  # of one answer
 LONGEST_SHOWN = 4000  # characters of one message
 INSTRUCTIONS = """You maintain the long-term memory of a chat application.
 
@@ -46,12 +50,49 @@ class LearntFact(BaseModel):
     supersedes: list[int] = Field(default_factory=list)
     same_as: int | None = None
 
+    @field_validator("sources", "supersedes", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return [] if value is None else value
+
+    @field_validator("importance", mode="wrap")
+    @classmethod
+    def _share(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:  # no reason to lose the fact
+            return 0.5
+
 
 class Learnt(BaseModel):
     """What a model makes of new messages."""
 
     summary: Storable = Field(min_length=1, max_length=8000)
-    facts: list[LearntFact] = Field(default_factory=list, max_length=100)
+    facts: list[LearntFact] = Field(default_factory=list, max_length=MOST_FACTS)
+
+    @field_validator("facts", mode="wrap")
+    @classmethod
+    def _usable(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        """The facts that have the form asked for, if any has."""
+        try:
+            return handler([] if value is None else value)
+        except ValidationError:
+            usable = [found for each in value if (found := _fact(each))] if isinstance(value, list) else []
+            if not usable:
+                raise
+            LOG.warning(
+                "%s of %s facts have not the form asked for, and were dropped",
+                len(value) - len(usable[:MOST_FACTS]),
+                len(value),
+            )
+            return usable[:MOST_FACTS]
+
+
+def _fact(value: Any) -> LearntFact | None:
+    try:
+        return LearntFact.model_validate(value)
+    except ValidationError:
+        return None
 
 
 def question(summary: str | None, known: Sequence[Memory], messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -59,13 +100,13 @@ def question(summary: str | None, known: Sequence[Memory], messages: Sequence[Me
     document = {
         "summary": summary or "",
         "known_facts": [
-            {"number": number, "since": f"{memory.valid_from:%Y-%m-%d}", "text": memory.text}
+            {"number": number, "since": f"{memory.valid_from.astimezone(UTC):%Y-%m-%d}", "text": memory.text}
             for number, memory in enumerate(known, 1)
         ],
         "messages": [
             {
                 "n": message.seq,
-                "at": f"{message.created_at:%Y-%m-%d %H:%M}",
+                "at": f"{message.created_at.astimezone(UTC):%Y-%m-%d %H:%M}",
                 "role": message.role,
                 "text": message.text[:LONGEST_SHOWN],
             }

@@ -206,6 +206,19 @@ LOCK_MEMORIES = (
     "insert into chatmemory.memory_users (tenant_id, user_id) values (%s, %s) "
     "on conflict (tenant_id, user_id) do update set places = memory_users.places"
 )
+# Whoever changes memories locks their users' rows first, in this order, then sessions, then memories.
+LOCK_USERS = (
+    "select from chatmemory.memory_users where %(users)s::text[] is null or user_id = any(%(users)s) "
+    "order by user_id for no key update"
+)
+# The same for all whose memories cite a session, or any session of a user; always with those of the whole tenant.
+LOCK_TO_FORGET = (
+    "select from chatmemory.memory_users where user_id = any(array['', %(user_id)s] || array("
+    "select m.user_id from chatmemory.memories m join chatmemory.memory_sources c "
+    "on c.tenant_id = m.tenant_id and c.memory_id = m.id where c.session_id in (select s.id from chatmemory.sessions s "
+    "where s.user_id = %(user_id)s and s.id = coalesce(%(session_id)s, s.id)))) "
+    "order by user_id for no key update"
+)
 FIND_TERMS = (
     "select place, term, count, length, frequency, total from chatmemory.find_terms(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
@@ -247,10 +260,11 @@ DROP_OLD_VECTORS = (
     "select from chatmemory.memory_vectors n "
     "where n.tenant_id = v.tenant_id and n.memory_id = v.memory_id and n.model = %(model)s)"
 )
-# A recall need not wait until it is on disk that it was one.
+# A recall need not wait until it is on disk that it was one, nor for whoever is at one of its memories.
 SOON = "set local synchronous_commit = off"
 RECALLED = (
-    "update chatmemory.memories set recalled_at = clock_timestamp(), recall_count = recall_count + 1 where id = any(%s)"
+    "update chatmemory.memories set recalled_at = clock_timestamp(), recall_count = recall_count + 1 where id in ("
+    "select id from chatmemory.memories where id = any(%s) for no key update skip locked)"
 )
 SESSION_NUMBER = "select number from chatmemory.sessions where id = %s and deleted_at is null"
 GET_MEMORY = "select " + _MEMORY + " from chatmemory.memories m where m.id = %s" + _SHOWN

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from chatmemory.errors import LlmError
 
+MOST_DIMENSIONS = 16_000  # as pgvector keeps them
+
 
 def checked(model: str, texts: Sequence[str], vectors: object, dimensions: int) -> list[list[float]]:
     """The directions of the vectors, if there is one for each text, all of one dimension and of finite numbers.
@@ -25,6 +27,10 @@ def checked(model: str, texts: Sequence[str], vectors: object, dimensions: int) 
     if len(made) != len(texts):
         raise LlmError(f"The embedder {model!r} gave {len(made)} vectors for {len(texts)} texts.")
     wanted = dimensions or (len(made[0]) if made else 0)
+    if wanted > MOST_DIMENSIONS:
+        raise LlmError(
+            f"The embedder {model!r} gave vectors of {wanted} numbers; at most {MOST_DIMENSIONS} can be kept."
+        )
     for vector in made:
         if len(vector) != wanted or not math.isfinite(math.hypot(*vector)) or not any(vector):
             raise LlmError(

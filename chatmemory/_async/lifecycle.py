@@ -162,8 +162,9 @@ class AsyncLifecycle(AsyncRun):
             async for attempt in self._database.retrying():
                 with attempt:
                     async with self._database.transaction(self.tenant_id, self.id) as connection:
-                        if remembers and not share:  # in the order of erase()
-                            await connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
+                        if remembers:  # in the order of erase()
+                            whose = "" if share else self._info.user_id
+                            await connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, whose))
                         rows = await (await connection.execute(queries.LOCK_SESSION, self._key)).fetchall()
                         old = self._learn(rows)
                         change = changed(old, at_end(old, last, status)) if old.is_active else None
@@ -279,6 +280,7 @@ class AsyncLifecycle(AsyncRun):
         """
         await self._parts.metrics.flush()
         async with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
+            await connection.execute(queries.LOCK_TO_FORGET, {"user_id": self._info.user_id, "session_id": self.id})
             await connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
             if not await (await connection.execute(queries.LOCK_TO_ERASE, (self.id,))).fetchall():
                 raise not_found(self.id)

@@ -61,6 +61,7 @@ class AsyncUsers:
         await self._metrics.flush()
         async with self._database.transaction(self._tenant_id) as connection:
             await connection.execute(queries.LOCK_USER, (self._tenant_id, user))
+            await connection.execute(queries.LOCK_TO_FORGET, {"user_id": user, "session_id": None})
             await connection.execute(queries.LOCK_MEMORIES, (self._tenant_id, user))
             rows = await (await connection.execute(queries.SESSIONS_OF_USER, (user,))).fetchall()
             sessions = [id for (id,) in rows]

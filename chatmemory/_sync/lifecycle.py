@@ -164,8 +164,9 @@ class Lifecycle(Run):
             for attempt in self._database.retrying():
                 with attempt:
                     with self._database.transaction(self.tenant_id, self.id) as connection:
-                        if remembers and not share:  # in the order of erase()
-                            connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
+                        if remembers:  # in the order of erase()
+                            whose = "" if share else self._info.user_id
+                            connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, whose))
                         rows = connection.execute(queries.LOCK_SESSION, self._key).fetchall()
                         old = self._learn(rows)
                         change = changed(old, at_end(old, last, status)) if old.is_active else None
@@ -281,6 +282,7 @@ class Lifecycle(Run):
         """
         self._parts.metrics.flush()
         with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
+            connection.execute(queries.LOCK_TO_FORGET, {"user_id": self._info.user_id, "session_id": self.id})
             connection.execute(queries.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
             if not connection.execute(queries.LOCK_TO_ERASE, (self.id,)).fetchall():
                 raise not_found(self.id)

@@ -132,7 +132,8 @@ class Memories:
                 connection.execute(queries.RECALLED, (best,))
             self._spent(connection, asked.users[0], "recall", asked.query, vectors, spent_on)
         memories = {memory.id: memory for memory in map(memory_from_row, rows)}
-        return [Recalled(memories[each.id], each.score, each.ranks) for each in ranked]
+        held = (each for each in ranked if each.id in memories)  # not forgotten meanwhile
+        return [Recalled(memories[each.id], each.score, each.ranks) for each in held]
 
     def _ranked(
         self, connection: Any, asked: Asked, vectors: Sequence[Sequence[float]], bounds: tuple[int, int],
@@ -403,13 +404,16 @@ class Memories:
             rows = connection.execute(queries.TO_PRUNE, params).fetchall()
             found = [memory_from_row(row) for row in rows]
             if found and not dry_run:
+                connection.execute(queries.LOCK_USERS, {"users": [memory.user_id or "" for memory in found]})
                 connection.execute(queries.PRUNE, ([memory.id for memory in found],))
         return found
 
     def unprune(self, user_id: object = None) -> int:
         """Open again what prune() closed; return how many."""
-        params = {"user_id": None if user_id is None else check_id(user_id, "user_id")}
+        user = None if user_id is None else check_id(user_id, "user_id")
+        params = {"user_id": user}
         with self._database.transaction(self._tenant_id) as connection:
+            connection.execute(queries.LOCK_USERS, {"users": None if user is None else [user]})
             return connection.execute(queries.UNPRUNE, params).rowcount
 
     def reembed(self, *, limit: int | None = None, drop_old: bool = False) -> Reembedded:

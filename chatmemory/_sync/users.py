@@ -63,6 +63,7 @@ class Users:
         self._metrics.flush()
         with self._database.transaction(self._tenant_id) as connection:
             connection.execute(queries.LOCK_USER, (self._tenant_id, user))
+            connection.execute(queries.LOCK_TO_FORGET, {"user_id": user, "session_id": None})
             connection.execute(queries.LOCK_MEMORIES, (self._tenant_id, user))
             rows = connection.execute(queries.SESSIONS_OF_USER, (user,)).fetchall()
             sessions = [id for (id,) in rows]

@@ -2,14 +2,17 @@
 # Do not edit: change that file, then run: make sync
 """What goes on while a worker learns, and where sessions meet: nothing is lost, doubled or left over."""
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
 from chatmemory import ChatMemory, InvalidInputError, MemorySource, Session
-from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, vector_of
+from chatmemory.errors import LlmError
+from chatmemory.ranking import rank
+from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
 from tests.helpers import calls, meanwhile
 
 MARKER = "zanzibarine"
@@ -263,3 +266,76 @@ def test_sources_and_spans_that_are_none_are_refused(memory: ChatMemory) -> None
         with pytest.raises(InvalidInputError):
             call()
     assert memories.list().total == 0
+
+
+def test_what_is_forgotten_while_it_is_recalled_is_left_out(
+    memory: ChatMemory, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no error in a turn of the chat."""
+    memories = memory.tenant("acme").memories
+    kept, gone = [memories.remember(f"Ann has a {what} boat.", user_id="ann") for what in ("red", "green")]
+
+    def forgetting(*given: Any) -> Any:
+        meanwhile(postgres_url, lambda acme: acme.memories.forget(gone.id))
+        return rank(*given)
+
+    for half in ("_sync", "_sync"):
+        monkeypatch.setattr(f"chatmemory.{half}.memories.rank", forgetting)
+    assert [each.memory.id for each in memories.recall("boat", user_id="ann")] == [kept.id]
+
+
+def test_vectors_that_are_too_long_to_be_kept(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """Are a failure of the embedder: recall goes by words, and a turn of the chat goes on."""
+    openai_server.embed = lambda given: embeddings([[1.0] * 16_001] * len(given))
+    with ChatMemory.open(postgres_url, settings=openai_server.settings(llm_model=None)) as memory:
+        memory.tenant("acme").memories.remember("Ann has a boat.", user_id="ann")
+    settings = openai_server.settings(llm_model=None, embedding_model="compass")
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        memories = memory.tenant("acme").memories
+        assert len(memories.recall("boat", user_id="ann")) == 1
+        assert len((talk(memory).context(500, query="boat")).memories) == 1
+        with pytest.raises(LlmError, match="16001 numbers"):
+            memories.remember("Ann has a kayak.", user_id="ann")
+
+
+USABLE: dict[str, list[Any]] = {
+    "another scale": [fact("Ann is tall.", 1, importance=8)],
+    "no number": [fact("Ann is tall.", 1, importance=float("nan"))],
+    "words": [fact("Ann is tall.", 1, importance="high")],
+    "null": [{"text": "Ann is tall.", "sources": [1], "supersedes": None, "same_as": None, "importance": None}],
+    "one of two": [fact("Ann is tall.", 1), fact("x" * 1001, 1)],
+    "another kind": [fact("Ann is round.", 1, kind="episode"), fact("Ann is tall.", 1), {}],
+    "very many": [fact("Ann is tall.", 1)] * 101,
+}
+
+
+@pytest.mark.parametrize("what", USABLE)
+def test_what_is_usable_of_an_answer_is_used(postgres_url: str, openai_server: OpenAIServer, what: str) -> None:
+    """One fact that has another form costs no other, and a wrong importance not the fact."""
+    openai_server.chat = lambda _: said(json.dumps({"summary": "x", "facts": USABLE[what]}))
+    with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        assert (talk(memory).consolidate()).status == "success"
+        assert texts(memory, "fact") == ["Ann is tall."]
+
+
+def test_facts_that_are_all_of_another_form_fail(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """Nothing usable: the session stays due."""
+    openai_server.chat = lambda _: said(json.dumps({"summary": "x", "facts": ["Ann is tall."]}))
+    with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        assert (talk(memory).consolidate()).status == "error"
+
+
+def test_days_are_those_of_utc(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """What a model reads is the same whatever zone the database's server is in."""
+    [(name,)] = rows(postgres_url, "select current_database()")
+    rows(postgres_url, f"alter database \"{name}\" set timezone to 'Asia/Tokyo'")
+    evening = datetime(2024, 5, 1, 20, tzinfo=UTC)
+    with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        session = talk(memory, "Hello")
+        lines = [{"role": "user", "content": "Ann has a boat.", "created_at": evening}] * 4
+        session.append_many(lines)
+        session.consolidate()
+        assert openai_server.documents()[0]["messages"][-1]["at"] == "2024-05-01 20:00"
+        context = talk(memory).context(500, query="boat on 01 May")
+        assert "- 2024-05-01, " in (context.memories_text or "")
+    assert rows(postgres_url, "select count(*) from chatmemory.memory_terms where term = '02'") == [(0,)]

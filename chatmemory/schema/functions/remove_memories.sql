@@ -5,6 +5,10 @@ declare
     v_count bigint;
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform from chatmemory.memory_users u  -- before all else, in the order of queries.LOCK_USERS
+        where u.tenant_id = p_tenant and u.user_id in (
+            select m.user_id from chatmemory.memories m where m.tenant_id = p_tenant and m.id = any(p_ids))
+        order by u.user_id for no key update;
     delete from chatmemory.memory_terms t
         using chatmemory.memories m, unnest(tsvector_to_array(m.lexemes)) w(term)
         where m.tenant_id = p_tenant and m.id = any(p_ids)

@@ -1,0 +1,86 @@
+"""Whoever changes memories locks users before sessions, and sessions before memories: nobody deadlocks."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from chatmemory import ChatMemory, Session, Tenant
+
+LOCK_SHARED = "select from chatmemory.memory_users where user_id = '' for no key update"
+WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+
+@pytest.fixture
+def acme(memory: ChatMemory) -> Tenant:
+    """A tenant."""
+    return memory.tenant("acme")
+
+
+@pytest.fixture
+def other(postgres_url: str) -> Iterator[psycopg.Connection]:
+    """Somebody else's transaction."""
+    with psycopg.connect(postgres_url) as connection:
+        yield connection
+        connection.rollback()
+
+
+def session_of(acme: Tenant, kind: str = "chat") -> Session:
+    """A session of Ann's that a memory of the whole tenant cites."""
+    session = acme.sessions.create(user_id="ann", kind=kind)
+    session.append("user", "The office is closed in May.")
+    acme.memories.remember("The office is closed in May.", sources=[(session.id, 1, 1)])
+    return session
+
+
+ACTS: dict[str, tuple[str, Callable[[Tenant, Session], Any]]] = {
+    "erasing a session": ("sessions", lambda _, session: session.erase()),
+    "erasing a user": ("sessions", lambda acme, _: acme.users.erase("ann")),
+    "sharing a result": ("sessions", lambda _, session: session.end(share_result=True)),
+    "forgetting": ("memory_terms", lambda acme, _: acme.memories.forget(next(iter(acme.memories.list())).id)),
+    "undoing a pruning": ("memories", lambda acme, _: acme.memories.unprune()),
+}
+
+
+@pytest.mark.parametrize("what", ACTS)
+def test_users_are_locked_first(acme: Tenant, other: psycopg.Connection, postgres_url: str, what: str) -> None:
+    """Who waits for a user's row holds no row yet that its holder may want next."""
+    table, act = ACTS[what]
+    session = session_of(acme, "training" if what == "sharing a result" else "chat")
+    if what == "undoing a pruning":
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute("update chatmemory.memories set valid_to = now(), pruned_at = now()")
+    other.execute(LOCK_SHARED)
+    thread = threading.Thread(target=act, args=(acme, session))
+    thread.start()
+    with psycopg.connect(postgres_url, autocommit=True) as watching:
+        while thread.is_alive() and watching.execute(WAITING).fetchall() == [(0,)]:
+            pass
+    assert thread.is_alive(), "it did not wait at all"
+    held = other.execute(f"select 1 from chatmemory.{table} for update nowait".encode()).fetchall()
+    other.commit()
+    thread.join(20)
+    assert held
+    assert not thread.is_alive()
+
+
+def test_a_recall_waits_for_nobody(acme: Tenant, other: psycopg.Connection) -> None:
+    """Noting that a memory was recalled gives way to whoever is changing it."""
+    found = acme.memories.remember("The office is closed in May.", user_id="ann")
+    other.execute("update chatmemory.memories set importance = 1")
+    done = threading.Event()
+
+    def recall() -> None:
+        assert acme.memories.recall("office", user_id="ann")
+        done.set()
+
+    thread = threading.Thread(target=recall)
+    thread.start()
+    waited = done.wait(10)
+    other.rollback()
+    thread.join(20)
+    assert waited
+    acme.memories.recall("office", user_id="ann")
+    assert acme.memories.get(found.id).recall_count == 1
