@@ -81,10 +81,14 @@ class AsyncLearner:
         except ChatMemoryError as error:
             await self._fail(tenant_id, session_id, owner, error)
             return Consolidation(session_id=session_id, status="error", reason=str(error))
-        except BaseException:  # cancelled: hand it back, if that can be done
-            with suppress(ChatMemoryError):
-                await self._run(tenant_id, queries.RELEASE, (session_id, owner))
+        except BaseException:  # cancelled
+            await self.hand_back(tenant_id, session_id, owner)
             raise
+
+    async def hand_back(self, tenant_id: str, session_id: str, owner: str) -> None:
+        """End a claim as if it had not been made, if that can be done."""
+        with suppress(ChatMemoryError):
+            await self._run(tenant_id, queries.RELEASE, (session_id, owner))
 
     async def _learn(self, tenant_id: str, session_id: str, owner: str) -> Consolidation:
         try:

@@ -6,7 +6,7 @@ from uuid import uuid4
 from chatmemory import queries
 from chatmemory._async.learner import AsyncLearner
 from chatmemory._async.parts import AsyncParts
-from chatmemory._concurrency import AsyncEvent, async_side_by_side, async_wait_for
+from chatmemory._concurrency import AsyncEvent, async_side_by_side, async_undisturbed, async_wait_for
 from chatmemory.errors import StorageError
 from chatmemory.memory import Consolidation, Report
 
@@ -28,7 +28,18 @@ class AsyncWorker:
         lease = timedelta(seconds=settings.worker_lease_seconds)
         due = (settings.consolidation_messages, settings.consolidation_tokens)
         params = (self._owner, lease, limit, *due, tenant_id, session_id)
-        return [(tenant, id) for tenant, id in await self._database.call(queries.CLAIM_SESSIONS, params)]
+        claimed: list[tuple[str, str]] = []
+
+        async def ask() -> None:
+            claimed.extend((tenant, id) for tenant, id in await self._database.call(queries.CLAIM_SESSIONS, params))
+
+        try:
+            await async_undisturbed(ask)
+        except BaseException:  # cancelled: nobody will learn from them
+            for each in claimed:
+                await self._learner.hand_back(*each, self._owner)
+            raise
+        return claimed
 
     async def learn(self, tenant_id: str, session_id: str) -> Consolidation:
         """Learn from one batch of a session that was claimed."""

@@ -83,10 +83,14 @@ class Learner:
         except ChatMemoryError as error:
             self._fail(tenant_id, session_id, owner, error)
             return Consolidation(session_id=session_id, status="error", reason=str(error))
-        except BaseException:  # cancelled: hand it back, if that can be done
-            with suppress(ChatMemoryError):
-                self._run(tenant_id, queries.RELEASE, (session_id, owner))
+        except BaseException:  # cancelled
+            self.hand_back(tenant_id, session_id, owner)
             raise
+
+    def hand_back(self, tenant_id: str, session_id: str, owner: str) -> None:
+        """End a claim as if it had not been made, if that can be done."""
+        with suppress(ChatMemoryError):
+            self._run(tenant_id, queries.RELEASE, (session_id, owner))
 
     def _learn(self, tenant_id: str, session_id: str, owner: str) -> Consolidation:
         try:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from chatmemory import queries
-from chatmemory._concurrency import Event, side_by_side, wait_for
+from chatmemory._concurrency import Event, side_by_side, undisturbed, wait_for
 from chatmemory._sync.learner import Learner
 from chatmemory._sync.parts import Parts
 from chatmemory.errors import StorageError
@@ -28,7 +28,18 @@ class Worker:
         lease = timedelta(seconds=settings.worker_lease_seconds)
         due = (settings.consolidation_messages, settings.consolidation_tokens)
         params = (self._owner, lease, limit, *due, tenant_id, session_id)
-        return [(tenant, id) for tenant, id in self._database.call(queries.CLAIM_SESSIONS, params)]
+        claimed: list[tuple[str, str]] = []
+
+        def ask() -> None:
+            claimed.extend((tenant, id) for tenant, id in self._database.call(queries.CLAIM_SESSIONS, params))
+
+        try:
+            undisturbed(ask)
+        except BaseException:  # cancelled: nobody will learn from them
+            for each in claimed:
+                self._learner.hand_back(*each, self._owner)
+            raise
+        return claimed
 
     def learn(self, tenant_id: str, session_id: str) -> Consolidation:
         """Learn from one batch of a session that was claimed."""

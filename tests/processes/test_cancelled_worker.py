@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import psycopg
 import pytest
 
-from chatmemory import AsyncChatMemory, ChatMemory, ConfigurationError
+from chatmemory import AsyncChatMemory, ChatMemory, ConfigurationError, queries
+from chatmemory._async.database import AsyncDatabase
 from chatmemory._concurrency import async_side_by_side, side_by_side
 from tests.fixtures.openai_server import HANGS, OpenAIServer, learnt
 
@@ -40,6 +42,30 @@ async def test_a_cancelled_pass_hands_its_claim_back(postgres_url: str, openai_s
         assert claims(postgres_url) == [(None, 0, 0)]
         openai_server.chat = lambda _: learnt()
         assert (await memory.run_due()).processed == 1
+
+
+async def test_a_pass_that_is_cancelled_while_it_claims_hands_that_back(
+    postgres_url: str, openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres has given the claim, and the task is cancelled before it hears of it."""
+    tasks: list[asyncio.Task[object]] = []
+    call = AsyncDatabase.call
+
+    async def cancelled_meanwhile(*given: Any, **named: Any) -> Any:
+        found = await call(*given, **named)
+        if given[1] == queries.CLAIM_SESSIONS:
+            assert len(found) == 1
+            tasks[0].cancel()
+            await asyncio.sleep(0)
+        return found
+
+    async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        await talk(memory)
+        monkeypatch.setattr(AsyncDatabase, "call", cancelled_meanwhile)
+        tasks.append(asyncio.create_task(memory.run_due()))
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+    assert claims(postgres_url) == [(None, 0, 0)]
 
 
 async def test_closing_ends_a_worker_with_an_error_of_ours(postgres_url: str, openai_server: OpenAIServer) -> None:
