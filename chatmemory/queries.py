@@ -415,12 +415,21 @@ MESSAGES_TO_EXPORT = (
     "from chatmemory.messages where session_id = %(id)s and seq > %(seq)s order by seq limit 500"
 )
 EVENTS_TO_EXPORT = "select at, type, data from chatmemory.events where session_id = %s order by number"
+# A metric as it is packed, each row with the name and the total of its own that series_from_rows() takes.
+METRICS_TO_EXPORT = (
+    "select name, count, steps, readings, times from chatmemory.metrics where session_id = %s "
+    "order by name, from_step, id"
+)
 SPEND_TO_EXPORT = (
     "select at, session_id, purpose, model, input_tokens, output_tokens from chatmemory.spend "
     "where user_id = %s order by number"
 )
+# A user's own, and what the tenant shares of what the user said.
 ALL_MEMORIES_OF_USER = (
-    "select " + _MEMORY + " from chatmemory.memories m where m.user_id = %s order by m.created_at, m.id"
+    "select " + _MEMORY + " from chatmemory.memories m where m.user_id = %(user_id)s or m.user_id = '' and exists ("
+    "select from chatmemory.memory_sources c join chatmemory.sessions s "
+    "on s.tenant_id = c.tenant_id and s.id = c.session_id "
+    "where c.tenant_id = m.tenant_id and c.memory_id = m.id and s.user_id = %(user_id)s) order by m.created_at, m.id"
 )
 # In this order, what belongs to a session.
 ERASE_ALL = (ERASE_SPEND_OF_SESSION, ERASE_MESSAGES, ERASE_EVENTS, ERASE_SESSION)

@@ -10,7 +10,6 @@ from chatmemory import queries
 from chatmemory._async.parts import AsyncParts
 from chatmemory._async.reembedding import AsyncReembedding
 from chatmemory._public import public
-from chatmemory.episodes import MOST_PARTS
 from chatmemory.errors import InvalidInputError, LlmError, MemoryNotFoundError
 from chatmemory.memory import (
     MEMORY_KINDS,
@@ -153,7 +152,7 @@ class AsyncMemories:
             "kinds": list(asked.kinds), "trust": asked.trust, "at": asked.at, "session_id": asked.session_id,
         }  # fmt: skip
         rows = await (await connection.execute(queries.CANDIDATES, params)).fetchall()
-        has_more = len({hit.place for hit in hits}) >= top or len(scores) > most_places or len(near) * MOST_PARTS >= top
+        has_more = len({hit.place for hit in hits}) >= top or len(scores) > most_places or 2 * len(near) > top
         return rank(hits, scores, near, map(candidate_from_row, rows), asked.k), has_more
 
     async def _meaning(self, asked: Asked) -> list[list[float]]:

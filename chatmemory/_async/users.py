@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from math import isfinite
 
 from chatmemory import queries
 from chatmemory._async.memories import AsyncMemories
@@ -10,11 +11,13 @@ from chatmemory._public import public
 from chatmemory.exports import to_line
 from chatmemory.items import item_from_row
 from chatmemory.memory import Profile, memory_from_row
+from chatmemory.metrics import series_from_rows
 from chatmemory.models import Erasure, Message, message_from_row, session_from_row
 from chatmemory.validation import check_count, check_id
 
 MOST_IN_PROFILE = 200
 HAPPENED = ("session_id", "at", "event", "data")
+MEASURED = ("session_id", "name", "step", "value", "at")
 SPENT = ("at", "session_id", "purpose", "model", "input_tokens", "output_tokens")
 
 
@@ -90,32 +93,44 @@ class AsyncUsers:
         return Erasure(**counts)
 
     async def export(self, user_id: object) -> AsyncIterator[str]:
-        """Everything held about a user as JSON Lines: sessions with messages and events, memories, items, spend.
+        """Everything held about a user as JSON Lines: sessions and what belongs to them, memories, items, spend.
 
-        Deleted sessions are held too, and marked.
+        With a session come its messages, events and metrics. Deleted sessions are held too, and marked. With the
+        user's memories comes what the tenant shares of what the user said.
         """
         user = check_id(user_id, "user_id")
+        await self._metrics.flush()
         rows = await self._database.fetch(self._tenant_id, queries.ALL_SESSIONS_OF_USER, (user,))
         for *row, deleted_at in rows:
             info = session_from_row(row)
             yield to_line("session", {**asdict(info), "deleted_at": deleted_at})
-            seq = 0
-            while True:
-                params = {"id": info.id, "seq": seq}
-                stored = await self._database.fetch(self._tenant_id, queries.MESSAGES_TO_EXPORT, params)
-                for each in stored:
-                    yield to_line("message", {"session_id": info.id, **asdict(message_from_row(each))})
-                if not stored:
-                    break
-                seq = stored[-1][0]
-            for event in await self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (info.id,)):
-                yield to_line("event", dict(zip(HAPPENED, (info.id, *event), strict=True)))
-        for remembered in await self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, (user,)):
+            async for line in self._of_session(info.id):
+                yield line
+        of_user = {"user_id": user}
+        for remembered in await self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, of_user):
             yield to_line("memory", asdict(memory_from_row(remembered)))
         for spent in await self._database.fetch(self._tenant_id, queries.SPEND_TO_EXPORT, (user,)):
             yield to_line("spend", dict(zip(SPENT, spent, strict=True)))
         for kept in await self._database.fetch(self._tenant_id, queries.ITEMS_OF_USER, (user,)):
             yield to_line("item", asdict(item_from_row(kept)))
+
+    async def _of_session(self, id: str) -> AsyncIterator[str]:
+        seq = 0
+        while True:
+            params = {"id": id, "seq": seq}
+            stored = await self._database.fetch(self._tenant_id, queries.MESSAGES_TO_EXPORT, params)
+            for each in stored:
+                yield to_line("message", {"session_id": id, **asdict(message_from_row(each))})
+            if not stored:
+                break
+            seq = stored[-1][0]
+        for event in await self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (id,)):
+            yield to_line("event", dict(zip(HAPPENED, (id, *event), strict=True)))
+        packed = await self._database.fetch(self._tenant_id, queries.METRICS_TO_EXPORT, (id,))
+        for name, curve in series_from_rows(packed).items():
+            for point in curve:
+                value = point.value if isfinite(point.value) else str(point.value)  # JSON has no NaN
+                yield to_line("metric", dict(zip(MEASURED, (id, name, point.step, value, point.at), strict=True)))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"

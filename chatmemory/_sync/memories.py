@@ -12,7 +12,6 @@ from chatmemory import queries
 from chatmemory._public import public
 from chatmemory._sync.parts import Parts
 from chatmemory._sync.reembedding import Reembedding
-from chatmemory.episodes import MOST_PARTS
 from chatmemory.errors import InvalidInputError, LlmError, MemoryNotFoundError
 from chatmemory.memory import (
     MEMORY_KINDS,
@@ -155,7 +154,7 @@ class Memories:
             "kinds": list(asked.kinds), "trust": asked.trust, "at": asked.at, "session_id": asked.session_id,
         }  # fmt: skip
         rows = connection.execute(queries.CANDIDATES, params).fetchall()
-        has_more = len({hit.place for hit in hits}) >= top or len(scores) > most_places or len(near) * MOST_PARTS >= top
+        has_more = len({hit.place for hit in hits}) >= top or len(scores) > most_places or 2 * len(near) > top
         return rank(hits, scores, near, map(candidate_from_row, rows), asked.k), has_more
 
     def _meaning(self, asked: Asked) -> list[list[float]]:

@@ -357,6 +357,9 @@ async def test_profile_recent_and_export(acme: AsyncTenant) -> None:
     await acme.memories.remember("Ann is kind.", user_id="ann", importance=0.9)
     await acme.memories.remember("Ann likes tea.", user_id="ann", kind="preference")
     await acme.memories.remember("The office is closed.")
+    await acme.memories.remember("Ann counts.", sources=[(first.id, 1, 1)])
+    await acme.memories.remember("Bob met Ann.", user_id="bob", sources=[(first.id, 1, 1)])
+    run.log_metrics({"loss": float("nan"), "rate": 0.5}, step=3)
     profile = await acme.users.profile("ann")
     assert [each.text for each in profile.facts] == ["Ann is kind.", "Ann is tall."]
     assert [each.text for each in profile.preferences] == ["Ann likes tea."]
@@ -368,8 +371,10 @@ async def test_profile_recent_and_export(acme: AsyncTenant) -> None:
     assert [line["type"] for line in lines].count("session") == 3
     assert {line["content"] for line in lines if line["type"] == "message"} == {f"number {n}" for n in range(5)}
     assert {line["text"] for line in lines if line["type"] == "memory"} == {
-        "Ann is kind.", "Ann is tall.", "Ann likes tea."
+        "Ann is kind.", "Ann is tall.", "Ann likes tea.", "Ann counts."
     }  # fmt: skip
+    metrics = [(line["name"], line["step"], line["value"]) for line in lines if line["type"] == "metric"]
+    assert metrics == [("loss", 3, "nan"), ("rate", 3, 0.5)]
     events = [line["event"] for line in lines if line["type"] == "event"]
     assert (events.count("created"), events.count("deleted")) == (3, 1)
     assert [line async for line in acme.users.export("nobody")] == []
