@@ -365,7 +365,7 @@ RELEASE = (
 )
 NOTHING_LEFT = (
     "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = 0, "
-    "processed_for_ltm = ended_at is not null where id = %s and lease_owner = %s"
+    "processed_for_ltm = %(had_ended)s where id = %(id)s and lease_owner = %(owner)s"
 )
 # Failures wait longer each time, by 30 seconds doubled up to an hour, give or take half.
 FAIL = (

@@ -12,7 +12,7 @@ from chatmemory.exports import to_line
 from chatmemory.items import item_from_row
 from chatmemory.memory import Profile, memory_from_row
 from chatmemory.metrics import series_from_rows
-from chatmemory.models import Erasure, Message, message_from_row, session_from_row
+from chatmemory.models import Erasure, JsonObject, Message, message_from_row, session_from_row
 from chatmemory.validation import check_count, check_id
 
 MOST_IN_PROFILE = 200
@@ -104,8 +104,8 @@ class AsyncUsers:
         for *row, deleted_at in rows:
             info = session_from_row(row)
             yield to_line("session", {**asdict(info), "deleted_at": deleted_at})
-            async for line in self._of_session(info.id):
-                yield line
+            async for type, record in self._of_session(info.id):
+                yield to_line(type, record)
         of_user = {"user_id": user}
         for remembered in await self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, of_user):
             yield to_line("memory", asdict(memory_from_row(remembered)))
@@ -114,23 +114,24 @@ class AsyncUsers:
         for kept in await self._database.fetch(self._tenant_id, queries.ITEMS_OF_USER, (user,)):
             yield to_line("item", asdict(item_from_row(kept)))
 
-    async def _of_session(self, id: str) -> AsyncIterator[str]:
+    async def _of_session(self, id: str) -> AsyncIterator[tuple[str, JsonObject]]:
+        """What belongs to a session, each with its type."""
         seq = 0
         while True:
             params = {"id": id, "seq": seq}
             stored = await self._database.fetch(self._tenant_id, queries.MESSAGES_TO_EXPORT, params)
             for each in stored:
-                yield to_line("message", {"session_id": id, **asdict(message_from_row(each))})
+                yield "message", {"session_id": id, **asdict(message_from_row(each))}
             if not stored:
                 break
             seq = stored[-1][0]
         for event in await self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (id,)):
-            yield to_line("event", dict(zip(HAPPENED, (id, *event), strict=True)))
+            yield "event", dict(zip(HAPPENED, (id, *event), strict=True))
         packed = await self._database.fetch(self._tenant_id, queries.METRICS_TO_EXPORT, (id,))
         for name, curve in series_from_rows(packed).items():
             for point in curve:
                 value = point.value if isfinite(point.value) else str(point.value)  # JSON has no NaN
-                yield to_line("metric", dict(zip(MEASURED, (id, name, point.step, value, point.at), strict=True)))
+                yield "metric", dict(zip(MEASURED, (id, name, point.step, value, point.at), strict=True))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"

@@ -152,7 +152,8 @@ class Learner:
         """A session whose messages were all learnt from before it ended leaves its summary."""
         last = self._messages_after(state.last_seq - 1, tenant_id, lesson.session_id)
         if not (state.has_ended and state.summary and last and self._providers.has_llm):
-            self._run(tenant_id, queries.NOTHING_LEFT, (lesson.session_id, owner))
+            params = {"id": lesson.session_id, "owner": owner, "had_ended": state.has_ended}
+            self._run(tenant_id, queries.NOTHING_LEFT, params)
             return "nothing to learn"
         lesson = lesson._replace(messages=last)
         memories = [self._summarised(tenant_id, lesson, state.summary)]
@@ -240,6 +241,6 @@ class Learner:
         except ChatMemoryError:
             LOG.warning("session %r: the failure could not be noted; its lease ends by itself", session_id)
 
-    def _run(self, tenant_id: str, query: Any, params: tuple[Any, ...]) -> None:
+    def _run(self, tenant_id: str, query: Any, params: tuple[Any, ...] | dict[str, Any]) -> None:
         with self._database.transaction(tenant_id) as connection:
             connection.execute(query, params)

@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from chatmemory import AsyncChatMemory, AsyncSession, InvalidInputError, MemorySource
+from chatmemory import AsyncChatMemory, AsyncSession, InvalidInputError, MemorySource, Tenant
+from chatmemory._async.learner import AsyncLearner
 from chatmemory.errors import LlmError
 from chatmemory.ranking import rank
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
@@ -98,6 +99,34 @@ async def test_a_session_that_ends_while_it_is_learnt_from_leaves_its_summary(
         assert await texts(memory, "summary") == ["Ann has a boat."]
         assert (await memory.run_due()).processed == 0
     assert len(openai_server.chats) == 1
+
+
+async def test_what_is_said_while_nothing_was_left_to_learn_is_learnt(
+    postgres_url: str, openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that goes on and ends just after it was found without new messages is due."""
+    read = AsyncLearner._messages_after
+    texts_read: list[int] = []
+
+    async def and_then_more(*given: Any) -> Any:
+        found = await read(*given)
+        texts_read.append(len(found))
+        if texts_read == [4, 0]:
+
+            def go_on(acme: Tenant) -> None:
+                acme.sessions.get("s-1").append("user", "And a kayak.")
+                acme.sessions.get("s-1").end()
+
+            meanwhile(postgres_url, go_on)
+        return found
+
+    monkeypatch.setattr(AsyncLearner, "_messages_after", and_then_more)
+    async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        session = await memory.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
+        await session.append_many([{"role": "user", "content": text} for text in FOUR])
+        await session.consolidate()
+        assert (await memory.run_due()).processed == 1
+        assert "And a kayak." in await texts(memory, "episode")
 
 
 async def test_a_parked_session_can_be_learnt_from_in_the_foreground(
