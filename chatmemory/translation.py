@@ -24,6 +24,7 @@ from chatmemory.errors import (
 
 DRIVER_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
 
+_UNKNOWN_NAME = "42704"
 _PARENT_GONE = "23503"  # foreign key violation: the session was erased meanwhile
 # What a URL's parts look like where no password has spilled into them.
 _HOSTS = re.compile(r"[\w.,%-]*|[\da-fA-F:.,%\w]*:[\da-fA-F:.,%\w]*|/.*")  # names, IPv6, a socket's directory
@@ -50,6 +51,11 @@ def translated(error: Exception, subject: str) -> ChatMemoryError:
         return ConfigurationError(
             "A pooler between chatmemory and Postgres does not keep prepared statements; "
             "set prepared_statements=false (CHATMEMORY_PREPARED_STATEMENTS), or use PgBouncer 1.21 or later."
+        )
+    if sqlstate == _UNKNOWN_NAME and subject != "the schema":
+        return ConfigurationError(
+            "Postgres does not know a name it was given: set CHATMEMORY_LANGUAGE to a text search configuration of "
+            "this server (`select cfgname from pg_ts_config` lists them)."
         )
     if sqlstate == _PARENT_GONE:
         return not_found(subject)

@@ -230,7 +230,8 @@ class AsyncMemories:
 
     async def _add(self, new: NewMemory) -> Memory:
         new = new._replace(vectors=tuple(await self._store.embedded([new.text])))
-        async with self._database.transaction(self._tenant_id) as connection:
+        cited = new.sources[0].session_id if new.sources else ""
+        async with self._database.transaction(self._tenant_id, cited) as connection:
             trusts = [TRUSTS.index(new.trust)]
             for source in new.sources:
                 params = {"id": source.session_id, "from": source.from_seq, "to": source.to_seq}

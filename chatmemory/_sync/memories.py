@@ -232,7 +232,8 @@ class Memories:
 
     def _add(self, new: NewMemory) -> Memory:
         new = new._replace(vectors=tuple(self._store.embedded([new.text])))
-        with self._database.transaction(self._tenant_id) as connection:
+        cited = new.sources[0].session_id if new.sources else ""
+        with self._database.transaction(self._tenant_id, cited) as connection:
             trusts = [TRUSTS.index(new.trust)]
             for source in new.sources:
                 params = {"id": source.session_id, "from": source.from_seq, "to": source.to_seq}

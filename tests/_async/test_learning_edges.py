@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from chatmemory import AsyncChatMemory, AsyncSession, InvalidInputError, MemorySource, Tenant
+from chatmemory import AsyncChatMemory, AsyncSession, ConfigurationError, InvalidInputError, MemorySource, Tenant
 from chatmemory._async.learner import AsyncLearner
 from chatmemory.errors import LlmError
 from chatmemory.ranking import rank
@@ -354,6 +354,16 @@ async def test_facts_that_are_all_of_another_form_fail(postgres_url: str, openai
     openai_server.chat = lambda _: said(json.dumps({"summary": "x", "facts": ["Ann is tall."]}))
     async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         assert (await (await talk(memory)).consolidate()).status == "error"
+
+
+async def test_a_language_that_postgres_does_not_know(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """The error names the setting, and learning fails with it."""
+    settings = openai_server.settings(language="klingon")
+    async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
+        with pytest.raises(ConfigurationError, match="CHATMEMORY_LANGUAGE"):
+            await memory.tenant("acme").memories.recall("boat", user_id="ann")
+        done = await (await talk(memory)).consolidate()
+        assert "CHATMEMORY_LANGUAGE" in (done.reason or "")
 
 
 async def test_days_are_those_of_utc(postgres_url: str, openai_server: OpenAIServer) -> None:

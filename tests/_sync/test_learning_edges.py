@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from chatmemory import ChatMemory, InvalidInputError, MemorySource, Session, Tenant
+from chatmemory import ChatMemory, ConfigurationError, InvalidInputError, MemorySource, Session, Tenant
 from chatmemory._sync.learner import Learner
 from chatmemory.errors import LlmError
 from chatmemory.ranking import rank
@@ -352,6 +352,16 @@ def test_facts_that_are_all_of_another_form_fail(postgres_url: str, openai_serve
     openai_server.chat = lambda _: said(json.dumps({"summary": "x", "facts": ["Ann is tall."]}))
     with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         assert (talk(memory).consolidate()).status == "error"
+
+
+def test_a_language_that_postgres_does_not_know(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """The error names the setting, and learning fails with it."""
+    settings = openai_server.settings(language="klingon")
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        with pytest.raises(ConfigurationError, match="CHATMEMORY_LANGUAGE"):
+            memory.tenant("acme").memories.recall("boat", user_id="ann")
+        done = talk(memory).consolidate()
+        assert "CHATMEMORY_LANGUAGE" in (done.reason or "")
 
 
 def test_days_are_those_of_utc(postgres_url: str, openai_server: OpenAIServer) -> None:
