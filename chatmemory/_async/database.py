@@ -40,6 +40,7 @@ class AsyncDatabase:
         self._pool: Pool | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._closed = False
+        self.healed = 0  # how often connections were replaced: another server may answer since
         _forks.watch(self)
 
     def forked(self) -> object:
@@ -151,6 +152,7 @@ class AsyncDatabase:
 
     async def heal(self) -> None:
         """Replace connections that a restarted Postgres has left behind."""
+        self.healed += 1
         if self._pool is not None:
             await self._pool.check()
 

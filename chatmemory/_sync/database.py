@@ -42,6 +42,7 @@ class Database:
         self._pool: Pool | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._closed = False
+        self.healed = 0  # how often connections were replaced: another server may answer since
         _forks.watch(self)
 
     def forked(self) -> object:
@@ -153,6 +154,7 @@ class Database:
 
     def heal(self) -> None:
         """Replace connections that a restarted Postgres has left behind."""
+        self.healed += 1
         if self._pool is not None:
             self._pool.check()
 

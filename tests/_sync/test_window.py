@@ -60,7 +60,7 @@ def test_a_deleted_session_does_not_come_back(cached_memory: ChatMemory) -> None
     windows, info = cached_memory._windows, session.info
     windows.forget(info)
     found = windows.read(info, 20, 0)
-    rows = cached_memory._database.call(READ_WINDOW, ("acme", session.id, 20, None))
+    rows = cached_memory._database.call(READ_WINDOW, ("acme", session.id, info.created_at, 20, None))
     session.delete()
     with pytest.raises(SessionNotFoundError):
         session.context()
