@@ -54,6 +54,7 @@ class AsyncWindows:
         self._ttl = round(settings.session_cache_ttl_seconds * 1000)
         self._late: dict[str, Late] = {}
         self._guard = Guard()  # of what is late
+        self.dropped = 0  # how often something was forgotten
         self._flusher = AsyncPulse(FLUSH_SECONDS, self.flush)
         _forks.watch(self)
         _exit.watch(self)
@@ -175,18 +176,26 @@ class AsyncWindows:
     def _packed(self, messages: Sequence[Message]) -> list[str]:
         return [pack(message, self._settings.window_message_bytes) for message in messages]
 
+    @property
+    def lag(self) -> float:
+        """How much later than Postgres a reader may hear of an append, in seconds; 0 where there is no Redis."""
+        return 0.0 if self._cache is None else FLUSH_SECONDS
+
     def forget_soon(self, tenant_id: str, session_id: str) -> None:
         """Forget the window beside the caller's work: nobody knows what was stored."""
+        self.dropped += 1
         if self._cache is not None:
             self._cache.drop_soon(window_key(tenant_id, session_id))
 
     async def drop(self, tenant_id: str, session_id: str) -> None:
         """Forget a window, whose session's summary is another now."""
+        self.dropped += 1
         if self._cache is not None:
             await self._cache.drop(window_key(tenant_id, session_id))
 
     async def forget(self, info: SessionInfo) -> None:
         """Forget a session: its window, and that it may be resumed."""
+        self.dropped += 1
         if self._cache is not None:
             key = window_key(info.tenant_id, info.id)
             self._take(key)

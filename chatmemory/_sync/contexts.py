@@ -2,6 +2,8 @@
 # Do not edit: change that file, then run: make sync
 """Reading what a context is made of, from Redis where that is new enough, else from Postgres."""
 
+import math
+import time
 from collections.abc import Sequence
 
 from chatmemory import queries
@@ -23,6 +25,7 @@ class Contexts:
         self._seen = info.last_seq
         self._held: Held | None = None if info.last_seq else EMPTY
         self._healed = 0  # what was held before connections were replaced is not believed
+        self._current = -math.inf, 0  # when an append followed on what is held; what had been forgotten by then
         self._guard = Guard()  # of what was seen, and is held
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
         self._most = (parts.settings.window_max_messages, parts.settings.window_max_bytes)
@@ -38,6 +41,7 @@ class Contexts:
         with self._guard:
             if self._held is not None:
                 self._held = self._held.with_appended(appended, new, *self._most)
+                self._current = time.monotonic(), self._windows.dropped
 
     def held(self) -> Held | None:
         """What is held, as far as it can be believed."""
@@ -45,6 +49,14 @@ class Contexts:
             if self._healed != self._database.healed:
                 self._held, self._healed = None, self._database.healed
             return self._held
+
+    def _just_appended(self, limit: int) -> Window | None:
+        """What is held, where the handle has appended a moment ago: Redis knows no more of the others, or less."""
+        at, dropped = self._current
+        if time.monotonic() - at >= self._windows.lag or dropped != self._windows.dropped:
+            return None
+        held = self.held()
+        return held and held.window(limit, "postgres")
 
     def _hold(self, window: Window) -> None:
         with self._guard:
@@ -61,6 +73,9 @@ class Contexts:
         """The context as it is now; fresh: from Postgres in any case."""
         counter = self._counter(request)
         limit = limit_of(request, counts)
+        window = None if fresh else self._just_appended(limit)
+        if window is not None and not needs_more(window, request, counter):
+            return self._build(window, set(), request, counter)
         held = self.held()
         found = self._windows.read(info, 0 if fresh else limit, self._seen, None if fresh else held)
         if not fresh and found.window is not None and _will_do(found.window, found.stubs, request, counter):

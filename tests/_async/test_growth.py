@@ -16,6 +16,8 @@ from redis import Redis
 from chatmemory import AsyncChatMemory, AsyncSession, Settings
 from chatmemory.keys import window_key
 
+pytestmark = pytest.mark.usefixtures("asks_redis")
+
 FILL = """
 alter table chatmemory.sessions set (autovacuum_enabled = off);
 alter table chatmemory.messages set (autovacuum_enabled = off);

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from chatmemory import AsyncChatMemory, AsyncSession, Context, ContextTooSmallError, SessionNotFoundError, Settings
+from chatmemory._async.window import AsyncWindows
 from chatmemory._concurrency import async_side_by_side
 
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -115,6 +116,25 @@ async def test_what_is_held_is_not_read_again(async_cached_memory: AsyncChatMemo
     assert [message.text for message in fresh] == ["changed in the database", "and more"]
     again = await session.append_and_context([{"role": "user", "content": "x"}], max_messages=20)
     assert [message.text for message in again] == ["changed in the database", "and more", "x"]
+
+
+async def test_right_after_its_own_append_a_handle_asks_nobody(
+    async_cached_memory: AsyncChatMemory, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For as long as Redis may lag behind; but at once where this process deletes, or learns."""
+    monkeypatch.setattr(AsyncWindows, "lag", 3600.0)
+    sessions = async_cached_memory.tenant("acme").sessions
+    session = await sessions.create(user_id="ann")
+    await session.append_many([{"role": "user", "content": text} for text in ("one", "two", "three", "four", "five")])
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("update chatmemory.messages set content = 'changed in the database'")
+    assert [message.text for message in await session.context(max_messages=2)] == ["four", "five"]
+    assert (await (await sessions.get(session.id)).consolidate()).status == "success"
+    assert (await session.context(max_messages=2)).summary
+    await session.append("user", "six")
+    await (await sessions.get(session.id)).delete()
+    with pytest.raises(SessionNotFoundError):
+        await session.context()
 
 
 async def test_many_at_once_on_one_handle(async_cached_memory: AsyncChatMemory) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from chatmemory import ChatMemory, Context, ContextTooSmallError, Session, SessionNotFoundError, Settings
 from chatmemory._concurrency import side_by_side
+from chatmemory._sync.window import Windows
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
@@ -117,6 +118,25 @@ def test_what_is_held_is_not_read_again(cached_memory: ChatMemory, postgres_url:
     assert [message.text for message in fresh] == ["changed in the database", "and more"]
     again = session.append_and_context([{"role": "user", "content": "x"}], max_messages=20)
     assert [message.text for message in again] == ["changed in the database", "and more", "x"]
+
+
+def test_right_after_its_own_append_a_handle_asks_nobody(
+    cached_memory: ChatMemory, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For as long as Redis may lag behind; but at once where this process deletes, or learns."""
+    monkeypatch.setattr(Windows, "lag", 3600.0)
+    sessions = cached_memory.tenant("acme").sessions
+    session = sessions.create(user_id="ann")
+    session.append_many([{"role": "user", "content": text} for text in ("one", "two", "three", "four", "five")])
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("update chatmemory.messages set content = 'changed in the database'")
+    assert [message.text for message in session.context(max_messages=2)] == ["four", "five"]
+    assert (sessions.get(session.id).consolidate()).status == "success"
+    assert session.context(max_messages=2).summary
+    session.append("user", "six")
+    sessions.get(session.id).delete()
+    with pytest.raises(SessionNotFoundError):
+        session.context()
 
 
 def test_many_at_once_on_one_handle(cached_memory: ChatMemory) -> None:

@@ -14,6 +14,8 @@ from chatmemory.context import window_from_rows
 from chatmemory.keys import window_key
 from chatmemory.queries import READ_WINDOW
 
+pytestmark = pytest.mark.usefixtures("asks_redis")
+
 
 def begin(memory: ChatMemory, *texts: str, user: str = "ann") -> Session:
     """The session "thread-1" with some messages, and its window."""
