@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, TenantOption, memory_on
+from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, TenantOption, elsewhere, memory_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.text import Text
 
     from chatmemory import Memory, MemorySource
 
 CENTURY_DAYS = 36_500
 MOST_PRUNED = 1_000_000
+BESIDE_TEXT = 90  # columns for the id, the kind, the date and a user's name
 
 MemoryArgument = Annotated[str, typer.Argument(metavar="ID", help="The memory's id.")]
 UsersOption = Annotated[
@@ -49,11 +52,11 @@ def list_(
         _print_json({"total": page.total, "limit": limit, "offset": offset, "memories": list(map(asdict, page))})
         return
     if not page.total:
-        stdout().print(text(f"No memories in tenant {tenant!r}."))
+        stdout().print(text(f"No memories in tenant {tenant!r}{elsewhere(tenant)}."))
         return
-    _show_table(list(page))
+    _show_list(list(page))
     more = f", shown: {page.offset + 1}-{page.offset + len(page)}" if 0 < len(page) < page.total else ""
-    stdout().print(text(f"{_counted(page.total)}{more}", "dim"))
+    stdout().print(text(f"{_counted(page.total)} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 
 
 def _print_json(value: Any) -> None:
@@ -66,21 +69,40 @@ def _counted(count: int) -> str:
     return f"{count:,} {'memory' if count == 1 else 'memories'}"
 
 
-def _show_table(found: "Sequence[Memory]") -> None:
+def _show_list(found: "Sequence[Memory]") -> None:
+    from chatmemory.cli.screen import NARROW, clock, listed, stdout, text
+
+    console = stdout()
+    if console.width >= NARROW:
+        console.print(_table(found, console.width - BESIDE_TEXT))
+        return
+    for memory in found:
+        about = text(f"{memory.kind} of {memory.user_id or 'all'}, since {clock(memory.valid_from)}", "dim")
+        listed(console, memory.id, about, _said(memory))
+
+
+def _said(memory: "Memory") -> "Text":
+    from chatmemory.cli.screen import text
+
+    return text(" ".join(memory.text.split()), "strike" if memory.valid_to else "")
+
+
+def _table(found: "Sequence[Memory]", room: int) -> Any:
+    """One line for each memory, and so much room for its text; no id is ever cut."""
     from rich.table import Table
 
-    from chatmemory.cli.screen import clock, stdout, text
+    from chatmemory.cli.screen import clock, text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("id", "user", "kind"):
+    table.add_column("id", no_wrap=True)
+    for name in ("user", "kind"):
         table.add_column(name, overflow="fold")
     table.add_column("since", no_wrap=True)
-    table.add_column("text", overflow="ellipsis", no_wrap=True, max_width=80)
+    table.add_column("text", overflow="ellipsis", no_wrap=True, max_width=room)
     for memory in found:
         cells = [text(memory.id, "cyan"), text(memory.user_id or "(all)"), text(memory.kind)]
-        said = text(" ".join(memory.text.split()), "strike" if memory.valid_to else "")
-        table.add_row(*cells, text(clock(memory.valid_from)), said)
-    stdout().print(table)
+        table.add_row(*cells, text(clock(memory.valid_from)), _said(memory))
+    return table
 
 
 @memories.command()
@@ -149,7 +171,8 @@ def _span(memory: "Memory") -> str:
 def source_of(source: "MemorySource") -> str:
     """Where a memory comes from, to read."""
     last = f" to {source.to_seq}" if source.to_seq != source.from_seq else ""
-    return f"session {source.session_id}, message {source.from_seq}{last}"
+    noun = "messages" if last else "message"
+    return f"session {source.session_id}, {noun} {source.from_seq}{last}"
 
 
 @memories.command()
@@ -218,5 +241,5 @@ def prune(
         _print_json({"dry_run": dry_run, "memories": list(map(asdict, found))})
         return
     if found:
-        _show_table(found)
+        _show_list(found)
     print(f"{_counted(len(found))} {'would be closed' if dry_run else 'closed'}")

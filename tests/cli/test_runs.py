@@ -29,6 +29,9 @@ def test_runs_are_listed_with_their_curves(cli: Cli, memory: ChatMemory, run: Se
     for word in ("r-1", "lstm on bitcoin", "training", "completed", "100 %", "▁▁▁ loss", "testing", "2 runs"):
         assert word in page
     assert "Lunch" not in page
+    narrow = cli("runs", COLUMNS="80").stdout
+    assert all(word in narrow for word in ("r-1", "lstm on bitcoin", "100 %", "▁▁▁ loss 0.005"))
+    assert max(map(len, narrow.splitlines())) <= 80
     wide = cli("runs", COLUMNS="200").stdout
     assert all(word in wide for word in ("title", "lstm on bitcoin", "▁▁▁ loss 0.005"))
     listed = cli.json("runs", "--kind", "training")

@@ -34,8 +34,14 @@ def test_sessions_table(cli: Cli, session: Session) -> None:
 
 def test_narrow_terminal_keeps_ids(cli: Cli, memory: ChatMemory) -> None:
     """In 80 columns a long title gives way, the id does not."""
-    made = memory.tenant("default").sessions.create(user_id="ann", title="long " * 30)
-    assert made.id in cli("sessions", COLUMNS="80").stdout
+    sessions = memory.tenant("default").sessions
+    made = sessions.create(user_id="ann.of.the.travel.desk", kind="training", title="long " * 30)
+    made.end()
+    page = cli("sessions", COLUMNS="80").stdout
+    for word in (made.id, "long long", "ann.of.the.travel.desk", "training", "completed", "0 messages", "just now"):
+        assert word in page
+    assert max(map(len, page.splitlines())) <= 80
+    assert made.id in cli("sessions", COLUMNS="30").stdout
 
 
 def test_sessions_json_and_filters(cli: Cli, memory: ChatMemory, session: Session) -> None:
