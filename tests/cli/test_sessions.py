@@ -134,7 +134,8 @@ def test_wrong_usage_is_2(cli: Cli) -> None:
 def test_unreachable_postgres(offline_cli: Cli, words: tuple[str, ...]) -> None:
     """Without a database every command says so, and never shows the password."""
     failed = offline_cli(*words, code=1)
-    assert "cannot be reached" in failed.stderr
+    assert "cannot be reached: connection to server" in failed.stderr
+    assert "Is the server running" not in failed.stderr
     assert "hunter2" not in failed.stdout + failed.stderr
 
 
