@@ -112,7 +112,10 @@ def show(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a memory: what it says, which messages it comes from, what it superseded and what superseded it."""
+    """Show a memory: where it comes from, and its history.
+
+    The history is what it superseded, and what superseded it.
+    """
     with memory_on(postgres) as memory:
         of_tenant = memory.tenant(tenant).memories
         found, history = of_tenant.get(memory_id), of_tenant.history(memory_id)
@@ -183,7 +186,10 @@ def correct(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put what is right in the place of a memory that is wrong; the wrong one is closed and stays readable."""
+    """Put what is right in the place of a wrong memory.
+
+    The wrong one is closed, and stays readable.
+    """
     with memory_on(postgres) as memory:
         of_tenant = memory.tenant(tenant).memories
         found = of_tenant.correct(memory_id, text)
@@ -206,7 +212,13 @@ def forget(memory_id: MemoryArgument, tenant: TenantOption = DEFAULT_TENANT, pos
 def prune(
     older_than: Annotated[
         float | None,
-        typer.Option("--older-than", metavar="DAYS", min=0, max=CENTURY_DAYS, help="Learnt at least so long ago."),
+        typer.Option(
+            "--older-than",
+            metavar="DAYS",
+            min=0,
+            max=CENTURY_DAYS,
+            help="Learnt at least so long ago; needed, but for --undo.",
+        ),
     ] = None,
     max_importance: Annotated[
         float, typer.Option("--max-importance", metavar="X", min=0, max=1, help="At most so important, from 0 to 1.")
@@ -218,9 +230,9 @@ def prune(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close memories that were never recalled, matter little and are old; nothing is removed, and --undo takes it back.
+    """Close old memories that matter little; --undo opens them.
 
-    Look first with --dry-run.
+    Closed are those that were never recalled. Nothing is removed. Look first with --dry-run.
     """
     if undo == (older_than is not None) or (undo and dry_run):
         raise typer.BadParameter("Give either --older-than, with or without --dry-run, or --undo.")

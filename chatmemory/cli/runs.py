@@ -152,7 +152,7 @@ def compare(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare runs: their details, results and best metric values, and where these differ."""
+    """Compare runs: details, results and best metrics, side by side."""
     from chatmemory.cli.screen import stdout, to_json
 
     with memory_on(postgres) as memory:

@@ -155,7 +155,10 @@ def show(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a session: what is known of it, its timeline, its newest messages."""
+    """Show a session: its timeline and its newest messages.
+
+    With --context, what the next prompt would get of it.
+    """
     if max_tokens is not None and not context:
         raise typer.BadParameter("--max-tokens goes with --context.")
     if context and limit is not None:
@@ -183,12 +186,16 @@ def show(
 
 def _show_context(context: "Context", *, as_json: bool) -> None:
     from chatmemory.cli.contexts import context_as_json, show_context
-    from chatmemory.cli.screen import stdout
+    from chatmemory.cli.screen import stdout, text
 
     if as_json:
         _print_json(context_as_json(context))
         return
     console = stdout()
+    if context.summary_text:
+        cost = f" {context.tokens_by_part['summary']:,} tokens"
+        console.print(text("summary", ROLE_STYLES["system"]) + text(cost, "dim"))
+        console.print(text(context.summary_text), soft_wrap=True)
     for message in context:
         show_message(console, message, tokens=True)
     show_context(context)

@@ -107,6 +107,17 @@ def test_show_context(cli: Cli, session: Session) -> None:
     assert "Raise max_tokens" in cli("show", session.id, "--context", "--max-tokens", "2", code=1).stderr
 
 
+def test_show_context_shows_the_summary(cli: Cli, memory: ChatMemory) -> None:
+    """What was said before the messages is shown as the model gets it, with its cost."""
+    session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-2")
+    session.append_many([{"role": "user", "content": f"Platform {number} is closed. " * 5} for number in range(30)])
+    assert session.consolidate().status == "success"
+    page = cli("show", "s-2", "--context", "--max-tokens", "500").stdout
+    context = session.context(500)
+    assert context.summary_text
+    assert f"summary {context.tokens_by_part['summary']} tokens\n{context.summary_text}\n" in page
+
+
 def test_show_unknown(cli: Cli) -> None:
     """An unknown session is an error that says where to look."""
     failed = cli("show", "nope", code=1)
