@@ -5,9 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, TenantOption, elsewhere, memory_on
+from chatmemory.cli.options import (
+    DEFAULT_TENANT,
+    JsonOption,
+    PostgresOption,
+    TenantOption,
+    elsewhere,
+    memory_on,
+    session_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from rich.console import Console
     from rich.text import Text
 
@@ -153,10 +163,16 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare runs: details, results and best metrics, side by side."""
+    from chatmemory import SessionNotFoundError
     from chatmemory.cli.screen import stdout, to_json
 
     with memory_on(postgres) as memory:
-        compared = memory.tenant(tenant).sessions.compare(session_ids)
+        try:
+            compared = memory.tenant(tenant).sessions.compare(session_ids)
+        except SessionNotFoundError:
+            for id in session_ids:
+                session_of(memory, tenant, id)  # which one, and where to look
+            raise
     if as_json:
         print(to_json([{"id": run.info.id, **run.row()} for run in compared]))
     else:
@@ -171,13 +187,24 @@ def _side_by_side(compared: "Comparison") -> Any:
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("")
-    rows = [run.row() for run in compared]
+    whole = [run.row() for run in compared]
+    rows = [dict(_flat(row)) for row in whole]
     for run in compared:
         table.add_column(text(run.info.id, "cyan"), overflow="fold")
-    for name in compared.columns:
+    parts = (_flat({name: row[name]}) for name in compared.columns for row in whole if name in row)
+    for name in dict.fromkeys(name for part in parts for name, _ in part):
         shown = [_shown(row.get(name)) for row in rows]
         table.add_row(text(name, "dim"), *(text(cell, "bold" if len(set(shown)) > 1 else "") for cell in shown))
     return table
+
+
+def _flat(row: "Mapping[str, Any]") -> "Iterator[tuple[str, Any]]":
+    """The parameters in an object one by one: what differs is seen in lines, not inside of one."""
+    for name, value in row.items():
+        if isinstance(value, dict) and value:
+            yield from _flat({f"{name}.{key}": inner for key, inner in value.items()})
+        else:
+            yield name, value
 
 
 def _shown(value: object) -> str:
