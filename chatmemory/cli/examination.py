@@ -291,10 +291,11 @@ def show(report: Report) -> None:
         ("versions", report.versions),
         ("settings that were set (--json has all)", changed(report.settings)),
     ):
-        table = Table(box=None, pad_edge=False, show_header=False, title=title, title_justify="left")
+        table = Table(box=None, pad_edge=False, show_header=False)
         for name, value in values.items():
             table.add_row(text(name, "dim"), text("none" if value is None else value))
         if values:
+            console.print(text(title, "italic"))
             console.print(table)
     for fallback in report.fallbacks:
         console.print(text("· ", "yellow") + text(fallback), soft_wrap=True)

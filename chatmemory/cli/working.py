@@ -58,7 +58,7 @@ def _show(report: "Report", *, once: bool) -> None:
 
     console = stdout()
     if once and not (report.processed or report.failed):
-        console.print(text(NOTHING_DUE), soft_wrap=True)
+        console.print(text(NOTHING_DUE))
     else:
         console.print(text(f"Learnt from {many(report.processed, 'batch').replace('batchs', 'batches')}."))
     if report.failed:
