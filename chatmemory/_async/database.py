@@ -20,6 +20,7 @@ from chatmemory.translation import (
     DRIVER_ERRORS,
     address_of,
     cause_of,
+    said_by,
     translated,
     unreadable,
     went_away,
@@ -195,9 +196,8 @@ class AsyncDatabase:
         try:
             return await AsyncConnection.connect(url, **self._connect_args())
         except psycopg.OperationalError as error:
-            said = " ".join(str(error).split()).rstrip(".?")
             raise StorageUnavailableError(
-                f"Postgres at {address} cannot be reached: {said}. "
+                f"Postgres at {address} cannot be reached: {said_by(error)}. "
                 "Check that it runs and that the address, user and password are right."
             ) from None
         except psycopg.ProgrammingError:

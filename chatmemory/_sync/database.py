@@ -22,6 +22,7 @@ from chatmemory.translation import (
     DRIVER_ERRORS,
     address_of,
     cause_of,
+    said_by,
     translated,
     unreadable,
     went_away,
@@ -197,9 +198,8 @@ class Database:
         try:
             return Connection.connect(url, **self._connect_args())
         except psycopg.OperationalError as error:
-            said = " ".join(str(error).split()).rstrip(".?")
             raise StorageUnavailableError(
-                f"Postgres at {address} cannot be reached: {said}. "
+                f"Postgres at {address} cannot be reached: {said_by(error)}. "
                 "Check that it runs and that the address, user and password are right."
             ) from None
         except psycopg.ProgrammingError:
