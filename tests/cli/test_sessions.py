@@ -167,3 +167,14 @@ def test_json_is_utf8_wherever_it_goes(cli: Cli, memory: ChatMemory) -> None:
     page = json.loads(cli("sessions", "--json", PYTHONIOENCODING="ascii").stdout)
     assert page["sessions"][0]["title"] == "Grüße 🙂"
     assert "Gr" in cli("sessions", PYTHONIOENCODING="ascii").stdout
+
+
+def test_end(cli: Cli, memory: ChatMemory) -> None:
+    """Each on its own: what is there ends, what is not is told, and that is an error."""
+    sessions = memory.tenant("default").sessions
+    first, second = sessions.create(user_id="ann"), sessions.create(user_id="ann")
+    failed = cli("end", first.id, "nope", second.id, code=1)
+    assert failed.stdout.splitlines() == [f"{first.id}: completed", f"{second.id}: completed"]
+    assert "nope" in failed.stderr
+    assert cli("end", first.id).stdout == f"{first.id}: completed\n"
+    assert {first.refresh().status, second.refresh().status} == {"completed"}
