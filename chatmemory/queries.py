@@ -95,7 +95,13 @@ COUNT_COPIED = (
     "update chatmemory.sessions set parent_id = %(from)s, message_count = t.count, last_seq = t.count, "
     "token_count = t.tokens, last_message_at = t.newest from (select count(*) as count, "
     "coalesce(sum(tokens), 0) as tokens, max(created_at) as newest from chatmemory.messages "
-    "where session_id = %(to)s) t where id = %(to)s returning " + _SESSION
+    "where session_id = %(to)s) t where id = %(to)s"
+)
+# A fork of the same user's is not learnt from a second time: as far as it goes, it has been.
+FORKED = (
+    "update chatmemory.sessions f set summary = p.summary, summary_seq = p.summary_seq, "
+    "summary_tokens = p.summary_tokens from chatmemory.sessions p where f.id = %(to)s and p.id = %(from)s "
+    "and p.user_id = f.user_id and p.summary_seq <= f.last_seq"
 )
 
 # Single messages: those too large for the window.

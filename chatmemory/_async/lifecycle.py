@@ -222,7 +222,9 @@ class AsyncLifecycle(AsyncRun):
             await connection.execute(queries.CREATE_SESSION, self._fork_params(info, new, user))
             copy = {"from": self.id, "to": new, "at_seq": up_to}
             await connection.execute(queries.COPY_MESSAGES, copy)
-            row = await (await connection.execute(queries.COUNT_COPIED, copy)).fetchone()
+            await connection.execute(queries.COUNT_COPIED, copy)
+            await connection.execute(queries.FORKED, copy)
+            row = await (await connection.execute(queries.GET_SESSION, {"id": new, "user_id": None})).fetchone()
             told = to_json({"into": new, "at_seq": up_to})
             await connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "forked", told))
         assert row is not None

@@ -224,7 +224,9 @@ class Lifecycle(Run):
             connection.execute(queries.CREATE_SESSION, self._fork_params(info, new, user))
             copy = {"from": self.id, "to": new, "at_seq": up_to}
             connection.execute(queries.COPY_MESSAGES, copy)
-            row = connection.execute(queries.COUNT_COPIED, copy).fetchone()
+            connection.execute(queries.COUNT_COPIED, copy)
+            connection.execute(queries.FORKED, copy)
+            row = connection.execute(queries.GET_SESSION, {"id": new, "user_id": None}).fetchone()
             told = to_json({"into": new, "at_seq": up_to})
             connection.execute(queries.ADD_EVENT, (self.tenant_id, self.id, "forked", told))
         assert row is not None
