@@ -35,6 +35,7 @@ class Replay:
         self._tenant = tenant
         self._left = left
         self._known: set[tuple[str, datetime]] | None = None
+        self._told: set[str] = set()
 
     def apply(self, entry: Entry) -> None:
         """Tell the database of one entry; one that it refuses is logged and left out.
@@ -47,11 +48,22 @@ class Replay:
         try:
             getattr(self, f"_{entry['op']}")(entry, is_left)
         except REFUSED as error:
-            if entry["op"] == "begin":
+            if entry["op"] == "begin" and not is_left:
                 raise
+            if not is_left or entry["op"] in ("begin", "go_on", "log"):  # of others the database may have it already
+                self._warn(str(error))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             if not is_left:
-                LOG.warning("the run's record lacks an entry: %s", error)
+                raise
+            self._warn(f"an entry that an earlier process left cannot be read ({type(error).__name__})")
         self._left = max(0, self._left - 1)
+
+    def _warn(self, why: str) -> None:
+        """Say once why entries are left out."""
+        if why not in self._told:
+            self._told.add(why)
+            hint = " A user's runs end one another beyond max_sessions_per_user." if "is cancelled" in why else ""
+            LOG.warning("the run's record lacks something: %s%s", why, hint)
 
     def confirm(self) -> None:
         """Wait until the database has what was applied.
@@ -66,7 +78,14 @@ class Replay:
                 return
 
     def _begin(self, entry: Entry, _is_left: bool) -> None:
-        self._known = None
+        self._known = self.session = None
+        try:
+            self._begin_as(entry)
+        except InvalidInputError as error:
+            self._warn(str(error))
+            self._begin_as({**entry, "details": {}, "metadata": {}})
+
+    def _begin_as(self, entry: Entry) -> None:
         self.session = _find_or_create(self._tenant, entry)
         info = self.session.info
         if not info.is_active:
@@ -77,8 +96,11 @@ class Replay:
             self.session.move("running")
 
     def _go_on(self, entry: Entry, _is_left: bool) -> None:
-        self._known = None
-        self.session = self._tenant.sessions.get(entry["session"])
+        self._known = self.session = None
+        session = self._tenant.sessions.get(entry["session"], user_id=entry["user"])
+        if session.info.created_at.isoformat() != entry["created_at"]:
+            raise SessionNotFoundError(f"Session {session.id!r} was erased, and another has its id.")
+        self.session = session
 
     def _log(self, entry: Entry, is_left: bool) -> None:
         at = datetime.fromtimestamp(entry["at"], UTC)
