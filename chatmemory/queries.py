@@ -131,8 +131,14 @@ TOUCH_SESSION = (
     "update chatmemory.sessions set last_active_at = clock_timestamp() where id = %s and status = 'active' "
     "and last_active_at < clock_timestamp() - interval '1 minute'"
 )
+# All points of a session, packed, in order.
+METRICS_TO_EXPORT = (
+    "select name, steps, readings, times from chatmemory.metrics where session_id = %s order by name, from_step, id"
+)
 # The step after the last one of a session.
-NEXT_STEP = "select coalesce(max(to_step) + 1, 0) from chatmemory.metrics where session_id = %s"
+NEXT_STEP = (
+    "select least(coalesce(max(to_step), -1), 9223372036854775806) + 1 from chatmemory.metrics where session_id = %s"
+)
 
 # What a comparison is made of: sessions, and the extremes of each of their metrics.
 SESSIONS_BY_ID = "select " + _SESSION + " from chatmemory.sessions where id = any(%s) and deleted_at is null"

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from chatmemory import queries
+from chatmemory import exports, queries
 from chatmemory._async.memories import AsyncMemories
 from chatmemory._async.parts import AsyncParts
 from chatmemory._public import public
@@ -89,11 +89,12 @@ class AsyncUsers:
         return Erasure(**counts)
 
     async def export(self, user_id: object) -> AsyncIterator[str]:
-        """Everything held about a user as JSON Lines: sessions with messages and events, memories, items, spend.
+        """Everything held about a user as JSON Lines: sessions, messages, events, metrics; memories, items, spend.
 
         Deleted sessions are held too, and marked.
         """
         user = check_id(user_id, "user_id")
+        await self._metrics.flush()
         rows = await self._database.fetch(self._tenant_id, queries.ALL_SESSIONS_OF_USER, (user,))
         for *row, deleted_at in rows:
             info = session_from_row(row)
@@ -109,6 +110,8 @@ class AsyncUsers:
                 seq = stored[-1][0]
             for event in await self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (info.id,)):
                 yield to_line("event", dict(zip(HAPPENED, (info.id, *event), strict=True)))
+            for packed in await self._database.fetch(self._tenant_id, queries.METRICS_TO_EXPORT, (info.id,)):
+                yield to_line("metrics", {"session_id": info.id, **exports.points(packed)})
         for remembered in await self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, (user,)):
             yield to_line("memory", asdict(memory_from_row(remembered)))
         for spent in await self._database.fetch(self._tenant_id, queries.SPEND_TO_EXPORT, (user,)):

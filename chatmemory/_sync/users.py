@@ -5,7 +5,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from chatmemory import queries
+from chatmemory import exports, queries
 from chatmemory._public import public
 from chatmemory._sync.memories import Memories
 from chatmemory._sync.parts import Parts
@@ -91,11 +91,12 @@ class Users:
         return Erasure(**counts)
 
     def export(self, user_id: object) -> Iterator[str]:
-        """Everything held about a user as JSON Lines: sessions with messages and events, memories, items, spend.
+        """Everything held about a user as JSON Lines: sessions, messages, events, metrics; memories, items, spend.
 
         Deleted sessions are held too, and marked.
         """
         user = check_id(user_id, "user_id")
+        self._metrics.flush()
         rows = self._database.fetch(self._tenant_id, queries.ALL_SESSIONS_OF_USER, (user,))
         for *row, deleted_at in rows:
             info = session_from_row(row)
@@ -111,6 +112,8 @@ class Users:
                 seq = stored[-1][0]
             for event in self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (info.id,)):
                 yield to_line("event", dict(zip(HAPPENED, (info.id, *event), strict=True)))
+            for packed in self._database.fetch(self._tenant_id, queries.METRICS_TO_EXPORT, (info.id,)):
+                yield to_line("metrics", {"session_id": info.id, **exports.points(packed)})
         for remembered in self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, (user,)):
             yield to_line("memory", asdict(memory_from_row(remembered)))
         for spent in self._database.fetch(self._tenant_id, queries.SPEND_TO_EXPORT, (user,)):
