@@ -20,6 +20,7 @@ from chatmemory_training.spool import Entry
 REFUSED = (SessionEndedError, MoveError, InvalidInputError, MessageConflictError, SessionNotFoundError)
 LOG = logging.getLogger("chatmemory_training")
 ATTEMPT = "attempt"  # under this name a session's metadata holds which process told of it last
+LATE = "late"  # and under this what a run told after others had ended its session
 
 
 class Replay:
@@ -124,17 +125,41 @@ class Replay:
 
     def _update(self, entry: Entry, _is_left: bool) -> None:
         if self.session is not None:
-            self.session.update(**entry["changes"])
+            try:
+                self.session.update(**entry["changes"])
+            except SessionEndedError:
+                self._keep_late(entry["changes"])
+                raise
 
     def _end(self, entry: Entry, _is_left: bool) -> None:
         if self.session is None:
             return
         how: dict[str, Any] = entry["how"]
-        if entry["as"] == "cancelled":
-            self.session.update(**{name: how[name] for name in ("results", "details") if name in how})
-            self.session.cancel(reason=how.get("error"), share_result=how["share_result"])
-        else:
-            self.session.end(success=entry["as"] == "completed", **how)
+        try:
+            if entry["as"] == "cancelled":
+                self.session.update(**{name: how[name] for name in ("results", "details") if name in how})
+                self.session.cancel(reason=how.get("error"), share_result=how["share_result"])
+            else:
+                self.session.end(success=entry["as"] == "completed", **how)
+        except (SessionEndedError, MoveError):
+            self._keep_late({"ended_as": entry["as"], **how})
+            raise
+
+    def _keep_late(self, told: dict[str, Any]) -> None:
+        """Keep what a run told after others had ended its session: beside it, as that changes no more."""
+        assert self.session is not None
+        late = self.session.refresh().metadata.get(LATE)
+        known = {name: told[name] for name in ("ended_as", "results", "details", "stage", "error") if told.get(name)}
+        self.session.update(metadata={LATE: merged(late if isinstance(late, dict) else {}, known)})
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Objects merged key by key, those inside them too; anything else is replaced."""
+    inner = {
+        name: merged(old[name], each) if isinstance(each, dict) and isinstance(old.get(name), dict) else each
+        for name, each in new.items()
+    }
+    return {**old, **inner}
 
 
 def _find_or_create(tenant: Tenant, entry: Entry) -> Session:

@@ -93,6 +93,17 @@ def test_the_last_steps_go_to_no_other_session_of_the_name(tmp_path: Path, tenan
     assert not path.exists()
 
 
+def test_a_run_that_expired_keeps_what_it_tells_later(tmp_path: Path, tenant: Tenant) -> None:
+    """It was idle for too long, and then it came to its end: its results are not lost."""
+    with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path) as run:
+        while run.session_id is None or tenant.sessions.get("r").info.run_status != "running":
+            time.sleep(0.01)
+        tenant.sessions.get("r").expire()
+        run.results(rmse=0.5)
+    info = tenant.sessions.get("r").info
+    assert (info.status, info.metadata["late"]) == ("expired", {"ended_as": "completed", "results": {"rmse": 0.5}})
+
+
 @pytest.mark.parametrize("how", ["end", "delete", "erase"])
 def test_last_steps_that_have_no_place_are_told_of(
     tmp_path: Path, tenant: Tenant, how: str, caplog: pytest.LogCaptureFixture
@@ -237,7 +248,7 @@ def test_a_lock_that_was_removed_is_no_lock(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_runs_that_give_way_say_so_once(tmp_path: Path, postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A user has at most max_sessions_per_user active runs of a kind; the log names the setting."""
+    """A user has at most max_sessions_per_user active runs of a kind; what they tell later is kept beside them."""
     settings = Settings(max_sessions_per_user=1, cleanup_inactive_sessions=False)
     with ChatMemory.open(postgres_url, settings=settings) as memory:
         tenant = memory.tenant("acme")
@@ -248,7 +259,12 @@ def test_runs_that_give_way_say_so_once(tmp_path: Path, postgres_url: str, caplo
                 pass
             for epoch in range(5):
                 first.update(current_epoch=epoch)
-        assert tenant.sessions.get("first").info.run_status == "stopped"
+            first.results(rmse=0.5)
+        info = tenant.sessions.get("first").info
+        assert info.run_status == "stopped"
+        assert info.metadata["late"] == {
+            "ended_as": "completed", "results": {"rmse": 0.5}, "details": {"current_epoch": 4}
+        }  # fmt: skip
     told = [record.getMessage() for record in caplog.records if "lacks something" in record.getMessage()]
     assert len(told) == len(set(told)) <= 2
     assert "max_sessions_per_user" in told[0]
