@@ -174,7 +174,7 @@ def _word(status: object) -> str:
     return status if isinstance(status, str) and _WORD.fullmatch(status) else f"a {type(status).__name__} like that"
 
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]  # as large as a step
 
 
 class _Details(BaseModel):

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from chatmemory import ChatMemoryError, StorageError, Tenant
-from chatmemory_training.directories import RunLock
+from chatmemory_training.directories import RunLock, remove_empty
 from chatmemory_training.names import sanitize_run_name
 from chatmemory_training.replay import Replay
 from chatmemory_training.spool import Spool
@@ -39,6 +39,7 @@ def deliver_spools(directory: Path | str, tenant: Tenant) -> int:
         if lock.acquire():
             try:
                 delivered += _deliver(path, tenant)
+                remove_empty(path.parent)
             except StorageError:
                 raise
             except ChatMemoryError as error:

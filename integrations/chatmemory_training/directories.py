@@ -112,6 +112,16 @@ def claim(root: Path, run_name: str) -> tuple[str, Path, RunLock]:
     raise DirectoryError(f"Failed to setup directories: {MOST_AT_ONCE} runs are called {run_name!r} already.")
 
 
+def remove_empty(run: Path) -> None:
+    """Remove a directory of a run that nothing but its lock is in; its lock is held."""
+    try:
+        if {path.name for path in run.iterdir()} <= {LOCK}:
+            (run / LOCK).unlink(missing_ok=True)
+            run.rmdir()
+    except OSError:  # something has come into it meanwhile
+        return
+
+
 def _made(path: Path) -> Path:
     path = path.expanduser().absolute()
     path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)

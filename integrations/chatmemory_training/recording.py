@@ -9,7 +9,7 @@ from platformdirs import user_state_path
 
 from chatmemory import Tenant
 from chatmemory_training.delivery import spool_path
-from chatmemory_training.directories import LOCK, RunLock, claim, from_environment
+from chatmemory_training.directories import RunLock, claim, from_environment, remove_empty
 from chatmemory_training.errors import DirectoryError
 from chatmemory_training.names import generate_run_name, sanitize_run_name
 from chatmemory_training.reporter import Reporter
@@ -106,13 +106,5 @@ class Recording:
         lock, self._lock = self._lock, None
         if lock is not None and self._directory is not None:
             if delivered:
-                _remove(self._directory)
+                remove_empty(self._directory)
             lock.release()
-
-
-def _remove(directory: Path) -> None:
-    try:
-        (directory / LOCK).unlink(missing_ok=True)
-        directory.rmdir()
-    except OSError:  # something else is in it
-        return

@@ -37,6 +37,7 @@ class Replay:
         self._left = left
         self._known: set[tuple[str, datetime]] | None = None
         self._told: set[str] = set()
+        self._attempt: str | None = None
 
     def apply(self, entry: Entry) -> None:
         """Tell the database of one entry; one that it refuses is logged and left out.
@@ -89,6 +90,7 @@ class Replay:
     def _begin_as(self, entry: Entry) -> None:
         self.session = _find_or_create(self._tenant, entry)
         info = self.session.info
+        self._attempt = entry["attempt"]
         if not info.is_active:
             return
         if info.metadata.get(ATTEMPT) != entry["attempt"]:
@@ -136,6 +138,9 @@ class Replay:
             return
         how: dict[str, Any] = entry["how"]
         try:
+            info = self.session.refresh()
+            if not info.is_active and info.metadata.get(ATTEMPT) != self._attempt:
+                raise SessionEndedError(f"Session {info.id!r} was ended by another run of its name.")
             if entry["as"] == "cancelled":
                 self.session.update(**{name: how[name] for name in ("results", "details") if name in how})
                 self.session.cancel(reason=how.get("error"), share_result=how["share_result"])

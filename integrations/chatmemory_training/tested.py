@@ -67,13 +67,14 @@ class Tested:
             self._tell(report.nodeid, {"outcome": "error", "duration": 0.0, "text": clean(report.longreprtext)})
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Ctrl-C, or pytest.exit()."""
-        self._is_stopped = True
+        """Ctrl-C, or pytest.exit(); but pytest also stops itself so, after failures."""
+        self._is_stopped = not isinstance(excinfo.value, pytest.Session.Interrupted)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One phase of one test is over."""
         test = self._open.setdefault(report.nodeid, {"outcome": "passed", "duration": 0.0, "text": ""})
         test["duration"] += report.duration
+        test["is_over"] = report.when != "setup"
         outcome = _outcome(report)
         if outcome != "passed":
             test["outcome"] = outcome
@@ -103,8 +104,9 @@ class Tested:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """The run is over."""
-        for node, test in list(self._open.items()):  # a worker died in the middle
-            self._tell(node, test)
+        for node, test in list(self._open.items()):  # a worker died in the middle, or all were stopped
+            is_known = test["is_over"] or test["outcome"] != "passed"
+            self._tell(node, test if is_known else {**test, "outcome": "interrupted"})
         self._flush()
         if self._run is None or self._memory is None:
             return
@@ -129,7 +131,7 @@ class Tested:
 
 
 def _outcome(report: pytest.TestReport) -> str:
-    """passed, failed, skipped, error (outside the test itself), xfailed or xpassed."""
+    """passed, failed, skipped, error (outside the test itself), xfailed or xpassed; interrupted is known later."""
     if hasattr(report, "wasxfail"):
         return "xfailed" if report.skipped else "xpassed" if report.passed else "failed"
     return "error" if report.failed and report.when != "call" else str(report.outcome)

@@ -121,6 +121,7 @@ def test_a_run_without_failures_completed(project: Path, tenant: Tenant, postgre
 def test_without_the_option_nothing_is_recorded(project: Path, tenant: Tenant, postgres_url: str) -> None:
     """The plugin is there, and does nothing, not even importing chatmemory."""
     assert "chatmemory:" not in run(project, postgres_url, "-k", "fine", code=0)
+    assert "chatmemory:" not in run(project, postgres_url, "--chatmemory", "--collect-only", code=0)
     assert tenant.sessions.list().total == 0
     code = "import sys, chatmemory_training.pytest_plugin; print([m for m in sys.modules if m.startswith('psycopg')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -148,6 +149,7 @@ def test_a_file_that_cannot_be_collected_is_told_of(
     (project / "test_broken.py").write_text("import nowhere_to_be_found\n")
     run(project, postgres_url, "--chatmemory", "--chatmemory-tenant=acme", *workers, code=1 if workers else 2)
     session = recorded(tenant)
+    assert session.info.status == "failed"
     test = told(session)["test_broken.py"]
     assert test.metadata["outcome"] == "error"
     assert "nowhere_to_be_found" in str(test.content)
@@ -182,7 +184,8 @@ def test_a_run_that_is_interrupted_is_recorded_so(project: Path, tenant: Tenant,
     session = recorded(tenant)
     assert (session.info.status, session.info.run_status) == ("cancelled", "failed")
     assert session.status_history()[-1].reason == "interrupted"
-    assert told(session)["test_it.py::test_a"].metadata["outcome"] == "passed"
+    outcomes = {name.rpartition("::")[2]: test.metadata["outcome"] for name, test in told(session).items()}
+    assert outcomes == {"test_a": "passed", "test_b": "interrupted"}
 
 
 def test_a_user_that_cannot_be_is_told(project: Path, postgres_url: str) -> None:

@@ -165,6 +165,7 @@ def test_an_update_that_ends_a_session_keeps_what_it_brings(service: SessionMana
         {"current_epoch": 3, "metadata": {"x": object()}},
         {"current_epoch": 3, "metadata": "text"},
         {"current_epoch": 3, "epochs": 4},
+        {"current_epoch": 2**63, "metadata": {"loss": 1.0}},  # no step is so large
         {"current_epoch": 3, "status": "expired"},
         {"training_status": "running", "status": "failed"},
         "text",

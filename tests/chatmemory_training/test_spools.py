@@ -80,6 +80,7 @@ def test_the_last_steps_of_a_killed_run_find_their_session(tmp_path: Path, tenan
     half_told(tmp_path, tenant)
     deliver_spools(tmp_path, tenant)
     assert steps(tenant, "r") == [7]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("user", ["bob", "ann"])
@@ -102,6 +103,22 @@ def test_a_run_that_expired_keeps_what_it_tells_later(tmp_path: Path, tenant: Te
         run.results(rmse=0.5)
     info = tenant.sessions.get("r").info
     assert (info.status, info.metadata["late"]) == ("expired", {"ended_as": "completed", "results": {"rmse": 0.5}})
+
+
+def test_two_runs_of_a_name_in_two_places_lose_no_results(
+    tmp_path: Path, tenant: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on two machines, which cannot tell a run that goes on from one that was killed: they share a session."""
+    with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path / "a") as one:
+        while one.session_id is None:
+            time.sleep(0.01)
+        with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path / "b") as two:
+            two.results(b=2)
+        one.results(a=1)
+    info = tenant.sessions.get("r").info
+    assert info.results == {"b": 2}
+    assert info.metadata["late"] == {"ended_as": "completed", "results": {"a": 1}}
+    assert "another run of its name" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["end", "delete", "erase"])
