@@ -13,7 +13,7 @@ ARGS ?=
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
-demo: .venv/.installed ## a conversation is killed half-way, and goes on where it was
+demo: .venv/$(if $(wildcard .venv/.installed),.installed,.demo) ## a conversation is killed half-way, and goes on where it was
 	$(BIN)/chatmemory demo
 
 test: .venv/.installed ## the whole suite, on real servers; make test ARGS="-k order" runs a part
@@ -41,9 +41,7 @@ clean: ## remove .venv, caches and build results
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# constraints.txt holds the versions this was last tested with: `pip list --format=freeze` of a fresh .venv,
-# without pip, setuptools and chatmemory itself.
-.venv/.installed: pyproject.toml constraints.txt
+define MAKE_VENV
 	@if ! $(BIN)/pip --version >/dev/null 2>&1; then \
 		'$(PYTHON)' $(NEW_ENOUGH) || { \
 			echo 'chatmemory needs Python 3.11 or newer, and finds none.' \
@@ -51,7 +49,20 @@ clean: ## remove .venv, caches and build results
 		echo "making .venv with $$('$(PYTHON)' --version)"; \
 		'$(PYTHON)' -m venv --clear .venv; \
 	fi
+endef
+
+# constraints.txt holds the versions this was last tested with: `pip list --format=freeze` of a fresh .venv,
+# without pip, setuptools and chatmemory itself.
+.venv/.installed: pyproject.toml constraints.txt
+	$(MAKE_VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,all]'
 	@# its wheel carries tiktoken's vocabularies, which the tests read from there; the rest of it is of no use
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps litellm
+	@touch $@
+
+# What the demo needs: a fifth of what the tests do.
+.venv/.demo: pyproject.toml constraints.txt
+	$(MAKE_VENV)
+	@echo 'installing chatmemory with its private Postgres and LangChain: half a minute, the first time'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,langchain]'
 	@touch $@

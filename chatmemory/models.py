@@ -216,6 +216,7 @@ class Appended(NamedTuple):
     token_count: int
     title: str | None
     last_message_at: datetime | None
+    summary_seq: int
     stored: list[StoredRow] | None  # those that stood there before
 
 

@@ -7,15 +7,19 @@ _SESSION = (
     "summary, summary_seq, run_status, progress, stage, error"
 )
 # The hot path: one function, one round trip.
-_APPEND = " from chatmemory.append(%s, %s, %s, %s, %s, %s, %s, %s, %s) a"
-_APPEND_TURN = " from chatmemory.append_turn(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) a"
+_APPEND = " from chatmemory.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) a"
+_APPEND_TURN = " from chatmemory.append_turn(" + "%s, " * 18 + "%s) a"
 APPEND = "select a.*" + _APPEND
 APPEND_TURN = "select a.*" + _APPEND_TURN
-# The same, and then the window with what was appended: one statement, and still one round trip.
-_AND_WINDOW = " cross join lateral chatmemory.read_window(%s, %s, %s, null) w"
+# The same, and then the window with what was appended, unless the caller knows all that was there before: one
+# statement, and still one round trip. The offset keeps the condition where it decides whether the function is called.
+_AND_WINDOW = (
+    " left join lateral (select * from chatmemory.read_window(%s, %s, %s, %s, null) "
+    "where a.first_seq <> %s or a.summary_seq <> %s offset 0) w on true"
+)
 APPEND_AND_READ = "select a.*, w.*" + _APPEND + _AND_WINDOW
 APPEND_TURN_AND_READ = "select a.*, w.*" + _APPEND_TURN + _AND_WINDOW
-READ_WINDOW = "select * from chatmemory.read_window(%s, %s, %s, %s)"
+READ_WINDOW = "select * from chatmemory.read_window(%s, %s, %s, %s, %s)"
 READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
 RESUME_OR_CREATE = (

@@ -90,7 +90,9 @@ class Settings(BaseSettings):
     # llm.py
     llm_model: str | None = Field(None, description="the model that learns from conversations; none: without one")
     llm_base_url: str | None = Field(None, description="an OpenAI-compatible server; none: OpenAI's")
-    llm_api_key: SecretStr | None = Field(None, description="its key; none: OPENAI_API_KEY")
+    llm_api_key: SecretStr | None = Field(
+        None, description="its key; none: OPENAI_API_KEY, or no key where the server is named"
+    )
     llm_timeout_seconds: float = Field(60.0, gt=0, le=3_600, description="how long one answer may take")
     embedding_model: str | None = Field(None, description="the model that embeds memories; none: recall is by words")
     embedding_dimensions: int | None = Field(

@@ -28,6 +28,7 @@ _PARENT_GONE = "23503"  # foreign key violation: the session was erased meanwhil
 # What a URL's parts look like where no password has spilled into them.
 _HOSTS = re.compile(r"[\w.,%-]*|[\da-fA-F:.,%\w]*:[\da-fA-F:.,%\w]*|/.*")  # names, IPv6, a socket's directory
 _PORTS = re.compile(r"\d+(,\d+)*")
+_CHATTER = re.compile(r" Is the server running [^?]*\?")
 _SPILLED = re.compile(r"[@:/]")
 
 _STATEMENT_LOST = ("26000", "42P05")  # a prepared statement is missing, or there already
@@ -72,6 +73,12 @@ def translated(error: Exception, subject: str) -> ChatMemoryError:
 def cause_of(error: Exception) -> Exception | None:
     """What may be shown as the cause: nothing that can hold a message's content."""
     return error if isinstance(error, psycopg.OperationalError) else None
+
+
+def said_by(error: psycopg.OperationalError) -> str:
+    """Why a connection failed, without what psycopg and libpq say around it."""
+    said = " ".join(str(error).split()).removeprefix("connection failed: ")
+    return _CHATTER.sub("", said).rstrip(".?")
 
 
 def not_found(session_id: str) -> SessionNotFoundError:

@@ -1,11 +1,16 @@
 """Reading what a context is made of, from Redis where that is new enough, else from Postgres."""
 
+import math
+import time
+from collections.abc import Sequence
+
 from chatmemory import queries
 from chatmemory._async.database import Row
 from chatmemory._async.parts import AsyncParts
 from chatmemory._concurrency import Guard, async_in_thread
 from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows, window_of
-from chatmemory.models import Appended, Context, SessionInfo, message_from_row
+from chatmemory.held import EMPTY, EVERY, Held, after_reading
+from chatmemory.models import Appended, Context, Message, SessionInfo, message_from_row
 from chatmemory.tokens import Counter
 from chatmemory.translation import not_found
 
@@ -14,15 +19,53 @@ class AsyncContexts:
     """The contexts of one session, none of them older than what its handle has seen."""
 
     def __init__(self, info: SessionInfo, parts: AsyncParts) -> None:
-        self._tenant_id, self._id = info.tenant_id, info.id
+        self._tenant_id, self._id, self._of = info.tenant_id, info.id, info.created_at
         self._seen = info.last_seq
-        self._guard = Guard()  # of what was seen
+        self._held: Held | None = None if info.last_seq else EMPTY
+        self._healed = 0  # what was held before connections were replaced is not believed
+        self._current = -math.inf, 0  # when an append followed on what is held; what had been forgotten by then
+        self._guard = Guard()  # of what was seen, and is held
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
+        self._most = (parts.settings.window_max_messages, parts.settings.window_max_bytes)
 
     def saw(self, seq: int) -> None:
         """The handle has seen this message."""
         with self._guard:
             self._seen = max(self._seen, seq)
+
+    def appended(self, appended: Appended, new: Sequence[Message]) -> None:
+        """The handle has appended these messages."""
+        self.saw(appended.last_seq)
+        with self._guard:
+            if self._held is not None:
+                self._held = self._held.with_appended(appended, new, *self._most)
+                self._current = time.monotonic(), self._windows.dropped
+
+    def held(self) -> Held | None:
+        """What is held, as far as it can be believed."""
+        with self._guard:
+            if self._healed != self._database.healed:
+                self._held, self._healed = None, self._database.healed
+            return self._held
+
+    def _just_appended(self, limit: int) -> Window | None:
+        """What is held, where the handle has appended a moment ago: Redis knows no more of the others, or less."""
+        at, dropped = self._current
+        if time.monotonic() - at >= self._windows.lag or dropped != self._windows.dropped:
+            return None
+        held = self.held()
+        return held and held.window(limit, "postgres")
+
+    def _hold(self, window: Window) -> None:
+        with self._guard:
+            self._held = after_reading(self._held, window, *self._most)
+
+    async def is_held(self, request: Request, limit: int) -> Held | None:
+        """What is held, if it is enough for such a context, also when messages were added."""
+        held = self.held()
+        if held is None or held.covers(EVERY if request.max_messages is None else request.max_messages):
+            return held
+        return None if needs_more(held.window(limit, "postgres"), request, await self._counter(request)) else held
 
     async def read(
         self, request: Request, info: SessionInfo, counts: Appended | SessionInfo, *, fresh: bool
@@ -30,12 +73,19 @@ class AsyncContexts:
         """The context as it is now; fresh: from Postgres in any case."""
         counter = await self._counter(request)
         limit = limit_of(request, counts)
-        found = await self._windows.read(info, 0 if fresh else limit, self._seen)
+        window = None if fresh else self._just_appended(limit)
+        if window is not None and not needs_more(window, request, counter):
+            return await self._build(window, set(), request, counter)
+        held = self.held()
+        found = await self._windows.read(info, 0 if fresh else limit, self._seen, None if fresh else held)
         if not fresh and found.window is not None and _will_do(found.window, found.stubs, request, counter):
+            if not found.stubs:
+                self._hold(found.window)
             return await self._build(found.window, found.stubs, request, counter)
-        params = (self._tenant_id, self._id, limit, None)
+        params = (self._tenant_id, self._id, self._of, limit, None)
         rows = await self._database.call(queries.READ_WINDOW, params, subject=self._id)
         window = await self._extended(window_from_rows(rows), request, counter)
+        self._hold(window)
         await self._windows.store(info, window, found.lease)
         return await self._build(window, set(), request, counter)
 
@@ -46,12 +96,27 @@ class AsyncContexts:
         rows = await self._database.fetch(self._tenant_id, queries.RECENT_MESSAGES, params, subject=self._id)
         return build(window_of(list(map(message_from_row, reversed(rows)))), request, counter, info.user_id)
 
-    async def of(self, rows: list[Row], request: Request) -> Context:
-        """The context of what the schema's read_window gave."""
+    async def after(self, appended: Appended, rows: list[Row], request: Request, info: SessionInfo) -> Context:
+        """The context after an append.
+
+        Args:
+            appended: What the append did.
+            rows: What the schema's read_window gave; nothing where the append followed on what is held.
+            request: What is asked for.
+            info: The session.
+        """
         counter = await self._counter(request)
-        return await self._build(
-            await self._extended(window_from_rows(rows), request, counter), set(), request, counter
-        )
+        if rows:
+            window = await self._extended(window_from_rows(rows), request, counter)
+            self._hold(window)
+        else:
+            held = self.held()
+            if held is None or held.last_seq < appended.last_seq:  # dropped by another task meanwhile
+                return await self.read(request, info, appended, fresh=True)
+            window = held.window(limit_of(request, appended), "postgres")
+            if needs_more(window, request, counter):
+                return await self.read(request, info, appended, fresh=True)
+        return await self._build(window, set(), request, counter)
 
     async def _counter(self, request: Request) -> Counter:
         """The counter to trust: with a budget the exact one is worth waiting for."""
@@ -62,7 +127,7 @@ class AsyncContexts:
     async def _extended(self, window: Window, request: Request, counter: Counter) -> Window:
         """The window with all the messages that could belong in the context."""
         while needs_more(window, request, counter):
-            params = (self._tenant_id, self._id, MOST_READ, window.messages[0].seq)
+            params = (self._tenant_id, self._id, self._of, MOST_READ, window.messages[0].seq)
             rows = await self._database.call(queries.READ_WINDOW, params, subject=self._id)
             older = window_from_rows(rows)
             window = window._replace(messages=[*older.messages, *window.messages], first=older.first)

@@ -20,6 +20,7 @@ from chatmemory.translation import (
     DRIVER_ERRORS,
     address_of,
     cause_of,
+    said_by,
     translated,
     unreadable,
     went_away,
@@ -40,6 +41,7 @@ class AsyncDatabase:
         self._pool: Pool | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._closed = False
+        self.healed = 0  # how often connections were replaced: another server may answer since
         _forks.watch(self)
 
     def forked(self) -> object:
@@ -151,6 +153,7 @@ class AsyncDatabase:
 
     async def heal(self) -> None:
         """Replace connections that a restarted Postgres has left behind."""
+        self.healed += 1
         if self._pool is not None:
             await self._pool.check()
 
@@ -193,9 +196,8 @@ class AsyncDatabase:
         try:
             return await AsyncConnection.connect(url, **self._connect_args())
         except psycopg.OperationalError as error:
-            said = " ".join(str(error).split()).rstrip(".?")
             raise StorageUnavailableError(
-                f"Postgres at {address} cannot be reached: {said}. "
+                f"Postgres at {address} cannot be reached: {said_by(error)}. "
                 "Check that it runs and that the address, user and password are right."
             ) from None
         except psycopg.ProgrammingError:

@@ -106,11 +106,13 @@ class AsyncSession(AsyncLifecycle):
         title = None if titled else title_from(once)
         new_ids = not any(draft.has_own_id for draft in once)
 
+        whose = (self.tenant_id, self.id, self._info.created_at)
+
         def checked(check_ids: bool = True) -> Call:
-            return statements[0], (self.tenant_id, self.id, *batch_arguments(once), title, check_ids, *window)
+            return statements[0], (*whose, *batch_arguments(once), title, check_ids, *window)
 
         if new_ids and len(once) <= 2:
-            call: Call = statements[1], (self.tenant_id, self.id, title, *turn_arguments(once), *window)
+            call: Call = statements[1], (*whose, title, *turn_arguments(once), *window)
         else:
             call = checked(not new_ids)
         try:
@@ -130,9 +132,9 @@ class AsyncSession(AsyncLifecycle):
     def _stored(self, drafts: list[Draft], once: list[Draft], appended: Appended) -> list[Message]:
         """What was appended, also in the window."""
         self._appended = appended
-        self._contexts.saw(appended.last_seq)
         stored = messages_from(once, appended)
         new = [message for message in stored.values() if message.seq >= appended.first_seq]
+        self._contexts.appended(appended, new)
         self._windows.append(self._info, new, appended.token_count)
         return [stored[draft.id] for draft in drafts]
 
@@ -232,11 +234,16 @@ class AsyncSession(AsyncLifecycle):
         if not drafts:
             return await self._contexts.read(request, self._info, self._appended or self._info, fresh=True)
         statements = queries.APPEND_AND_READ, queries.APPEND_TURN_AND_READ
-        rows, once = await self._store(
-            drafts, statements, self.tenant_id, self.id, limit_of(request, self._appended or self._info)
-        )
-        self._stored(drafts, once, Appended(*rows[0][: len(Appended._fields)]))
-        return await self._contexts.of([row[len(Appended._fields) :] for row in rows], request)
+        limit = limit_of(request, self._appended or self._info)
+        held = await self._contexts.is_held(request, limit)
+        known = (held.last_seq + 1, held.summary_seq) if held else (0, 0)
+        window = (self.tenant_id, self.id, self._info.created_at, limit, *known)
+        rows, once = await self._store(drafts, statements, *window)
+        count = len(Appended._fields)
+        appended = Appended(*rows[0][:count])
+        self._stored(drafts, once, appended)
+        read = [row[count:] for row in rows] if rows[0][count] is not None else []
+        return await self._contexts.after(appended, read, request, self._info)
 
     async def history(self, limit: int = 20, *, before_seq: int | None = None) -> list[Message]:
         """The newest messages, oldest first.

@@ -3,6 +3,7 @@
 """A language model and an embedder on any OpenAI-compatible server; openai itself tries again and waits."""
 
 import json
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 RETRIES = 3  # with back-off and jitter, or after as long as Retry-After says
+REFUSED = (401, 403)
 BATCH = 256  # texts in one request
 
 
@@ -110,6 +112,8 @@ class ServerEmbedder:
 
 
 def _client(settings: Settings, url: str | None, key: str | None) -> "OpenAI":
+    if url and not (key or os.environ.get("OPENAI_API_KEY")):
+        key = "none"  # servers of one's own ask for none
     try:
         return openai.OpenAI(base_url=url, api_key=key, timeout=settings.llm_timeout_seconds, max_retries=RETRIES)
     except openai.OpenAIError:
@@ -149,4 +153,5 @@ def _bare(text: str) -> str:
 def _failed(model: str, error: openai.OpenAIError) -> LlmError:
     status = getattr(error, "status_code", None)
     what = f"HTTP {status}" if status else type(error).__name__
-    return LlmError(f"The server of the model {model!r} failed: {what}.")
+    advice = " Check CHATMEMORY_LLM_API_KEY or CHATMEMORY_EMBEDDING_API_KEY." if status in REFUSED else ""
+    return LlmError(f"The server of the model {model!r} failed: {what}.{advice}")

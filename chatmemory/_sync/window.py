@@ -9,6 +9,7 @@ from uuid import uuid4
 from chatmemory import _exit, _forks
 from chatmemory._concurrency import Guard, Pulse
 from chatmemory.context import Window
+from chatmemory.held import Held, completed
 from chatmemory.keys import sessions_key, window_key
 from chatmemory.late import Late, joined
 from chatmemory.models import Message, SessionInfo
@@ -55,6 +56,7 @@ class Windows:
         self._ttl = round(settings.session_cache_ttl_seconds * 1000)
         self._late: dict[str, Late] = {}
         self._guard = Guard()  # of what is late
+        self.dropped = 0  # how often something was forgotten
         self._flusher = Pulse(FLUSH_SECONDS, self.flush)
         _forks.watch(self)
         _exit.watch(self)
@@ -66,24 +68,26 @@ class Windows:
         self._flusher = Pulse(FLUSH_SECONDS, self.flush)
         return parents
 
-    def read(self, info: SessionInfo, limit: int, seen: int) -> Found:
+    def read(self, info: SessionInfo, limit: int, seen: int, held: Held | None = None) -> Found:
         """The newest messages; where there are none, a lease to store what Postgres says.
 
         Args:
             info: The session.
             limit: How many at most.
             seen: A window that does not reach this seq is too old.
+            held: Messages that need not be read again.
         """
         if self._cache is None:
             return Found(None, set(), "")
         key, of, lease = window_key(info.tenant_id, info.id), microseconds(info.created_at), new_lease()
         late = self._take(key)
+        since = held.last_seq if held is not None and limit else 0
         if late is not None and late.of == of:
-            reply = self._write(key, late, limit, lease)
+            reply = self._write(key, late, limit, lease, since)
         else:
             if late is not None:
                 self._write(key, late, -1)
-            reply = self._cache.run("window", key, "read", of, self._ttl, limit, lease)
+            reply = self._cache.run("window", key, "read", of, self._ttl, limit, lease, since)
         if not reply:
             return Found(None, set(), lease)
         try:
@@ -91,7 +95,12 @@ class Windows:
         except LIES:
             self._cache.drop_soon(key)
             return Found(None, set(), "")
-        return Found(window if window.last_seq >= seen else None, stubs, lease)
+        if window.last_seq < seen:
+            return Found(None, set(), lease)
+        if held is not None and since:
+            whole = completed(held, window, limit)
+            return Found(whole, stubs - {held.last_seq}, lease)
+        return Found(window, stubs, lease)
 
     def append(self, info: SessionInfo, messages: Sequence[Message], token_count: int) -> None:
         """Let the window go on with messages that Postgres has just stored: a little later, or with the next read.
@@ -138,9 +147,9 @@ class Windows:
             rest._late, self._late = self._late, {}
             rest.flush()
 
-    def _write(self, key: str, late: Late, limit: int, lease: str = "") -> Any:
+    def _write(self, key: str, late: Late, limit: int, lease: str = "", since: int = 0) -> Any:
         assert self._cache is not None
-        head = (late.of, self._ttl, limit, lease, *self._bounds(late.messages, late.token_count))
+        head = (late.of, self._ttl, limit, lease, since, *self._bounds(late.messages, late.token_count))
         try:
             reply = self._cache.run("window", key, "append", *head, *self._packed(late.messages))
         except BaseException:  # cancelled; writing it again does no harm
@@ -158,7 +167,7 @@ class Windows:
         if len(begins) > self._settings.window_max_bytes:
             return
         newest = window.messages[-self._settings.window_max_messages :]
-        head = (microseconds(info.created_at), self._ttl, -1, lease, *self._bounds(newest, window.token_count))
+        head = (microseconds(info.created_at), self._ttl, -1, lease, 0, *self._bounds(newest, window.token_count))
         rest = (begins, pack_summary(window), new_lease(), *self._packed(newest))
         self._cache.run("window", window_key(info.tenant_id, info.id), "store", *head, *rest)
 
@@ -169,18 +178,26 @@ class Windows:
     def _packed(self, messages: Sequence[Message]) -> list[str]:
         return [pack(message, self._settings.window_message_bytes) for message in messages]
 
+    @property
+    def lag(self) -> float:
+        """How much later than Postgres a reader may hear of an append, in seconds; 0 where there is no Redis."""
+        return 0.0 if self._cache is None else FLUSH_SECONDS
+
     def forget_soon(self, tenant_id: str, session_id: str) -> None:
         """Forget the window beside the caller's work: nobody knows what was stored."""
+        self.dropped += 1
         if self._cache is not None:
             self._cache.drop_soon(window_key(tenant_id, session_id))
 
     def drop(self, tenant_id: str, session_id: str) -> None:
         """Forget a window, whose session's summary is another now."""
+        self.dropped += 1
         if self._cache is not None:
             self._cache.drop(window_key(tenant_id, session_id))
 
     def forget(self, info: SessionInfo) -> None:
         """Forget a session: its window, and that it may be resumed."""
+        self.dropped += 1
         if self._cache is not None:
             key = window_key(info.tenant_id, info.id)
             self._take(key)

@@ -8,6 +8,7 @@ import typer
 from chatmemory.cli.admin import doctor, migrate
 from chatmemory.cli.chat import chat
 from chatmemory.cli.demo import demo
+from chatmemory.cli.ending import end
 from chatmemory.cli.importing import import_
 from chatmemory.cli.memories import memories
 from chatmemory.cli.recalling import recall
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, chat, sessions, show, export, import_, recall, worker, reembed, migrate, doctor):
+for command in (demo, chat, sessions, show, end, export, import_, recall, worker, reembed, migrate, doctor):
     app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(runs, name="runs")
 app.add_typer(memories, name="memories")

@@ -57,7 +57,9 @@ def doctor(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what is connected, whether tenants are really kept apart, what waits to be learnt, and what falls back.
+    """Check what is connected, and whether tenants are kept apart.
+
+    It also tells what waits to be learnt, and what falls back because something is not configured.
 
     Exits with 1 if something is wrong. Nothing is changed: a probe that is written to see whether another tenant
     can read it is rolled back.

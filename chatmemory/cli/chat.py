@@ -125,6 +125,8 @@ class Conversation:
         from chatmemory.cli.screen import note
 
         note(self._responder.introduction)
+        if sys.stdin.isatty():
+            note("/quit or Ctrl-D ends the talk.")
         if asked is None:
             self._sessions.list(limit=0)  # an error now is better than after the first line
         else:

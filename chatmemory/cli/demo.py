@@ -131,8 +131,9 @@ class Play:
         say = self.console.print
         say()
         say(text("Will they remember?", "bold"))
-        say("Ada and Grace hold three conversations with a LangChain chain. The process they talk to is")
-        say("killed while it writes. Whatever it had acknowledged by then must be there afterwards.")
+        say("Ada and Grace hold three conversations with a LangChain chain, whose model is")
+        say("scripted. The process they talk to is killed while it writes. Whatever it had")
+        say("acknowledged by then must be there afterwards.")
         say()
         with self.console.status("starting the database …"):
             self.memory.tenant(self.tenant).sessions.list(limit=0)

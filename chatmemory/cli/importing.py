@@ -59,7 +59,7 @@ def import_(
         try:
             importer.take(_with_progress(source))
         except ChatMemoryError as error:
-            _show(summary, as_json)
+            _show(summary, as_json, failed=True)
             raise type(error)(f"{file}: {error} {_after_failure(summary)}") from None
     _show(summary, as_json)
     if summary.refused:
@@ -240,23 +240,23 @@ def _batches(messages: "Iterable[NewMessage]") -> "Iterator[list[NewMessage]]":
         yield batch
 
 
-def _show(summary: Summary, as_json: bool) -> None:
+def _show(summary: Summary, as_json: bool, *, failed: bool = False) -> None:
     from chatmemory.cli.screen import plain, stdout, to_json
 
     if as_json:
         print(to_json(asdict(summary)))
         return
     console = stdout()
-    for line in _lines(summary):
+    for line in _lines(summary, failed=failed or bool(summary.refused)):
         console.print(plain(line), markup=False, soft_wrap=True)
 
 
-def _lines(summary: Summary) -> Iterator[str]:
+def _lines(summary: Summary, *, failed: bool) -> Iterator[str]:
     from chatmemory.cli.screen import many
 
     if summary.imported:
         yield f"Imported {many(summary.imported, 'conversation')} with {many(summary.messages, 'message')}."
-    else:
+    elif not failed:
         yield "Nothing new to import."
     if summary.unchanged:
         yield f"{many(summary.unchanged, 'conversation')} already there, unchanged."

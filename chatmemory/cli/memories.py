@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, TenantOption, memory_on
+from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, TenantOption, elsewhere, memory_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.text import Text
 
     from chatmemory import Memory, MemorySource
 
 CENTURY_DAYS = 36_500
 MOST_PRUNED = 1_000_000
+BESIDE_TEXT = 90  # columns for the id, the kind, the date and a user's name
 
 MemoryArgument = Annotated[str, typer.Argument(metavar="ID", help="The memory's id.")]
 UsersOption = Annotated[
@@ -49,11 +52,11 @@ def list_(
         _print_json({"total": page.total, "limit": limit, "offset": offset, "memories": list(map(asdict, page))})
         return
     if not page.total:
-        stdout().print(text(f"No memories in tenant {tenant!r}."))
+        stdout().print(text(f"No memories in tenant {tenant!r}{elsewhere(tenant)}."))
         return
-    _show_table(list(page))
+    _show_list(list(page))
     more = f", shown: {page.offset + 1}-{page.offset + len(page)}" if 0 < len(page) < page.total else ""
-    stdout().print(text(f"{_counted(page.total)}{more}", "dim"))
+    stdout().print(text(f"{_counted(page.total)} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 
 
 def _print_json(value: Any) -> None:
@@ -66,21 +69,40 @@ def _counted(count: int) -> str:
     return f"{count:,} {'memory' if count == 1 else 'memories'}"
 
 
-def _show_table(found: "Sequence[Memory]") -> None:
+def _show_list(found: "Sequence[Memory]") -> None:
+    from chatmemory.cli.screen import NARROW, clock, listed, stdout, text
+
+    console = stdout()
+    if console.width >= NARROW:
+        console.print(_table(found, console.width - BESIDE_TEXT))
+        return
+    for memory in found:
+        about = text(f"{memory.kind} of {memory.user_id or 'all'}, since {clock(memory.valid_from)}", "dim")
+        listed(console, memory.id, about, _said(memory))
+
+
+def _said(memory: "Memory") -> "Text":
+    from chatmemory.cli.screen import text
+
+    return text(" ".join(memory.text.split()), "strike" if memory.valid_to else "")
+
+
+def _table(found: "Sequence[Memory]", room: int) -> Any:
+    """One line for each memory, and so much room for its text; no id is ever cut."""
     from rich.table import Table
 
-    from chatmemory.cli.screen import clock, stdout, text
+    from chatmemory.cli.screen import clock, text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("id", "user", "kind"):
+    table.add_column("id", no_wrap=True)
+    for name in ("user", "kind"):
         table.add_column(name, overflow="fold")
     table.add_column("since", no_wrap=True)
-    table.add_column("text", overflow="ellipsis", no_wrap=True, max_width=80)
+    table.add_column("text", overflow="ellipsis", no_wrap=True, max_width=room)
     for memory in found:
         cells = [text(memory.id, "cyan"), text(memory.user_id or "(all)"), text(memory.kind)]
-        said = text(" ".join(memory.text.split()), "strike" if memory.valid_to else "")
-        table.add_row(*cells, text(clock(memory.valid_from)), said)
-    stdout().print(table)
+        table.add_row(*cells, text(clock(memory.valid_from)), _said(memory))
+    return table
 
 
 @memories.command()
@@ -90,7 +112,10 @@ def show(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a memory: what it says, which messages it comes from, what it superseded and what superseded it."""
+    """Show a memory: where it comes from, and its history.
+
+    The history is what it superseded, and what superseded it.
+    """
     with memory_on(postgres) as memory:
         of_tenant = memory.tenant(tenant).memories
         found, history = of_tenant.get(memory_id), of_tenant.history(memory_id)
@@ -149,7 +174,8 @@ def _span(memory: "Memory") -> str:
 def source_of(source: "MemorySource") -> str:
     """Where a memory comes from, to read."""
     last = f" to {source.to_seq}" if source.to_seq != source.from_seq else ""
-    return f"session {source.session_id}, message {source.from_seq}{last}"
+    noun = "messages" if last else "message"
+    return f"session {source.session_id}, {noun} {source.from_seq}{last}"
 
 
 @memories.command()
@@ -160,7 +186,10 @@ def correct(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put what is right in the place of a memory that is wrong; the wrong one is closed and stays readable."""
+    """Put what is right in the place of a wrong memory.
+
+    The wrong one is closed, and stays readable.
+    """
     with memory_on(postgres) as memory:
         of_tenant = memory.tenant(tenant).memories
         found = of_tenant.correct(memory_id, text)
@@ -183,7 +212,13 @@ def forget(memory_id: MemoryArgument, tenant: TenantOption = DEFAULT_TENANT, pos
 def prune(
     older_than: Annotated[
         float | None,
-        typer.Option("--older-than", metavar="DAYS", min=0, max=CENTURY_DAYS, help="Learnt at least so long ago."),
+        typer.Option(
+            "--older-than",
+            metavar="DAYS",
+            min=0,
+            max=CENTURY_DAYS,
+            help="Learnt at least so long ago; needed, but for --undo.",
+        ),
     ] = None,
     max_importance: Annotated[
         float, typer.Option("--max-importance", metavar="X", min=0, max=1, help="At most so important, from 0 to 1.")
@@ -195,9 +230,9 @@ def prune(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close memories that were never recalled, matter little and are old; nothing is removed, and --undo takes it back.
+    """Close old memories that matter little; --undo opens them.
 
-    Look first with --dry-run.
+    Closed are those that were never recalled. Nothing is removed. Look first with --dry-run.
     """
     if undo == (older_than is not None) or (undo and dry_run):
         raise typer.BadParameter("Give either --older-than, with or without --dry-run, or --undo.")
@@ -218,5 +253,5 @@ def prune(
         _print_json({"dry_run": dry_run, "memories": list(map(asdict, found))})
         return
     if found:
-        _show_table(found)
+        _show_list(found)
     print(f"{_counted(len(found))} {'would be closed' if dry_run else 'closed'}")

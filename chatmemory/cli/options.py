@@ -73,8 +73,14 @@ def session_of(memory: "ChatMemory", tenant: str, session_id: str, user: str | N
     except SessionNotFoundError:
         whose = f" of user {user!r}" if user else ""
         raise SessionNotFoundError(
-            f"There is no session {session_id!r}{whose} in tenant {tenant!r}; `chatmemory sessions` lists them."
+            f"There is no session {session_id!r}{whose} in tenant {tenant!r}{elsewhere(tenant)}; "
+            "`chatmemory sessions` lists them."
         ) from None
+
+
+def elsewhere(tenant: str) -> str:
+    """How to look into another tenant, for those who have named none."""
+    return " (--tenant names another)" if tenant == DEFAULT_TENANT else ""
 
 
 def command(*words: str, tenant: str = DEFAULT_TENANT, postgres: str | None = None) -> str:

@@ -12,6 +12,7 @@ from chatmemory.cli.options import (
     PostgresOption,
     TenantOption,
     UserOption,
+    elsewhere,
     memory_on,
     user_or_me,
 )
@@ -48,7 +49,7 @@ def recall(
         return
     console = stdout()
     if not found:
-        console.print(text(f"Nothing that user {whose!r} of tenant {tenant!r} said answers that."))
+        console.print(text(f"Nothing that user {whose!r} of tenant {tenant!r} said answers that{elsewhere(tenant)}."))
     for each in found:
         _show(console, each, explain=explain)
 
@@ -61,6 +62,6 @@ def _show(console: "Console", recalled: "Recalled", *, explain: bool) -> None:
     console.print(head + text(" ".join(memory.text.split())), soft_wrap=True)
     if explain:
         ranks = ", ".join(f"{name} {rank}" for name, rank in recalled.ranks.items())
-        sources = ", ".join(map(source_of, memory.sources)) or "told by the app"
+        sources = ", ".join(map(source_of, memory.sources)) or "the app"
         why = f"{memory.kind} {memory.id}, score {recalled.score:.3f} ({ranks}), trust {memory.trust}, from {sources}"
         console.print(text(f"  {why}", "dim"), soft_wrap=True)

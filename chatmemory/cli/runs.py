@@ -5,16 +5,26 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, TenantOption, memory_on
+from chatmemory.cli.options import (
+    DEFAULT_TENANT,
+    JsonOption,
+    PostgresOption,
+    TenantOption,
+    elsewhere,
+    memory_on,
+    session_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from rich.console import Console
+    from rich.text import Text
 
     from chatmemory import Comparison, MetricCurve, MetricSeries, Session, SessionInfo, StatusChange
 
 CURVE = 24  # characters
 LONG_CURVE = 60
-NARROW = 140
 STYLES = {"completed": "green", "running": "cyan", "failed": "red", "timeout": "red", "cancelled": "yellow"}
 
 runs = typer.Typer(invoke_without_command=True)
@@ -50,7 +60,7 @@ def list_runs(
     """List runs, last begun first, each with a curve; or compare some."""
     if context.invoked_subcommand is not None:
         return
-    from chatmemory.cli.screen import many, stdout, text, to_json
+    from chatmemory.cli.screen import NARROW, many, stdout, text, to_json
 
     with memory_on(postgres) as memory:
         sessions = memory.tenant(tenant).sessions
@@ -62,37 +72,58 @@ def list_runs(
         return
     console = stdout()
     if not page.total:
-        console.print(text(f"No runs in tenant {tenant!r}."))
+        console.print(text(f"No runs in tenant {tenant!r}{elsewhere(tenant)}."))
         return
-    console.print(_table(found, narrow=console.width < NARROW))
+    if console.width < NARROW:
+        _show_narrow(console, found)
+    else:
+        console.print(_table(found))
     more = f", shown: {page.offset + 1}-{page.offset + len(page)}" if 0 < len(page) < page.total else ""
-    console.print(text(f"{many(page.total, 'run')}{more}", "dim"))
+    console.print(text(f"{many(page.total, 'run')} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 
 
-def _table(found: "list[tuple[SessionInfo, MetricSeries]]", *, narrow: bool) -> Any:
-    """One line for each run, or three where the terminal is narrow: no id is ever cut."""
+def _show_narrow(console: "Console", found: "list[tuple[SessionInfo, MetricSeries]]") -> None:
+    from chatmemory.cli.screen import ago, listed, text
+
+    for info, metrics in found:
+        progress = "" if info.progress is None else f", {info.progress:.0f} %"
+        status = text(info.run_status or "", STYLES.get(info.run_status or "", ""))
+        rest = text(f"{progress}, {ago(info.created_at)}", "dim")
+        facts = text(f"{info.kind} of {info.user_id}, ", "dim") + status + rest
+        listed(console, info.id, _title(info), facts, text(_first_curve(metrics)))
+
+
+def _title(info: "SessionInfo") -> "Text":
+    """What the run is called, where its id does not say it already."""
+    from chatmemory.cli.screen import text
+
+    title = " ".join((info.title or "").split())
+    return text(title if title and title != info.id else _what(info))
+
+
+def _table(found: "list[tuple[SessionInfo, MetricSeries]]") -> Any:
+    """One line for each run; no id is ever cut."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("id", overflow="fold", no_wrap=not narrow)
-    if not narrow:
-        table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=40)
-        table.add_column("curve", no_wrap=True)
+    table.add_column("id", overflow="fold", no_wrap=True)
+    table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=40)
+    table.add_column("curve", no_wrap=True)
     for name in ("user", "kind", "run status", "progress", "begun"):
         table.add_column(name, overflow="fold")
     for info, metrics in found:
-        table.add_row(*_row(info, metrics, narrow=narrow))
+        table.add_row(*_row(info, metrics))
     return table
 
 
-def _row(info: "SessionInfo", metrics: "MetricSeries", *, narrow: bool) -> list[Any]:
+def _row(info: "SessionInfo", metrics: "MetricSeries") -> list[Any]:
     from chatmemory.cli.screen import ago, text
 
     status = info.run_status or ""
-    id, title = text(info.id, "cyan"), text(" ".join((info.title or _what(info)).split()))
-    curve = text(_first_curve(metrics))
     return [
-        *([text("\n").join(filter(None, [title, id, curve]))] if narrow else [id, title, curve]),
+        text(info.id, "cyan"),
+        _title(info),
+        text(_first_curve(metrics)),
         text(info.user_id),
         text(info.kind),
         text(status, STYLES.get(status, "")),
@@ -131,11 +162,17 @@ def compare(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare runs: their details, results and best metric values, and where these differ."""
+    """Compare runs: details, results and best metrics, side by side."""
+    from chatmemory import SessionNotFoundError
     from chatmemory.cli.screen import stdout, to_json
 
     with memory_on(postgres) as memory:
-        compared = memory.tenant(tenant).sessions.compare(session_ids)
+        try:
+            compared = memory.tenant(tenant).sessions.compare(session_ids)
+        except SessionNotFoundError:
+            for id in session_ids:
+                session_of(memory, tenant, id)  # which one, and where to look
+            raise
     if as_json:
         print(to_json([{"id": run.info.id, **run.row()} for run in compared]))
     else:
@@ -150,13 +187,24 @@ def _side_by_side(compared: "Comparison") -> Any:
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("")
-    rows = [run.row() for run in compared]
+    whole = [run.row() for run in compared]
+    rows = [dict(_flat(row)) for row in whole]
     for run in compared:
         table.add_column(text(run.info.id, "cyan"), overflow="fold")
-    for name in compared.columns:
+    parts = (_flat({name: row[name]}) for name in compared.columns for row in whole if name in row)
+    for name in dict.fromkeys(name for part in parts for name, _ in part):
         shown = [_shown(row.get(name)) for row in rows]
         table.add_row(text(name, "dim"), *(text(cell, "bold" if len(set(shown)) > 1 else "") for cell in shown))
     return table
+
+
+def _flat(row: "Mapping[str, Any]") -> "Iterator[tuple[str, Any]]":
+    """The parameters in an object one by one: what differs is seen in lines, not inside of one."""
+    for name, value in row.items():
+        if isinstance(value, dict) and value:
+            yield from _flat({f"{name}.{key}": inner for key, inner in value.items()})
+        else:
+            yield name, value
 
 
 def _shown(value: object) -> str:

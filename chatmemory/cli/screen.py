@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -13,6 +14,8 @@ from rich.text import Text
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 PIPE_WIDTH = 160
+NARROW = 140  # a narrower terminal has no room for a list's columns
+LITTLE_ROOM = 20  # what is beside an id needs at least this
 
 
 def plain(text: str) -> str:
@@ -33,6 +36,20 @@ def to_json(value: Any) -> str:
 
 def _iso(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def listed(console: Console, id: str, beside: Text, *below: Text) -> None:
+    """One thing of a list where there is no room for columns: the id whole, all else cut to one line each."""
+    head, room = text(id, "cyan"), console.width - cell_len(plain(id)) - 2
+    if room < LITTLE_ROOM:
+        below = (beside, *below)
+    elif beside:
+        beside.truncate(room, overflow="ellipsis")
+        head = head + text("  ") + beside
+    console.print(head, soft_wrap=True)
+    for line in filter(None, below):
+        line.truncate(console.width - 2, overflow="ellipsis")
+        console.print(text("  ") + line, soft_wrap=True)
 
 
 def stdout() -> Console:

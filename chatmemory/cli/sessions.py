@@ -14,6 +14,7 @@ from chatmemory.cli.options import (
     PostgresOption,
     SessionArgument,
     TenantOption,
+    elsewhere,
     memory_on,
     session_of,
 )
@@ -22,10 +23,10 @@ from chatmemory.cli.runs import Run, run_as_json, run_facts, run_of, show_run
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from chatmemory import Context, Event, Message, Page, SessionInfo
 
-NARROW = 120
 STATUS_STYLES = {"active": "green", "failed": "red", "expired": "dim", "cancelled": "yellow"}
 ROLE_STYLES = {"user": "bold cyan", "assistant": "bold green", "system": "bold yellow", "tool": "bold magenta"}
 
@@ -73,48 +74,66 @@ def _print_json(value: Any) -> None:
 
 
 def _show_page(page: "Page[SessionInfo]", tenant: str) -> None:
-    from chatmemory.cli.screen import many, stdout, text
+    from chatmemory.cli.screen import NARROW, listed, many, stdout, text
 
     console = stdout()
     if not page.total:
-        console.print(text(f"No sessions in tenant {tenant!r}."))
+        console.print(text(f"No sessions in tenant {tenant!r}{elsewhere(tenant)}."))
         return
-    console.print(_table(page, narrow=console.width < NARROW))
+    if console.width < NARROW:
+        for info in page:
+            listed(console, info.id, _title(info), _in_short(info))
+    else:
+        console.print(_table(page))
     shown = f"{page.offset + 1}-{page.offset + len(page)}" if len(page) else "none"
     more = f", shown: {shown}" if len(page) < page.total else ""
-    console.print(text(f"{many(page.total, 'session')}{more}", "dim"))
+    console.print(text(f"{many(page.total, 'session')} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 
 
-def _table(page: "Page[SessionInfo]", *, narrow: bool) -> "Table":
-    """One line for each session, or two where the terminal is narrow: no id is ever cut."""
+def _table(page: "Page[SessionInfo]") -> "Table":
+    """One line for each session; no id is ever cut."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("id", overflow="fold", no_wrap=not narrow)
-    if not narrow:
-        table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=50)
+    table.add_column("id", overflow="fold", no_wrap=True)
+    table.add_column("title", overflow="ellipsis", no_wrap=True, max_width=50)
     for name in ("user", "kind", "status"):
         table.add_column(name, overflow="fold")
     table.add_column("messages", justify="right")
     table.add_column("last active", no_wrap=True)
     for info in page:
-        table.add_row(*_row(info, narrow=narrow))
+        table.add_row(*_row(info))
     return table
 
 
-def _row(info: "SessionInfo", *, narrow: bool) -> list[Any]:
+def _row(info: "SessionInfo") -> list[Any]:
     from chatmemory.cli.screen import ago, text
 
-    id = text(info.id, "cyan")
-    title = text(_one_line(info.title) or "untitled", "" if info.title else "dim")
     return [
-        *([title + text("\n") + id] if narrow else [id, title]),
+        text(info.id, "cyan"),
+        _title(info),
         text(info.user_id),
         text(info.kind),
         text(info.status, STATUS_STYLES.get(info.status, "")),
         f"{info.message_count:,}",
         text(ago(info.last_active_at)),
     ]
+
+
+def _title(info: "SessionInfo") -> "Text":
+    from chatmemory.cli.screen import text
+
+    if info.title == info.id:  # said already
+        return text("")
+    return text(_one_line(info.title) or "untitled", "" if info.title else "dim")
+
+
+def _in_short(info: "SessionInfo") -> "Text":
+    from chatmemory.cli.screen import ago, many, text
+
+    status = text(info.status, STATUS_STYLES.get(info.status, ""))
+    rest = f", {many(info.message_count, 'message')}, {ago(info.last_active_at)}"
+    return text(f"{info.kind} of {info.user_id}, ", "dim") + status + text(rest, "dim")
 
 
 def _one_line(title: str | None) -> str:
@@ -136,7 +155,10 @@ def show(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a session: what is known of it, its timeline, its newest messages."""
+    """Show a session: its timeline and its newest messages.
+
+    With --context, what the next prompt would get of it.
+    """
     if max_tokens is not None and not context:
         raise typer.BadParameter("--max-tokens goes with --context.")
     if context and limit is not None:
@@ -164,12 +186,16 @@ def show(
 
 def _show_context(context: "Context", *, as_json: bool) -> None:
     from chatmemory.cli.contexts import context_as_json, show_context
-    from chatmemory.cli.screen import stdout
+    from chatmemory.cli.screen import stdout, text
 
     if as_json:
         _print_json(context_as_json(context))
         return
     console = stdout()
+    if context.summary_text:
+        cost = f" {context.tokens_by_part['summary']:,} tokens"
+        console.print(text("summary", ROLE_STYLES["system"]) + text(cost, "dim"))
+        console.print(text(context.summary_text), soft_wrap=True)
     for message in context:
         show_message(console, message, tokens=True)
     show_context(context)

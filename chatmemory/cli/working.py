@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from chatmemory._concurrency import AsyncEvent
 
 
+NOTHING_DUE = (
+    "Nothing is due: a session is learnt from when it has ended, or has much to learn from (consolidation_messages, "
+    "consolidation_tokens); after a failure it waits. `chatmemory doctor` counts those that wait."
+)
+
+
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Learn from what is due now, then end: for cron.")] = False,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="From how many sessions at once.")] = 1,
@@ -21,7 +27,7 @@ def worker(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn conversations into long-term memories as they become due, in all tenants.
+    """Learn from conversations of all tenants as they become due.
 
     SIGTERM or Ctrl-C ends it when what it has begun is finished; a second one hands back what it has begun and ends
     it at once. Any number of workers may run. With --once it exits with 1 if learning from a session failed.
@@ -42,16 +48,19 @@ def worker(
     if as_json:
         print(to_json(asdict(report)))
     else:
-        _show(report)
+        _show(report, once=once)
     if once and report.failed:
         raise typer.Exit(1)
 
 
-def _show(report: "Report") -> None:
+def _show(report: "Report", *, once: bool) -> None:
     from chatmemory.cli.screen import many, stdout, text
 
     console = stdout()
-    console.print(text(f"Learnt from {many(report.processed, 'batch').replace('batchs', 'batches')}."))
+    if once and not (report.processed or report.failed):
+        console.print(text(NOTHING_DUE))
+    else:
+        console.print(text(f"Learnt from {many(report.processed, 'batch').replace('batchs', 'batches')}."))
     if report.failed:
         console.print(
             text(f"{many(report.failed, 'attempt')} failed and will be tried again; the log says why.", "red")

@@ -3,7 +3,9 @@
 -- system message it begins with, "summary" what stands for all that is older. "of" tells the session from others that
 -- had its id. "lease" is whose reading of Postgres may be stored: the last reader's who found no window, or, beside a
 -- window, that of whoever has read this very one. Only append and store put off the end: reading keeps nothing alive.
+-- A reader gets at most `limit` messages, none older than `since`.
 local key, command, of, ttl, limit, lease = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local since = tonumber(ARGV[6])
 
 local known = redis.call('HGET', key, 'of')
 if known and known ~= of then -- another session's, erased since, or of another database
@@ -26,7 +28,7 @@ local function read()
     end
     local first, last = tonumber(head[1]), tonumber(head[2])
     local fields = {}
-    for seq = math.max(first, last - limit + 1), last do
+    for seq = math.max(first, last - limit + 1, since), last do
         fields[#fields + 1] = number(seq)
     end
     local items = #fields > 0 and redis.call('HMGET', key, unpack(fields)) or {}
@@ -53,14 +55,14 @@ if command == 'read' then
     return read()
 end
 
-local last, tokens, most, most_bytes = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+local last, tokens, most, most_bytes = tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
 local head = redis.call('HMGET', key, 'first', 'last', 'marker', 'lease')
 local has_first, has_last, marker = tonumber(head[1] or 0), tonumber(head[2] or -1), tonumber(head[3] or 0)
 
 if command == 'append' then -- ARGV: …, the new messages; then read, unless limit is -1
-    local count = #ARGV - 9
+    local count = #ARGV - 10
     if has_last == last - count then
-        add(has_first, last, 10, most, most_bytes)
+        add(has_first, last, 11, most, most_bytes)
         redis.call('HSET', key, 'tokens', tokens)
     elseif has_last >= last then
         if last >= has_first and redis.call('HGET', key, number(last)) ~= ARGV[#ARGV] then
@@ -85,9 +87,9 @@ if command == 'store' then -- ARGV: …, the first message or '', the summary or
         return 0 -- flushed or dropped, or newer than what was read
     end
     redis.call('DEL', key)
-    add(last - #ARGV + 13, last, 13, most, most_bytes)
-    redis.call('HSET', key, 'tokens', tokens, 'begins', ARGV[10], 'summary', ARGV[11], 'marker', number(last))
-    redis.call('HSET', key, 'of', of, 'lease', ARGV[12])
+    add(last - #ARGV + 14, last, 14, most, most_bytes)
+    redis.call('HSET', key, 'tokens', tokens, 'begins', ARGV[11], 'summary', ARGV[12], 'marker', number(last))
+    redis.call('HSET', key, 'of', of, 'lease', ARGV[13])
     redis.call('PEXPIRE', key, ttl)
     return 1
 end

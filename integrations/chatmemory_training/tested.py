@@ -127,7 +127,9 @@ class Tested:
         if self._problem is not None:
             terminalreporter.write_line(f"chatmemory: not recorded: {self._problem}")
         elif self._run is not None:
-            terminalreporter.write_line(f"chatmemory: recorded as session {self._run.session_id}")
+            tenant = self._config.getoption("--chatmemory-tenant")
+            show = f"chatmemory show {self._run.session_id} --tenant {tenant}"
+            terminalreporter.write_line(f"chatmemory: recorded as session {self._run.session_id}; {show}")
 
 
 def _outcome(report: pytest.TestReport) -> str:

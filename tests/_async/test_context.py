@@ -7,6 +7,8 @@ from chatmemory import AsyncChatMemory, AsyncSession, Context, ContextTooSmallEr
 from chatmemory.context import Window
 from chatmemory.keys import window_key
 
+pytestmark = pytest.mark.usefixtures("asks_redis")
+
 
 async def begin(memory: AsyncChatMemory, count: int = 0) -> AsyncSession:
     """A session with some messages."""

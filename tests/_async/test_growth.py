@@ -16,11 +16,13 @@ from redis import Redis
 from chatmemory import AsyncChatMemory, AsyncSession, Settings
 from chatmemory.keys import window_key
 
+pytestmark = pytest.mark.usefixtures("asks_redis")
+
 FILL = """
 alter table chatmemory.sessions set (autovacuum_enabled = off);
 alter table chatmemory.messages set (autovacuum_enabled = off);
 insert into chatmemory.sessions (tenant_id, id, user_id, kind, created_at, updated_at, last_active_at)
-    select 'acme', 's' || n, 'ann', 'chat', now(), now(), now() from generate_series(1, 20000) n;
+    select 'acme', 's' || n, 'ann', 'chat', 'epoch', now(), now() from generate_series(1, 20000) n;
 insert into chatmemory.messages (tenant_id, session_id, seq, id, role, content, created_at)
     select 'acme', 'long', n, 'm' || n, 'user', 'x', now() from generate_series(1, 20000) n;
 update chatmemory.sessions set last_seq = 20000, message_count = 20000 where id = 'long';
@@ -29,13 +31,13 @@ TEXT = "The invoice of last month still shows the old address."
 MESSAGE = json.dumps([{"id": "m-7", "role": "user", "content": "x"}])
 CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "append": (
-        "append_turn(%s, %s, null, 'estimate', %s, 'user', 'x', null, null, 1, null,"
+        "append_turn(%s, %s, 'epoch', null, 'estimate', %s, 'user', 'x', null, null, 1, null,"
         "null, null, null, null, null, null, null)",
         ("acme", "long", "new"),
     ),
-    "append again": ("append(%s, %s, %s, 1, null, false, 1, null, true)", ("acme", "long", MESSAGE)),
+    "append again": ("append(%s, %s, 'epoch', %s, 1, null, false, 1, null, true)", ("acme", "long", MESSAGE)),
     "history": ("read_messages(%s, %s, 20, null)", ("acme", "long")),
-    "window": ("read_window(%s, %s, 20, null)", ("acme", "long")),
+    "window": ("read_window(%s, %s, 'epoch', 20, null)", ("acme", "long")),
     "messages": ("messages_after(%s, %s, 10000, 20)", ("acme", "long")),
     "resume": (
         "resume_or_create(%s, %s, 'fresh', 'ann', 'chat', true, null, interval '1 day', 20, true, 4)",
@@ -65,6 +67,8 @@ async def test_a_large_database_costs_no_more_pages(
     """20,000 sessions of the user, and 20,000 messages in this one, add no more than index levels."""
     session = await async_memory.tenant("acme").sessions.create(user_id="ann", session_id="long")
     await session.append_many([{"role": "user", "content": "x", "message_id": f"m{n}"} for n in range(1, 31)])
+    async with await AsyncConnection.connect(postgres_url) as connection:
+        await connection.execute("update chatmemory.sessions set created_at = 'epoch'")
     small = await pages(postgres_url, CALLS[name])
     async with await AsyncConnection.connect(postgres_url) as connection:
         await connection.execute("delete from chatmemory.messages")

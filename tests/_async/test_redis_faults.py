@@ -11,6 +11,8 @@ from chatmemory.keys import sessions_key, window_key
 from tests.fixtures.liars import MANNERS, Liar
 from tests.fixtures.redis import RedisServer, free_port
 
+pytestmark = pytest.mark.usefixtures("asks_redis")
+
 Start = Callable[..., RedisServer]
 HEALS_WITHIN = 15.0  # seconds; it takes about one
 NEVER_LONGER = 3.0  # seconds, for a call that may wait 0.2

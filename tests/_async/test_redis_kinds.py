@@ -12,6 +12,8 @@ from tests._async.test_redis_faults import FAULTS, NEVER_LONGER, converse, heale
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.tls import TlsProxy
 
+pytestmark = pytest.mark.usefixtures("asks_redis")
+
 Start = Callable[..., RedisServer]
 StartCluster = Callable[[int], list[RedisServer]]
 StartTls = Callable[..., TlsProxy]

@@ -12,6 +12,8 @@ from chatmemory.context import window_from_rows
 from chatmemory.keys import window_key
 from chatmemory.queries import READ_WINDOW
 
+pytestmark = pytest.mark.usefixtures("asks_redis")
+
 
 async def begin(memory: AsyncChatMemory, *texts: str, user: str = "ann") -> AsyncSession:
     """The session "thread-1" with some messages, and its window."""
@@ -60,7 +62,7 @@ async def test_a_deleted_session_does_not_come_back(async_cached_memory: AsyncCh
     windows, info = async_cached_memory._windows, session.info
     await windows.forget(info)
     found = await windows.read(info, 20, 0)
-    rows = await async_cached_memory._database.call(READ_WINDOW, ("acme", session.id, 20, None))
+    rows = await async_cached_memory._database.call(READ_WINDOW, ("acme", session.id, info.created_at, 20, None))
     await session.delete()
     with pytest.raises(SessionNotFoundError):
         await session.context()

@@ -442,6 +442,28 @@ async def test_a_model_that_hangs_is_given_up(postgres_url: str, openai_server: 
     assert len(openai_server.chats) == 4
 
 
+async def test_a_server_of_ones_own_needs_no_key(
+    postgres_url: str, openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With llm_base_url a model is asked without a key; OpenAI's own is not, and the reason says what to set."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    keyless = openai_server.settings(llm_api_key=None)
+    async with AsyncChatMemory.open(postgres_url, settings=keyless) as memory:
+        assert (await (await talk(memory)).consolidate()).status == "success"
+    async with AsyncChatMemory.open(postgres_url, settings=keyless.model_copy(update={"llm_base_url": None})) as memory:
+        done = await (await talk(memory)).consolidate()
+    assert "set CHATMEMORY_LLM_API_KEY" in (done.reason or "")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_key_is_told(async_taught: AsyncChatMemory, openai_server: OpenAIServer, status: int) -> None:
+    """Whoever has the wrong key learns which setting to look at."""
+    openai_server.chat = lambda _: failing(status)
+    done = await (await talk(async_taught)).consolidate()
+    assert f"HTTP {status}. Check CHATMEMORY_LLM_API_KEY" in (done.reason or "")
+
+
 @pytest.mark.parametrize("fault", ["429", "500"])
 async def test_a_short_failure_is_not_felt(
     async_taught: AsyncChatMemory, openai_server: OpenAIServer, fault: str

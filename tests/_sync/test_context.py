@@ -9,6 +9,8 @@ from chatmemory import ChatMemory, Context, ContextTooSmallError, Session, Sessi
 from chatmemory.context import Window
 from chatmemory.keys import window_key
 
+pytestmark = pytest.mark.usefixtures("asks_redis")
+
 
 def begin(memory: ChatMemory, count: int = 0) -> Session:
     """A session with some messages."""

@@ -14,6 +14,8 @@ from tests._sync.test_redis_faults import FAULTS, NEVER_LONGER, converse, healed
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.tls import TlsProxy
 
+pytestmark = pytest.mark.usefixtures("asks_redis")
+
 Start = Callable[..., RedisServer]
 StartCluster = Callable[[int], list[RedisServer]]
 StartTls = Callable[..., TlsProxy]

@@ -14,6 +14,8 @@ from chatmemory.context import window_from_rows
 from chatmemory.keys import window_key
 from chatmemory.queries import READ_WINDOW
 
+pytestmark = pytest.mark.usefixtures("asks_redis")
+
 
 def begin(memory: ChatMemory, *texts: str, user: str = "ann") -> Session:
     """The session "thread-1" with some messages, and its window."""
@@ -60,7 +62,7 @@ def test_a_deleted_session_does_not_come_back(cached_memory: ChatMemory) -> None
     windows, info = cached_memory._windows, session.info
     windows.forget(info)
     found = windows.read(info, 20, 0)
-    rows = cached_memory._database.call(READ_WINDOW, ("acme", session.id, 20, None))
+    rows = cached_memory._database.call(READ_WINDOW, ("acme", session.id, info.created_at, 20, None))
     session.delete()
     with pytest.raises(SessionNotFoundError):
         session.context()

@@ -432,6 +432,28 @@ def test_a_model_that_hangs_is_given_up(postgres_url: str, openai_server: OpenAI
     assert len(openai_server.chats) == 4
 
 
+def test_a_server_of_ones_own_needs_no_key(
+    postgres_url: str, openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With llm_base_url a model is asked without a key; OpenAI's own is not, and the reason says what to set."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    keyless = openai_server.settings(llm_api_key=None)
+    with ChatMemory.open(postgres_url, settings=keyless) as memory:
+        assert (talk(memory).consolidate()).status == "success"
+    with ChatMemory.open(postgres_url, settings=keyless.model_copy(update={"llm_base_url": None})) as memory:
+        done = talk(memory).consolidate()
+    assert "set CHATMEMORY_LLM_API_KEY" in (done.reason or "")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_told(taught: ChatMemory, openai_server: OpenAIServer, status: int) -> None:
+    """Whoever has the wrong key learns which setting to look at."""
+    openai_server.chat = lambda _: failing(status)
+    done = talk(taught).consolidate()
+    assert f"HTTP {status}. Check CHATMEMORY_LLM_API_KEY" in (done.reason or "")
+
+
 @pytest.mark.parametrize("fault", ["429", "500"])
 def test_a_short_failure_is_not_felt(taught: ChatMemory, openai_server: OpenAIServer, fault: str) -> None:
     """The client itself tries again, after as long as Retry-After says."""

@@ -84,7 +84,7 @@ def test_a_run_is_recorded_test_by_test(project: Path, tenant: Tenant, postgres_
     """Outcome, duration and failure text of each, once, also where xdist's workers ran them."""
     options = ["--chatmemory", "--chatmemory-tenant", "acme", "--chatmemory-user", "ci", "--chatmemory-name", "nightly"]
     said = run(project, postgres_url, *options, *workers)
-    assert "chatmemory: recorded as session nightly" in said
+    assert "chatmemory: recorded as session nightly; chatmemory show nightly --tenant acme" in said
     session = recorded(tenant)
     info = session.info
     assert (info.id, info.user_id, info.kind) == ("nightly", "ci", "testing")

@@ -38,9 +38,9 @@ class Cli:
         assert "Traceback" not in done.stderr
         return done
 
-    def json(self, *words: str, code: int = 0) -> Any:
+    def json(self, *words: str, code: int = 0, **environment: str) -> Any:
         """What it prints for scripts."""
-        return json.loads(self(*words, "--json", code=code).stdout)
+        return json.loads(self(*words, "--json", code=code, **environment).stdout)
 
 
 @pytest.fixture

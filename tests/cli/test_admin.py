@@ -66,10 +66,37 @@ def test_doctor_tells_of_long_term_memory(cli: Cli, memory: ChatMemory) -> None:
     assert report["learning"] == {"model": None, "embedder": None, "sessions due": 1, "sessions parked": 0}
     assert report["server"]["pgvector"][0].isdigit()
     assert "recall goes by words" in " ".join(report["fallbacks"])
-    cli.environment.update(CHATMEMORY_EMBEDDING_MODEL="e", CHATMEMORY_LLM_HARD_CAP_TOKENS="5000")
+    cli.environment.update(
+        CHATMEMORY_EMBEDDING_MODEL="e", CHATMEMORY_LLM_API_KEY="sk-k", CHATMEMORY_LLM_HARD_CAP_TOKENS="5000"
+    )
     report = cli.json("doctor", "--tenant", "acme")
     assert report["checks"][-1]["name"] == "vectors"
     assert report["learning"]["spent today"] == "0 of 5,000 tokens by tenant 'acme'"
+
+
+def test_doctor_finds_a_missing_key(cli: Cli, memory: ChatMemory) -> None:
+    """A model of OpenAI's without a key cannot learn; one on a server of one's own needs none."""
+    report = cli.json("doctor", code=1, CHATMEMORY_LLM_MODEL="m", CHATMEMORY_EMBEDDING_MODEL="e")
+    wrong = {check["name"]: check["detail"] for check in report["checks"] if not check["ok"]}
+    assert set(wrong) == {"language model", "embedding model"}
+    assert "set CHATMEMORY_LLM_API_KEY" in wrong["language model"]
+    assert cli.json("doctor", CHATMEMORY_LLM_MODEL="m", CHATMEMORY_LLM_BASE_URL="http://127.0.0.1:1/v1")["ok"]
+
+
+def test_doctor_finds_a_redis_that_is_away(cli: Cli, memory: ChatMemory) -> None:
+    """It says where it looked, without the password, and which setting leads there."""
+    done = cli("doctor", code=1, CHATMEMORY_REDIS_URL="redis://:hunter2@127.0.0.1:1/0")
+    assert "redis: 127.0.0.1:1 does not work: ConnectionError; check CHATMEMORY_REDIS_URL" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_doctor_shows_the_settings_that_were_set(cli: Cli, memory: ChatMemory) -> None:
+    """What stands at its default is told as JSON only, so that the findings do not scroll away."""
+    page = cli("doctor", CHATMEMORY_MAX_CONTEXT_MESSAGES="7", COLUMNS="80").stdout
+    assert "max_context_messages" in page
+    assert "postgres_url" in page
+    assert "recall_share" not in page
+    assert len(page.splitlines()) < 40
 
 
 def test_doctor_finds_vectors_that_cannot_be_kept(cli: Cli, postgres_url: str) -> None:
@@ -77,7 +104,7 @@ def test_doctor_finds_vectors_that_cannot_be_kept(cli: Cli, postgres_url: str) -
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("drop table chatmemory.memory_vectors; drop extension vector cascade")
     assert "no pgvector" in cli("doctor").stdout
-    cli.environment["CHATMEMORY_EMBEDDING_MODEL"] = "e"
+    cli.environment.update(CHATMEMORY_EMBEDDING_MODEL="e", CHATMEMORY_LLM_API_KEY="sk-k")
     [wrong] = [check for check in cli.json("doctor", code=1)["checks"] if not check["ok"]]
     assert wrong["name"] == "vectors"
 

@@ -162,6 +162,7 @@ def test_in_a_terminal(cli: Cli, memory: ChatMemory) -> None:
     os.close(keyboard)
     os.close(terminal)
     assert b"you> " in done.stdout
+    assert b"/quit or Ctrl-D ends the talk." in done.stderr
     assert contents(only_session(memory))[0] == ("user", "red [bold] \x9b5m")
     again = cli("chat", "--session", only_session(memory).id, stdin="and?\n")
     assert r"red [bold] \u009b5m" in again.stdout

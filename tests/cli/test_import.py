@@ -216,10 +216,12 @@ def test_live_session_is_left_alone(cli: Cli, memory: ChatMemory) -> None:
 
 
 def test_deleted_session_is_not_revived(cli: Cli, memory: ChatMemory, write_json: Write) -> None:
-    """A conversation whose session was deleted is refused, and stays deleted."""
+    """A conversation whose session was deleted is refused, and stays deleted; this is not told as nothing new."""
     cli("import", write_json([lunch()]))
     sessions = memory.tenant("default").sessions
     sessions.get("lunch").delete()
+    assert cli("import", write_json([lunch()]), code=1).stdout.startswith("lunch could not be imported")
+    assert cli("import", write_json({"a": 1}), code=1).stdout == ""
     assert "deleted here" in cli.json("import", write_json([lunch()]), code=1)["refused"][0]["reason"]
     with pytest.raises(SessionExistsError):
         sessions.create(user_id="ann", session_id="lunch")

@@ -56,9 +56,19 @@ def test_list(cli: Cli, memory: ChatMemory) -> None:
     assert cli.json("memories", "list", "--closed", "--limit", "1")["total"] == 3
     page = cli("memories", "list", "--limit", "1").stdout
     assert "The office closes at six." in page
-    assert "2 memories, shown: 1-1" in page
+    assert "2 memories in tenant 'default' (--tenant names another), shown: 1-1" in page
     assert "No memories in tenant 'acme'" in cli("memories", "list", "--tenant", "acme").stdout
     assert "kinds" in cli("memories", "list", "--kind", "rumour", code=1).stderr
+
+
+def test_every_width_keeps_ids(cli: Cli, memory: ChatMemory) -> None:
+    """Whatever the terminal's width, a listed memory has its id and its date whole, and no line is too long."""
+    made = memory.tenant("default").memories.remember("Ann drinks tea, and a lot of it. " * 9, user_id="ann")
+    for columns in (80, 120, 150, 200):
+        page = cli("memories", "list", COLUMNS=str(columns)).stdout
+        for word in (made.id, f"{made.valid_from.astimezone():%Y-%m-%d %H:%M}", "ann", "fact", "Ann drinks tea"):
+            assert word in page
+        assert max(map(len, page.splitlines())) <= columns
 
 
 def test_show_and_correct(cli: Cli, memory: ChatMemory) -> None:

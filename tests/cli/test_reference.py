@@ -1,8 +1,11 @@
 """The help, and the page about it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from chatmemory.cli.reference import reference
 from chatmemory.cli.screen import plain, to_json
@@ -13,6 +16,17 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 def test_page_is_current() -> None:
     """docs/cli.md says what --help says."""
     assert PAGE.read_text(encoding="utf-8") == reference(), "docs/cli.md is out of date: make docs"
+
+
+@pytest.mark.parametrize("words", [(), ("memories",), ("runs",)])
+def test_help_is_whole_on_80_columns(words: tuple[str, ...]) -> None:
+    """What a command is for fits into its line of the list."""
+    command = [sys.executable, "-m", "chatmemory.cli", *words, "--help"]
+    environment = {**os.environ, "COLUMNS": "80"}
+    page = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    commands = page.partition("\nCommands:\n")[2]
+    assert commands
+    assert "..." not in commands
 
 
 def test_help_is_light() -> None:

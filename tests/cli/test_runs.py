@@ -29,6 +29,9 @@ def test_runs_are_listed_with_their_curves(cli: Cli, memory: ChatMemory, run: Se
     for word in ("r-1", "lstm on bitcoin", "training", "completed", "100 %", "▁▁▁ loss", "testing", "2 runs"):
         assert word in page
     assert "Lunch" not in page
+    narrow = cli("runs", COLUMNS="80").stdout
+    assert all(word in narrow for word in ("r-1", "lstm on bitcoin", "100 %", "▁▁▁ loss 0.005"))
+    assert max(map(len, narrow.splitlines())) <= 80
     wide = cli("runs", COLUMNS="200").stdout
     assert all(word in wide for word in ("title", "lstm on bitcoin", "▁▁▁ loss 0.005"))
     listed = cli.json("runs", "--kind", "training")
@@ -43,16 +46,22 @@ def test_runs_are_listed_with_their_curves(cli: Cli, memory: ChatMemory, run: Se
 def test_runs_are_compared(cli: Cli, memory: ChatMemory, run: Session) -> None:
     """A column for each run, a row for each of details, results and best values."""
     other = memory.tenant("default").sessions.create(
-        user_id="ann", session_id="r-2", kind="training", details={"learning_rate": 0.1, "seed": 7}
+        user_id="ann",
+        session_id="r-2",
+        kind="training",
+        details={"learning_rate": 0.1, "seed": 7, "params": {"depth": 3, "tree": {"leaves": 9}, "none": {}}},
     )
     other.log_metrics({"loss": 0.25})
     other.metrics()
     page = cli("runs", "compare", "r-1", "r-2").stdout
     for word in ("r-1", "r-2", "details.learning_rate", "0.01", "0.1", "results.rmse", "best.loss", "0.005", "0.25"):
         assert word in page
+    lines = [line.split() for line in page.splitlines()]
+    assert ["details.params.depth", "3"] in lines
+    assert ["details.params.tree.leaves", "9"] in lines
     first, second = cli.json("runs", "compare", "r-1", "r-2")
     assert (first["best.loss"], second["best.loss"], second["details.seed"]) == (0.005, 0.25, 7)
-    assert "no session 'r-9'" in cli("runs", "compare", "r-1", "r-9", code=1).stderr
+    assert "no session 'r-9' in tenant 'default'" in cli("runs", "compare", "r-1", "r-9", code=1).stderr
 
 
 def test_show_tells_of_a_run(cli: Cli, run: Session) -> None:

@@ -34,8 +34,14 @@ def test_sessions_table(cli: Cli, session: Session) -> None:
 
 def test_narrow_terminal_keeps_ids(cli: Cli, memory: ChatMemory) -> None:
     """In 80 columns a long title gives way, the id does not."""
-    made = memory.tenant("default").sessions.create(user_id="ann", title="long " * 30)
-    assert made.id in cli("sessions", COLUMNS="80").stdout
+    sessions = memory.tenant("default").sessions
+    made = sessions.create(user_id="ann.of.the.travel.desk", kind="training", title="long " * 30)
+    made.end()
+    page = cli("sessions", COLUMNS="80").stdout
+    for word in (made.id, "long long", "ann.of.the.travel.desk", "training", "completed", "0 messages", "just now"):
+        assert word in page
+    assert max(map(len, page.splitlines())) <= 80
+    assert made.id in cli("sessions", COLUMNS="30").stdout
 
 
 def test_sessions_json_and_filters(cli: Cli, memory: ChatMemory, session: Session) -> None:
@@ -101,6 +107,17 @@ def test_show_context(cli: Cli, session: Session) -> None:
     assert "Raise max_tokens" in cli("show", session.id, "--context", "--max-tokens", "2", code=1).stderr
 
 
+def test_show_context_shows_the_summary(cli: Cli, memory: ChatMemory) -> None:
+    """What was said before the messages is shown as the model gets it, with its cost."""
+    session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-2")
+    session.append_many([{"role": "user", "content": f"Platform {number} is closed. " * 5} for number in range(30)])
+    assert session.consolidate().status == "success"
+    page = cli("show", "s-2", "--context", "--max-tokens", "500").stdout
+    context = session.context(500)
+    assert context.summary_text
+    assert f"summary {context.tokens_by_part['summary']} tokens\n{context.summary_text}\n" in page
+
+
 def test_show_unknown(cli: Cli) -> None:
     """An unknown session is an error that says where to look."""
     failed = cli("show", "nope", code=1)
@@ -128,7 +145,8 @@ def test_wrong_usage_is_2(cli: Cli) -> None:
 def test_unreachable_postgres(offline_cli: Cli, words: tuple[str, ...]) -> None:
     """Without a database every command says so, and never shows the password."""
     failed = offline_cli(*words, code=1)
-    assert "cannot be reached" in failed.stderr
+    assert "cannot be reached: connection to server" in failed.stderr
+    assert "Is the server running" not in failed.stderr
     assert "hunter2" not in failed.stdout + failed.stderr
 
 
@@ -149,3 +167,14 @@ def test_json_is_utf8_wherever_it_goes(cli: Cli, memory: ChatMemory) -> None:
     page = json.loads(cli("sessions", "--json", PYTHONIOENCODING="ascii").stdout)
     assert page["sessions"][0]["title"] == "Grüße 🙂"
     assert "Gr" in cli("sessions", PYTHONIOENCODING="ascii").stdout
+
+
+def test_end(cli: Cli, memory: ChatMemory) -> None:
+    """Each on its own: what is there ends, what is not is told, and that is an error."""
+    sessions = memory.tenant("default").sessions
+    first, second = sessions.create(user_id="ann"), sessions.create(user_id="ann")
+    failed = cli("end", first.id, "nope", second.id, code=1)
+    assert failed.stdout.splitlines() == [f"{first.id}: completed", f"{second.id}: completed"]
+    assert "nope" in failed.stderr
+    assert cli("end", first.id).stdout == f"{first.id}: completed\n"
+    assert {first.refresh().status, second.refresh().status} == {"completed"}

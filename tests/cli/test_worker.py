@@ -113,7 +113,7 @@ def test_once(cli: Cli, memory: ChatMemory, session: Session) -> None:
     other.append_many([{"role": "user", "content": "Good morning"}] * 4)
     other.end()
     assert cli.json("worker", "--once", "--concurrency", "2") == {"processed": 2, "failed": 0, "parked": 0}
-    assert cli("worker", "--once").stdout == "Learnt from 0 batches.\n"
+    assert cli("worker", "--once").stdout.startswith("Nothing is due: a session is learnt from when it has ended, or")
     assert len(memory.tenant("acme").memories.recall("morning", user_id="bob")) == 4
 
 

@@ -1,5 +1,6 @@
 """Uses of the public face that mypy checks; never run."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -9,11 +10,15 @@ from chatmemory import (
     ChatMemoryError,
     CleanUp,
     Comparison,
+    Consolidation,
     Context,
     Erasure,
     Event,
     Health,
+    Item,
     Kind,
+    Memory,
+    MemoryStats,
     Message,
     MetricCurve,
     MetricPoint,
@@ -22,10 +27,14 @@ from chatmemory import (
     NewMessage,
     Omitted,
     Page,
+    Profile,
     Recalled,
+    Reembedded,
+    Report,
     Session,
     SessionInfo,
     Settings,
+    Spend,
     StatusChange,
     register_kind,
 )
@@ -126,6 +135,43 @@ def attributes(context: Context) -> None:
     sent: list[dict[str, Any]] = context.as_openai()
     seqs: list[int] = [message.seq for message in context]
     print(messages, texts, tokens, unpaired, source, exact, sent, seqs, len(context))
+
+
+def long_term(memory: ChatMemory, session: Session) -> None:
+    """What is learnt, and the app's own items."""
+    tenant = memory.tenant("t")
+    memories = tenant.memories
+    found: list[Recalled] = memories.recall(
+        "q", user_id="u", k=5, kinds=["fact"], session_id="s", as_of=datetime.now(UTC), min_score=0.1, min_trust="user"
+    )
+    kept: Memory = memories.remember(
+        "x", user_id=None, kind="preference", importance=0.9, metadata={}, sources=[("s", 1, 2)], trust="user"
+    )
+    kept = memories.correct(kept.id, "y")
+    kept = memories.get(kept.id)
+    chain: list[Memory] = memories.history(kept.id)
+    page: Page[Memory] = memories.list(
+        user_id="u", kinds=["fact"], valid_at=None, include_closed=True, limit=9, offset=1
+    )
+    stats: MemoryStats = memories.stats("u")
+    pruned: Sequence[Memory] = memories.prune(older_than=timedelta(days=90), max_importance=0.2, dry_run=True)
+    memories.forget(kept.id)
+    reembedded: Reembedded = memories.reembed(limit=10, drop_old=False)
+    print(found[0].memory.sources, found[0].score, found[0].ranks, chain, page.total, stats.by_kind, pruned, reembedded)
+    learnt: Consolidation = session.consolidate()
+    report: Report = memory.run_due(limit=3)
+    profile: Profile = tenant.users.profile("u")
+    recent: list[Message] = tenant.users.recent("u", limit=3)
+    lines: list[str] = list(tenant.users.export("u"))
+    gone: Erasure = tenant.users.erase("u")
+    spent: Spend = tenant.spend(since=datetime.now(UTC))
+    print(learnt.status, report.processed, profile.facts, recent, lines, gone.memories, spent, session.summary)
+    tenant.items.put(("a", "b"), "k", {"v": 1}, user_id="u", text="words")
+    item: Item | None = tenant.items.get(("a", "b"), "k")
+    items: list[Item] = tenant.items.search(("a",), query="words", filter={"v": 1}, limit=1, offset=0)
+    places: list[tuple[str, ...]] = tenant.items.namespaces(user_id="u")
+    tenant.items.delete(("a", "b"), "k")
+    print(item, items, places, memory.retry_parked() + memories.unprune())
 
 
 async def async_half() -> None:

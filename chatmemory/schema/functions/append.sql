@@ -1,12 +1,14 @@
 -- Store messages and count them, in one round trip and one transaction.
+-- p_of is when the session began: one that was erased is not taken for another that has its id now.
 -- The row lock on the session is what makes seq contiguous. With p_check_ids, messages that stand there already
 -- are answered from what is stored, as `stored`, and only the others are added; where all stand there, nothing
 -- changes and `at` is null.
 create or replace function chatmemory.append(
-    p_tenant text, p_session text, p_messages json, p_count bigint, p_newest timestamptz, p_all_dated boolean, p_tokens bigint,
-    p_title text, p_check_ids boolean,
+    p_tenant text, p_session text, p_of timestamptz, p_messages json, p_count bigint, p_newest timestamptz,
+    p_all_dated boolean, p_tokens bigint, p_title text, p_check_ids boolean,
     out first_seq bigint, out at timestamptz, out last_seq bigint, out message_count bigint,
-    out token_count bigint, out title text, out last_message_at timestamptz, out stored json
+    out token_count bigint, out title text, out last_message_at timestamptz, out summary_seq bigint,
+    out stored json
 ) language plpgsql security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -20,7 +22,8 @@ begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     if p_check_ids then
         perform from chatmemory.sessions s
-            where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null for no key update;
+            where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null
+            for no key update;
         select array_agg(n.number), p_count - count(*),
                json_agg(json_build_array(
                    n.number - 1, m.seq, m.created_at, m.tokens, m.token_encoding, m.content_json, m.metadata)),
@@ -43,12 +46,12 @@ begin
             raise exception 'message id is stored with other content' using errcode = 'CM409', detail = v_conflict;
         end if;
         if v_count = 0 then
-            select s.last_seq + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at
-                into first_seq, last_seq, message_count, token_count, title, last_message_at
+            select s.last_seq + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at, s.summary_seq
+                into first_seq, last_seq, message_count, token_count, title, last_message_at, summary_seq
                 from chatmemory.sessions s
-                where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null;
+                where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null;
             if not found then
-                perform chatmemory.refuse_append(p_tenant, p_session);
+                perform chatmemory.refuse_append(p_tenant, p_session, p_of);
             end if;
             return;
         elsif v_count < p_count then
@@ -65,11 +68,13 @@ begin
         token_count = s.token_count + v_tokens, title = coalesce(s.title, p_title),
         last_message_at = greatest(s.last_message_at, p_newest, case when not p_all_dated then at end),
         last_active_at = at, updated_at = at
-        where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null and s.status = 'active'
-        returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at
-        into first_seq, last_seq, message_count, token_count, title, last_message_at;
+        where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null
+          and s.status = 'active'
+        returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at,
+            s.summary_seq
+        into first_seq, last_seq, message_count, token_count, title, last_message_at, summary_seq;
     if not found then
-        perform chatmemory.refuse_append(p_tenant, p_session);
+        perform chatmemory.refuse_append(p_tenant, p_session, p_of);
     end if;
     insert into chatmemory.messages
         (tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at)

@@ -1,13 +1,14 @@
 -- What append does, for one or two messages whose ids are new: the hot path. Scalar arguments, because unpacking
 -- JSON costs more than storing the messages. A second id of null means that there is one message.
 create or replace function chatmemory.append_turn(
-    p_tenant text, p_session text, p_title text, p_encoding text,
+    p_tenant text, p_session text, p_of timestamptz, p_title text, p_encoding text,
     p_id1 text, p_role1 text, p_content1 text, p_content_json1 json, p_metadata1 json, p_tokens1 integer,
     p_created_at1 timestamptz,
     p_id2 text, p_role2 text, p_content2 text, p_content_json2 json, p_metadata2 json, p_tokens2 integer,
     p_created_at2 timestamptz,
     out first_seq bigint, out at timestamptz, out last_seq bigint, out message_count bigint,
-    out token_count bigint, out title text, out last_message_at timestamptz, out stored json
+    out token_count bigint, out title text, out last_message_at timestamptz, out summary_seq bigint,
+    out stored json
 ) language plpgsql security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -22,11 +23,13 @@ begin
         last_message_at = greatest(s.last_message_at, coalesce(p_created_at1, at),
             case when v_count = 2 then coalesce(p_created_at2, at) end),
         last_active_at = at, updated_at = at
-        where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null and s.status = 'active'
-        returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at
-        into first_seq, last_seq, message_count, token_count, title, last_message_at;
+        where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null
+          and s.status = 'active'
+        returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at,
+            s.summary_seq
+        into first_seq, last_seq, message_count, token_count, title, last_message_at, summary_seq;
     if not found then
-        perform chatmemory.refuse_append(p_tenant, p_session);
+        perform chatmemory.refuse_append(p_tenant, p_session, p_of);
     end if;
     if v_count = 1 then
         insert into chatmemory.messages

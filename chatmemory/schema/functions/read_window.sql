@@ -1,7 +1,9 @@
 -- What a context is made of, in one round trip: how far the session has come, its newest messages before p_before
--- (newest first; the newest of all brings the summary), and the system message it begins with, where that is older. A session without messages gives one
--- row with a null seq.
-create or replace function chatmemory.read_window(p_tenant text, p_session text, p_limit bigint, p_before bigint)
+-- (newest first; the newest of all brings the summary), and the system message it begins with, where that is older. A
+-- session without messages gives one row with a null seq.
+create or replace function chatmemory.read_window(
+    p_tenant text, p_session text, p_of timestamptz, p_limit bigint, p_before bigint
+)
 returns table (
     last_seq bigint, token_count bigint, summary text, summary_seq bigint,
     seq bigint, id text, role text, content text, content_json json, metadata json, tokens integer,
@@ -14,7 +16,7 @@ declare
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     return query
-        select s.last_seq, s.token_count, case when m.seq = s.last_seq then s.summary end, s.summary_seq, m.*
+        select s.last_seq, s.token_count, case when m.seq = s.last_seq or p_limit = 0 then s.summary end, s.summary_seq, m.*
         from chatmemory.sessions s left join lateral (
             (select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding, m.created_at
             from chatmemory.messages m
@@ -26,7 +28,7 @@ begin
             where m.tenant_id = p_tenant and m.session_id = p_session and m.seq = 1 and m.role = 'system'
               and least(s.last_seq, v_before - 1) > p_limit
         ) m on true
-        where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null;
+        where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null;
     if not found then
         raise exception 'session not found' using errcode = 'CM404';
     end if;

@@ -1,11 +1,11 @@
 -- Say why a session takes no message: it is not there, or it has ended.
-create or replace function chatmemory.refuse_append(p_tenant text, p_session text)
+create or replace function chatmemory.refuse_append(p_tenant text, p_session text, p_of timestamptz)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_status text;
 begin
     select s.status into v_status from chatmemory.sessions s
-        where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null;
+        where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null;
     if v_status is null then
         raise exception 'session not found' using errcode = 'CM404';
     end if;
