@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import ijson
 
@@ -23,6 +23,15 @@ _CHUNK = 65_536
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
+class Measured(NamedTuple):
+    """Points of one metric of a run."""
+
+    name: str
+    steps: list[int]
+    values: list[float]
+    times: list[datetime]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     """One conversation of a file.
@@ -33,6 +42,9 @@ class Conversation:
         origin: What of its past a new session cannot hold as its own: times, status.
         user_id: Whose it was, where the file says so.
         messages: Oldest first; to be read once, before the next conversation.
+        status: How it ended; active: it had not.
+        run: If it was a run, what that did.
+        metrics: What the run measured; to be read once, after the messages.
     """
 
     id: str
@@ -42,10 +54,12 @@ class Conversation:
     title: str | None = None
     user_id: str | None = None
     kind: str = "chat"
-    succeeded: bool = True
+    status: str = "completed"
     metadata: JsonObject = field(default_factory=dict)
     details: JsonObject = field(default_factory=dict)
     results: Any = None
+    run: JsonObject = field(default_factory=dict)
+    metrics: Iterable[Measured] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,19 +319,25 @@ def _from_own(file: BinaryIO, start: int) -> Iterator[Conversation]:
     if not isinstance(session, dict) or not isinstance(session.get("id"), str):
         raise InvalidInputError(f'The file says it is "{FORMAT}", but has no session with an id.')
     file.seek(start)
-    kept = ("created_at", "updated_at", "ended_at", "status", "parent_id")
+    history = _first(file, "status_history")
+    file.seek(start)
+    kept = ("created_at", "updated_at", "ended_at", "status", "parent_id", "run_status")
+    origin = {"from": FORMAT, **{name: session[name] for name in kept if session.get(name)}}
+    run = ("run_status", "progress", "stage", "error")
     yield Conversation(
         id=session["id"],
         source=FORMAT,
         title=session.get("title"),
         user_id=session.get("user_id"),
         kind=session.get("kind") or "chat",
-        succeeded=session.get("status") != "failed",
+        status=str(session.get("status") or "completed"),
         metadata=_object(session, "metadata"),
         details=_object(session, "details"),
         results=session.get("results"),
-        origin={"from": FORMAT, **{name: session[name] for name in kept if session.get(name)}},
+        origin={**origin, "status_history": history} if history else origin,
         messages=_own_messages(file),
+        run={name: session[name] for name in run if session.get(name) is not None},
+        metrics=_own_metrics(file, start),
     )
 
 
@@ -346,6 +366,29 @@ def _own_message(item: object, index: int) -> NewMessage:
         raise InvalidInputError(
             f"Message {index + 1} of the file {what}; it needs id, role, content, created_at."
         ) from None
+
+
+def _own_metrics(file: BinaryIO, start: int) -> Iterator[Measured]:
+    file.seek(start)
+    try:
+        for index, item in enumerate(ijson.items(file, "metrics.item")):
+            yield _own_points(item, index)
+    except ijson.JSONError as error:
+        raise _malformed(file, error) from None
+
+
+def _own_points(item: Any, index: int) -> Measured:
+    try:
+        values = [float(value) for value in item["values"]]
+        times = [datetime.fromtimestamp(float(time), UTC) for time in item["times"]]
+        points = Measured(str(item["name"]), [int(step) for step in item["steps"]], values, times)
+        if not len(points.steps) == len(values) == len(times):
+            raise ValueError
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        raise InvalidInputError(
+            f"Metrics {index + 1} of the file are none; they need name, and as many steps, values and times."
+        ) from None
+    return points
 
 
 def size_of(file: BinaryIO) -> int:

@@ -72,6 +72,17 @@ class Kind:
         """The run statuses that nothing follows."""
         return frozenset(status for status in self.run_statuses if not self.moves.get(status))
 
+    def way_to(self, new: str) -> tuple[str, ...]:
+        """The fewest moves from where a run begins to a run status; none: it begins there, or nothing leads there."""
+        ways: dict[str | None, tuple[str, ...]] = {self.initial: ()}
+        todo = [self.initial]
+        for old in todo:
+            for status in self.moves.get(old or "", ()):
+                if status not in ways:
+                    ways[status] = (*ways[old], status)
+                    todo.append(status)
+        return ways.get(new, ())
+
     def __hash__(self) -> int:
         return hash(self.name)
 
@@ -163,7 +174,7 @@ def _word(status: object) -> str:
     return status if isinstance(status, str) and _WORD.fullmatch(status) else f"a {type(status).__name__} like that"
 
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]  # as large as a step
 
 
 class _Details(BaseModel):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PACKED = 256  # points in a row, at most
 MOST_OPEN = 10_000  # rows that may still grow
+LAST_STEP = 2**63 - 1
 
 # What is better when it is less, as a part of a metric's name.
 _LESS_IS_BETTER = (
@@ -57,7 +58,7 @@ def check_metrics(values: Mapping[str, Any], step: object) -> tuple[int | None, 
 
 
 def _step(step: Any) -> int | None:
-    if step is None or (type(step) is int and 0 <= step < 2**63):
+    if step is None or (type(step) is int and 0 <= step <= LAST_STEP):
         return step
     return check_count(step if isinstance(step, bool) or not hasattr(step, "__index__") else index(step), "step")
 
@@ -127,6 +128,15 @@ def _array(values: Iterable[float]) -> str:
     return "{" + ",".join(map(repr, values)) + "}"
 
 
+def packed_at_end(logged: Logged, step: int) -> list[Packed]:
+    """The points that come with the end of a run, each in a row of its own."""
+    rows = []
+    for name, value in logged.values:
+        rows.append(Packed(logged.tenant_id, logged.session_id, name))
+        rows[-1].add(step, value, logged.at)
+    return rows
+
+
 class Packer:
     """Packs points into rows, and knows which rows are still to be written."""
 
@@ -140,8 +150,10 @@ class Packer:
         return logged.step is None and logged[:2] not in self._next
 
     def go_on_at(self, logged: Logged, step: int) -> None:
-        """Say which step comes next in this session."""
-        self._next.setdefault(logged[:2], step)
+        """Say which step comes next in this session, of what is written; what is not yet is known here."""
+        packed = [row for row in self._unwritten.values() if (row.tenant_id, row.session_id) == logged[:2]]
+        last = max((max(row.steps) for row in packed), default=-1)
+        self._next.setdefault(logged[:2], max(step, min(last + 1, LAST_STEP)))
 
     def add(self, logged: Logged) -> None:
         """Pack one call; what has no step of its own takes the next."""
@@ -149,7 +161,7 @@ class Packer:
         session = (tenant_id, session_id)
         if step is None or session in self._next:
             step = self._next[session] if step is None else step
-            self._next[session] = max(step + 1, self._next[session])
+            self._next[session] = max(min(step + 1, LAST_STEP), self._next[session])
         for name, value in values:
             packed = self._row_for((tenant_id, session_id, name))
             packed.add(step, value, at)
@@ -378,7 +390,8 @@ class ComparedRun:
     def row(self) -> dict[str, Any]:
         """All of it flat: details.x, results.y, best.z."""
         info = self.info
-        results = info.results if isinstance(info.results, dict) else {"": info.results} if info.results else {}
+        given = {} if info.results is None else info.results
+        results = given if isinstance(given, dict) else {"": given}
         return {
             "kind": info.kind,
             "status": info.status,
@@ -450,6 +463,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:
     """A curve as one line of text; where nothing finite is, a gap."""
+    values = [value / 4 for value in values]  # so that no difference of two is too large for a float
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return ""
@@ -459,7 +473,7 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
     for place in range(count):
         part = values[place * len(values) // count : (place + 1) * len(values) // count]
         seen = [value for value in part if math.isfinite(value)]
-        level = 0.5 if not span or not seen else (sum(seen) / len(seen) - low) / span
+        level = 0.5 if not span or not seen else (sum(value / len(seen) for value in seen) - low) / span
         shown.append(BARS[round(level * (len(BARS) - 1))] if seen else " ")
     return "".join(shown)
 

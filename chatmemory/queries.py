@@ -141,8 +141,14 @@ TOUCH_SESSION = (
     "update chatmemory.sessions set last_active_at = clock_timestamp() where id = %s and status = 'active' "
     "and last_active_at < clock_timestamp() - interval '1 minute'"
 )
+# All points of a session, packed, in order.
+METRICS_TO_EXPORT = (
+    "select name, steps, readings, times from chatmemory.metrics where session_id = %s order by name, from_step, id"
+)
 # The step after the last one of a session.
-NEXT_STEP = "select coalesce(max(to_step) + 1, 0) from chatmemory.metrics where session_id = %s"
+NEXT_STEP = (
+    "select least(coalesce(max(to_step), -1), 9223372036854775806) + 1 from chatmemory.metrics where session_id = %s"
+)
 
 # What a comparison is made of: sessions, and the extremes of each of their metrics.
 SESSIONS_BY_ID = "select " + _SESSION + " from chatmemory.sessions where id = any(%s) and deleted_at is null"
@@ -426,10 +432,6 @@ MESSAGES_TO_EXPORT = (
 )
 EVENTS_TO_EXPORT = "select at, type, data from chatmemory.events where session_id = %s order by number"
 # A metric as it is packed, each row with the name and the total of its own that series_from_rows() takes.
-METRICS_TO_EXPORT = (
-    "select name, count, steps, readings, times from chatmemory.metrics where session_id = %s "
-    "order by name, from_step, id"
-)
 SPEND_TO_EXPORT = (
     "select at, session_id, purpose, model, input_tokens, output_tokens from chatmemory.spend "
     "where user_id = %s order by number"

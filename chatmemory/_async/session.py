@@ -22,6 +22,7 @@ from chatmemory.drafts import (
 )
 from chatmemory.errors import ChatMemoryError
 from chatmemory.memory import MEMORY_KINDS
+from chatmemory.metrics import MetricSummary
 from chatmemory.models import (
     Appended,
     Content,
@@ -285,6 +286,8 @@ class AsyncSession(AsyncLifecycle):
     async def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """The whole session as text: JSON that `chatmemory import` reads, or Markdown for people.
 
+        Of a run, JSON has its status history and all points of its metrics too, Markdown their extremes.
+
         Raises:
             InvalidInputError: The format is neither.
             SessionNotFoundError: The session was deleted or erased.
@@ -292,4 +295,9 @@ class AsyncSession(AsyncLifecycle):
         check_choice(format, "format", ("json", "markdown"))
         info = await self.refresh()
         messages = [message async for message in self.messages()]
-        return exports.to_json(info, messages) if format == "json" else exports.to_markdown(info, messages)
+        await self._parts.metrics.flush()
+        if format == "markdown":
+            rows = await self._database.fetch(self.tenant_id, queries.EXTREMES, ([self.id],))
+            return exports.to_markdown(info, messages, [MetricSummary(*row[1:]) for row in rows])
+        points = await self._database.fetch(self.tenant_id, queries.METRICS_TO_EXPORT, (self.id,))
+        return exports.to_json(info, messages, await self.status_history(), points)

@@ -3,6 +3,7 @@
 """One session from its beginning to its end: what is known of it, and what becomes of it."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -21,6 +22,7 @@ from chatmemory.drafts import (
 from chatmemory.errors import ConfigurationError, InvalidInputError, LlmError
 from chatmemory.kinds import begun_as
 from chatmemory.memory import Consolidation, joined
+from chatmemory.metrics import Logged, Packed, check_metrics, packed_at_end
 from chatmemory.models import (
     Appended,
     Erasure,
@@ -106,6 +108,8 @@ class Lifecycle(Run):
         details: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         error: str | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        step: int | None = None,
         share_result: bool = False,
     ) -> SessionInfo:
         """End the session as completed, or failed; ending it again changes nothing.
@@ -119,6 +123,8 @@ class Lifecycle(Run):
             details: The last of them, merged as in update().
             metadata: The last of it, merged likewise.
             error: What went wrong.
+            metrics: The last numbers, as log_metrics() takes them; stored with the end, or not at all.
+            step: Where in the run these are; None: one more than the last.
             share_result: Whether the result of a run is remembered for the whole tenant, and not for its user alone.
 
         Raises:
@@ -126,7 +132,15 @@ class Lifecycle(Run):
             SessionNotFoundError: The session was deleted or erased.
         """
         last = Changes(results=results, details=details, metadata=metadata, error=error)  # type: ignore[arg-type]  # checked() makes dicts
-        return self._end("completed" if success else "failed", last.checked(), share_result)
+        points = self._last_points(metrics or {}, step)
+        return self._end("completed" if success else "failed", last.checked(), share_result, points)
+
+    def _last_points(self, metrics: Mapping[str, Any], step: int | None) -> list[Packed]:
+        number, values = check_metrics(metrics, step)
+        if values and number is None:
+            self._parts.metrics.flush()
+            [(number,)] = self._database.fetch(self.tenant_id, queries.NEXT_STEP, (self.id,))
+        return packed_at_end(Logged(self.tenant_id, self.id, number, values, time.time()), number or 0)
 
     def expire(self, *, reason: str | None = None) -> SessionInfo:
         """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.
@@ -154,7 +168,7 @@ class Lifecycle(Run):
         last = Changes(reason=reason, by=by)  # type: ignore[arg-type]  # checked() makes a string of it
         return self._end("cancelled", last.checked(), share_result)
 
-    def _end(self, status: str, last: Changes, share: bool) -> SessionInfo:
+    def _end(self, status: str, last: Changes, share: bool, points: Sequence[Packed] = ()) -> SessionInfo:
         self._parts.metrics.flush()
         by = last.by or self._info.user_id
         params = (self.tenant_id, self.id, status, None, last.reason, self._settings.min_messages_for_summary, by)
@@ -172,6 +186,8 @@ class Lifecycle(Run):
                         change = changed(old, at_end(old, last, status)) if old.is_active else None
                         if change is not None:
                             connection.execute(queries.UPDATE_SESSION, change[0])
+                        if points and old.is_active:
+                            connection.cursor().executemany(queries.KEEP_METRICS, [row.row() for row in points])
                         rows = connection.execute(queries.END_SESSION, params).fetchall()
                         if remembers and old.is_active and rows:
                             self._remember_result(connection, session_from_row(rows[0]), share, vectors)

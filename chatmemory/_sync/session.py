@@ -24,6 +24,7 @@ from chatmemory.drafts import (
 )
 from chatmemory.errors import ChatMemoryError
 from chatmemory.memory import MEMORY_KINDS
+from chatmemory.metrics import MetricSummary
 from chatmemory.models import (
     Appended,
     Content,
@@ -287,6 +288,8 @@ class Session(Lifecycle):
     def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """The whole session as text: JSON that `chatmemory import` reads, or Markdown for people.
 
+        Of a run, JSON has its status history and all points of its metrics too, Markdown their extremes.
+
         Raises:
             InvalidInputError: The format is neither.
             SessionNotFoundError: The session was deleted or erased.
@@ -294,4 +297,9 @@ class Session(Lifecycle):
         check_choice(format, "format", ("json", "markdown"))
         info = self.refresh()
         messages = [message for message in self.messages()]
-        return exports.to_json(info, messages) if format == "json" else exports.to_markdown(info, messages)
+        self._parts.metrics.flush()
+        if format == "markdown":
+            rows = self._database.fetch(self.tenant_id, queries.EXTREMES, ([self.id],))
+            return exports.to_markdown(info, messages, [MetricSummary(*row[1:]) for row in rows])
+        points = self._database.fetch(self.tenant_id, queries.METRICS_TO_EXPORT, (self.id,))
+        return exports.to_json(info, messages, self.status_history(), points)

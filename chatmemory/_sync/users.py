@@ -4,22 +4,19 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from math import isfinite
 
-from chatmemory import queries
+from chatmemory import exports, queries
 from chatmemory._public import public
 from chatmemory._sync.memories import Memories
 from chatmemory._sync.parts import Parts
 from chatmemory.exports import to_line
 from chatmemory.items import item_from_row
 from chatmemory.memory import Profile, memory_from_row
-from chatmemory.metrics import series_from_rows
 from chatmemory.models import Erasure, JsonObject, Message, message_from_row, session_from_row
 from chatmemory.validation import check_count, check_id
 
 MOST_IN_PROFILE = 200
 HAPPENED = ("session_id", "at", "event", "data")
-MEASURED = ("session_id", "name", "step", "value", "at")
 SPENT = ("at", "session_id", "purpose", "model", "input_tokens", "output_tokens")
 
 
@@ -129,11 +126,8 @@ class Users:
             seq = stored[-1][0]
         for event in self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (id,)):
             yield "event", dict(zip(HAPPENED, (id, *event), strict=True))
-        packed = self._database.fetch(self._tenant_id, queries.METRICS_TO_EXPORT, (id,))
-        for name, curve in series_from_rows(packed).items():
-            for point in curve:
-                value = point.value if isfinite(point.value) else str(point.value)  # JSON has no NaN
-                yield "metric", dict(zip(MEASURED, (id, name, point.step, value, point.at), strict=True))
+        for packed in self._database.fetch(self._tenant_id, queries.METRICS_TO_EXPORT, (id,)):
+            yield "metrics", {"session_id": id, **exports.points(packed)}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"

@@ -12,7 +12,7 @@ def end(
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
 ) -> None:
-    """End sessions: they take no more messages, and a worker learns from them."""
+    """End sessions, so that a worker learns from them."""
     from chatmemory import ChatMemoryError
     from chatmemory.cli.screen import complain
 

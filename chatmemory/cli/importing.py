@@ -11,7 +11,7 @@ from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, T
 
 if TYPE_CHECKING:
     from chatmemory import ChatMemory, Session, Sessions
-    from chatmemory.imports import Conversation, Refused
+    from chatmemory.imports import Conversation, Measured, Refused
     from chatmemory.models import NewMessage
 
 BATCH_BYTES = 1_000_000
@@ -48,7 +48,8 @@ def import_(
     """Import conversations from a file; running it twice adds nothing.
 
     Understood are ChatGPT's conversations.json, of which the active branch of each conversation is taken, and the
-    JSON that `chatmemory export` writes. Each conversation becomes a session under its own id, and is ended.
+    JSON that `chatmemory export` writes. Each conversation becomes a session under its own id, and is ended; runs come
+    with their metrics, and end as they had ended (one that had not, as cancelled).
     """
     from chatmemory.errors import ChatMemoryError
 
@@ -96,6 +97,36 @@ def _with_progress(source: BinaryIO) -> "Iterator[Conversation | Refused]":
             yield conversation
 
 
+def measure(session: "Session", metrics: "Iterable[Measured]", *, again: bool) -> None:
+    """Log what a run measured; of an import that was interrupted, what is not there yet."""
+    stored = session.metrics() if again else {}
+    known = {(curve.name, point.step, point.at) for curve in stored.values() for point in curve}
+    for name, *columns in metrics:
+        for step, value, at in zip(*columns, strict=True):
+            if (name, step, at) not in known:
+                session.log_metrics({name: value}, step=step, at=at)
+
+
+def finish(session: "Session", conversation: "Conversation") -> None:
+    """End a session as it had ended; a run that had not is cancelled, as nobody goes on with it here."""
+    from chatmemory.kinds import find
+
+    run, kind = conversation.run, find(conversation.kind)
+    went_on = conversation.status == "active"
+    end = conversation.status if not went_on else "cancelled" if session.info.run_status else "completed"
+    session.update(stage=run.get("stage"), error=run.get("error"))
+    if run.get("progress") is not None and session.info.progress is None:
+        session.update(progress=run["progress"])
+    if kind is not None and run.get("run_status") in kind.finals - {kind.endings.get(end)}:
+        for status in kind.way_to(run["run_status"]):
+            session.move(status, reason="imported")
+    if end in ("expired", "cancelled"):
+        session.update(results=conversation.results)
+        session.expire(reason="imported") if end == "expired" else session.cancel(reason="imported")
+    else:
+        session.end(success=end != "failed", results=conversation.results)
+
+
 class Importer:
     """Puts conversations into one tenant, and counts."""
 
@@ -133,10 +164,11 @@ class Importer:
                 self._summary.empty += 1
                 return
         session = self._find(conversation.id)
+        found = session is not None
         if session is not None and not _is_unfinished(session):
             self._compare(session, conversation)
         else:
-            self._store(session or self._create(conversation), conversation)
+            self._store(session or self._create(conversation), conversation, found=found)
 
     def _find(self, id: str) -> "Session | None":
         from chatmemory.errors import SessionNotFoundError
@@ -161,13 +193,14 @@ class Importer:
         except SessionExistsError:
             raise InvalidInputError("it was deleted here; restore or erase that session first") from None
 
-    def _store(self, session: "Session", conversation: "Conversation") -> None:
+    def _store(self, session: "Session", conversation: "Conversation", *, found: bool) -> None:
         before = session.info.message_count
         for batch in _batches(conversation.messages):
             session.append_many(batch)
         self._summary.imported += 1
         self._summary.messages += session.info.message_count - before
-        session.end(success=conversation.succeeded, results=conversation.results)
+        measure(session, conversation.metrics, again=found)
+        finish(session, conversation)
 
     def _compare(self, session: "Session", conversation: "Conversation") -> None:
         """An ended session takes no more, so what a grown conversation has more is reported."""

@@ -1,21 +1,42 @@
 """What is known of a run, in the form that chatmemory's kinds of runs declare."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chatmemory_training.values import plain
+from chatmemory_training.values import clean, plain
+
+
+def _count(value: Any) -> int:
+    count = int(value)
+    if count < 0:  # as some libraries call "for ever"
+        raise ValueError("less than none")
+    return count
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("JSON has no such number")
+    return number
+
+
+def _text(value: Any) -> str:
+    return clean(str(value))
+
 
 _FORMS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("total_epochs", "current_epoch", "batch_size"), int),
-    "learning_rate": float,
-    **dict.fromkeys(("model_id", "dataset_name", "test_type"), str),
+    **dict.fromkeys(("total_epochs", "current_epoch", "batch_size"), _count),
+    "learning_rate": _finite,
+    **dict.fromkeys(("model_id", "dataset_name", "test_type"), _text),
 }
 
 
 def known_details(details: Mapping[str, Any] | None) -> dict[str, Any]:
     """Details as JSON; what cannot be in the declared form stands under NAME_as_given."""
     known: dict[str, Any] = {}
-    for name, value in (details or {}).items():
+    for given, value in (details or {}).items():
+        name = clean(str(given))
         form = _FORMS.get(name)
         if value is None:
             continue

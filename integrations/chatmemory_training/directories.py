@@ -31,9 +31,13 @@ class RunLock:
         with _guard:
             if self._path in _held:
                 return False
-            lock = InterProcessLock(self._path)
-            if not lock.acquire(blocking=False):
-                return False
+            while True:
+                lock = InterProcessLock(self._path)
+                if not lock.acquire(blocking=False):
+                    return False
+                if _is_at(self._path, lock):
+                    break
+                lock.release()
             _held.add(self._path)
             self._lock = lock
             return True
@@ -45,6 +49,14 @@ class RunLock:
                 self._lock.release()
                 self._lock = None
                 _held.discard(self._path)
+
+
+def _is_at(path: str, lock: Any) -> bool:
+    """Whether what was locked is the file that is there, and not one that was removed just before."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(lock.lockfile.fileno()))  # noqa: PTH116  # of both one
+    except FileNotFoundError:
+        return False
 
 
 class Directories(NamedTuple):
@@ -98,6 +110,16 @@ def claim(root: Path, run_name: str) -> tuple[str, Path, RunLock]:
         if lock.acquire():
             return name, run, lock
     raise DirectoryError(f"Failed to setup directories: {MOST_AT_ONCE} runs are called {run_name!r} already.")
+
+
+def remove_empty(run: Path) -> None:
+    """Remove a directory of a run that nothing but its lock is in; its lock is held."""
+    try:
+        if {path.name for path in run.iterdir()} <= {LOCK}:
+            (run / LOCK).unlink(missing_ok=True)
+            run.rmdir()
+    except OSError:  # something has come into it meanwhile
+        return
 
 
 def _made(path: Path) -> Path:

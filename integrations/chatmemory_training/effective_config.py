@@ -4,6 +4,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,18 @@ def _masked(value: Any) -> Any:
 def _is_secret(name: str, value: Any) -> bool:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[-. ]", "_", name).lower()
     return bool(value) and not isinstance(value, (bool, int, float)) and bool(_SECRET.search(words))
+
+
+def masked_arguments(arguments: Iterable[str]) -> list[str]:
+    """A command line's arguments without what their names say is secret, and without logins in URLs."""
+    shown: list[str] = []
+    is_next = False
+    for argument in arguments:
+        name, is_here, _ = argument.partition("=")
+        is_secret = name.startswith("-") and _is_secret(name.lstrip("-"), name)
+        shown.append(MASKED if is_next else f"{name}={MASKED}" if is_secret and is_here else masked(argument))
+        is_next = is_secret and not is_here
+    return shown
 
 
 def save(config: Any, path: Path) -> None:

@@ -1,6 +1,8 @@
 """Everything a training script wants around its loop."""
 
 import logging
+import os
+import sys
 import threading
 import time
 import traceback
@@ -24,7 +26,7 @@ from chatmemory_training.remote import Remote, open_remote
 from chatmemory_training.reporter import Reporter
 from chatmemory_training.seeding import seed_everything
 from chatmemory_training.stopping import OnTerminate, how_it_ended
-from chatmemory_training.values import number, plain
+from chatmemory_training.values import number
 
 LOG = logging.getLogger("chatmemory_training")
 FINALIZE_SECONDS = 10.0
@@ -79,6 +81,7 @@ class SessionManager:
         self._checkpoints: checkpoints.Checkpoints | None = None
         self._config_saved = self._seeded = self._active = self._failed = False
         self._finalizing = threading.Lock()
+        self._pid = os.getpid()
         self._on_terminate = OnTerminate()
         if isinstance(option(config, "logging.log_level"), str):
             LOG.setLevel(option(config, "logging.log_level").upper())
@@ -253,21 +256,41 @@ class SessionManager:
         }
 
     def finalize_session(self) -> None:
-        """End what was begun: wandb, other places, the record. At most 10 s, from any thread; raises nothing."""
+        """End what was begun: wandb, other places, the record. At most 10 s, from any thread; raises nothing.
+
+        A run that is not recorded as over yet has completed; or, where an exception is being handled, ended by that.
+        """
+        if os.getpid() != self._pid:  # a forked child: the run is its parent's
+            return
+        kind, error = sys.exc_info()[:2]
         with self._finalizing:
             until = time.monotonic() + FINALIZE_SECONDS - CLOSE_SECONDS
             try:
+                self._ends(kind, error)
                 self._finish_elsewhere()
                 if self._reporter is not None:
-                    if self._active:
-                        self._reporter.end("failed" if self._failed else "completed")
-                    self._reporter.close(max(CLOSE_SECONDS, until - time.monotonic()))
-            except Exception as error:  # noqa: BLE001  # the run is over; nothing may spoil that
-                LOG.warning("the session could not be finalized (%s)", type(error).__name__)
+                    self._reporter.close(max(CLOSE_SECONDS, until - time.monotonic()), self._leave)
+            except Exception as problem:  # noqa: BLE001  # the run is over; nothing may spoil that
+                LOG.warning("the session could not be finalized (%s)", type(problem).__name__)
             finally:
                 self._active = False
-                if self._directories is not None:
-                    self._directories.lock.release()
+                if self._reporter is None:
+                    self._leave()
+
+    def _ends(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        """Tell how the run ended, if it goes on: as what is being handled says, if anything is."""
+        if self._active:
+            status, why = how_it_ended(kind, error)
+            self._failed = self._failed or status == "failed"
+            if status == "failed" and error is not None:
+                why = "".join(traceback.format_exception(error))
+            self._reporting().end("failed" if self._failed else status, error=why)
+            self._active = False
+
+    def _leave(self, _delivered: bool = True) -> None:
+        """Let others have the directories."""
+        if self._directories is not None:
+            self._directories.lock.release()
 
     def _finish_elsewhere(self) -> None:
         if self._is_wandb_active:
@@ -298,11 +321,7 @@ class SessionManager:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._on_terminate.__exit__()
-        status, why = how_it_ended(kind, error)
-        self._failed = status == "failed"
-        if self._failed:
-            why = "".join(traceback.format_exception(kind, error, trace))
-        self._reporting().end(status, error=why)
+        self._ends(kind, error)
         self.finalize_session()
 
     @property
@@ -367,7 +386,7 @@ class SessionManager:
 
     def _details(self) -> dict[str, Any]:
         """What the config tells of the run."""
-        training = plain(option(self.config, "training")) or {}
+        training = effective_config.masked(option(self.config, "training")) or {}
         told = {f"training.{name}": value for name, value in training.items()} if isinstance(training, dict) else {}
         known = {name: value for name, value in told.items() if isinstance(value, (str, int, float))}
         named = ("learning_rate", "batch_size", "total_epochs", "model_id", "dataset_name")

@@ -17,7 +17,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Record, in the process that hears of all tests: of xdist's, the one that starts the others."""
-    if config.getoption("--chatmemory") and not hasattr(config, "workerinput"):
+    runs_tests = not config.getoption("collectonly")
+    if config.getoption("--chatmemory") and runs_tests and not hasattr(config, "workerinput"):
         from chatmemory_training.tested import Tested
 
         config.pluginmanager.register(Tested(config), PLUGIN)

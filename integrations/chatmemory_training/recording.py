@@ -9,7 +9,7 @@ from platformdirs import user_state_path
 
 from chatmemory import Tenant
 from chatmemory_training.delivery import spool_path
-from chatmemory_training.directories import LOCK, RunLock, claim, from_environment
+from chatmemory_training.directories import RunLock, claim, from_environment, remove_empty
 from chatmemory_training.errors import DirectoryError
 from chatmemory_training.names import generate_run_name, sanitize_run_name
 from chatmemory_training.reporter import Reporter
@@ -58,6 +58,11 @@ class Recording:
         """The session's id, once the database has it."""
         return self._reporter.session_id
 
+    @property
+    def problem(self) -> str | None:
+        """Why it is recorded no further; None: it is, or will be once Postgres is there."""
+        return self._reporter.problem
+
     def begin(self, details: Mapping[str, Any] | None = None, *, artifacts: object = None) -> None:
         """The run begins.
 
@@ -95,17 +100,11 @@ class Recording:
             Whether the database has it all; else it waits, and is delivered with a later run.
         """
         self._reporter.end(status, results=self._results or None, error=error)
-        delivered = self._reporter.close(seconds)
-        if self._lock is not None and self._directory is not None:
+        return self._reporter.close(seconds, self._leave)
+
+    def _leave(self, delivered: bool) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None and self._directory is not None:
             if delivered:
-                _remove(self._directory)
-            self._lock.release()
-        return delivered
-
-
-def _remove(directory: Path) -> None:
-    try:
-        (directory / LOCK).unlink(missing_ok=True)
-        directory.rmdir()
-    except OSError:  # something else is in it
-        return
+                remove_empty(self._directory)
+            lock.release()

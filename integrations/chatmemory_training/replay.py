@@ -20,6 +20,7 @@ from chatmemory_training.spool import Entry
 REFUSED = (SessionEndedError, MoveError, InvalidInputError, MessageConflictError, SessionNotFoundError)
 LOG = logging.getLogger("chatmemory_training")
 ATTEMPT = "attempt"  # under this name a session's metadata holds which process told of it last
+LATE = "late"  # and under this what a run told after others had ended its session
 
 
 class Replay:
@@ -35,6 +36,8 @@ class Replay:
         self._tenant = tenant
         self._left = left
         self._known: set[tuple[str, datetime]] | None = None
+        self._told: set[str] = set()
+        self._attempt: str | None = None
 
     def apply(self, entry: Entry) -> None:
         """Tell the database of one entry; one that it refuses is logged and left out.
@@ -47,11 +50,22 @@ class Replay:
         try:
             getattr(self, f"_{entry['op']}")(entry, is_left)
         except REFUSED as error:
-            if entry["op"] == "begin":
+            if entry["op"] == "begin" and not is_left:
                 raise
+            if not is_left or entry["op"] in ("begin", "go_on", "log"):  # of others the database may have it already
+                self._warn(str(error))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             if not is_left:
-                LOG.warning("the run's record lacks an entry: %s", error)
+                raise
+            self._warn(f"an entry that an earlier process left cannot be read ({type(error).__name__})")
         self._left = max(0, self._left - 1)
+
+    def _warn(self, why: str) -> None:
+        """Say once why entries are left out."""
+        if why not in self._told:
+            self._told.add(why)
+            hint = " A user's runs end one another beyond max_sessions_per_user." if "is cancelled" in why else ""
+            LOG.warning("the run's record lacks something: %s%s", why, hint)
 
     def confirm(self) -> None:
         """Wait until the database has what was applied.
@@ -66,9 +80,17 @@ class Replay:
                 return
 
     def _begin(self, entry: Entry, _is_left: bool) -> None:
-        self._known = None
+        self._known = self.session = None
+        try:
+            self._begin_as(entry)
+        except InvalidInputError as error:
+            self._warn(str(error))
+            self._begin_as({**entry, "details": {}, "metadata": {}})
+
+    def _begin_as(self, entry: Entry) -> None:
         self.session = _find_or_create(self._tenant, entry)
         info = self.session.info
+        self._attempt = entry["attempt"]
         if not info.is_active:
             return
         if info.metadata.get(ATTEMPT) != entry["attempt"]:
@@ -77,8 +99,11 @@ class Replay:
             self.session.move("running")
 
     def _go_on(self, entry: Entry, _is_left: bool) -> None:
-        self._known = None
-        self.session = self._tenant.sessions.get(entry["session"])
+        self._known = self.session = None
+        session = self._tenant.sessions.get(entry["session"], user_id=entry["user"])
+        if session.info.created_at.isoformat() != entry["created_at"]:
+            raise SessionNotFoundError(f"Session {session.id!r} was erased, and another has its id.")
+        self.session = session
 
     def _log(self, entry: Entry, is_left: bool) -> None:
         at = datetime.fromtimestamp(entry["at"], UTC)
@@ -102,17 +127,44 @@ class Replay:
 
     def _update(self, entry: Entry, _is_left: bool) -> None:
         if self.session is not None:
-            self.session.update(**entry["changes"])
+            try:
+                self.session.update(**entry["changes"])
+            except SessionEndedError:
+                self._keep_late(entry["changes"])
+                raise
 
     def _end(self, entry: Entry, _is_left: bool) -> None:
         if self.session is None:
             return
         how: dict[str, Any] = entry["how"]
-        if entry["as"] == "cancelled":
-            self.session.update(**{name: how[name] for name in ("results", "details") if name in how})
-            self.session.cancel(reason=how.get("error"), share_result=how["share_result"])
-        else:
-            self.session.end(success=entry["as"] == "completed", **how)
+        try:
+            info = self.session.refresh()
+            if not info.is_active and info.metadata.get(ATTEMPT) != self._attempt:
+                raise SessionEndedError(f"Session {info.id!r} was ended by another run of its name.")
+            if entry["as"] == "cancelled":
+                self.session.update(**{name: how[name] for name in ("results", "details") if name in how})
+                self.session.cancel(reason=how.get("error"), share_result=how["share_result"])
+            else:
+                self.session.end(success=entry["as"] == "completed", **how)
+        except (SessionEndedError, MoveError):
+            self._keep_late({"ended_as": entry["as"], **how})
+            raise
+
+    def _keep_late(self, told: dict[str, Any]) -> None:
+        """Keep what a run told after others had ended its session: beside it, as that changes no more."""
+        assert self.session is not None
+        late = self.session.refresh().metadata.get(LATE)
+        known = {name: told[name] for name in ("ended_as", "results", "details", "stage", "error") if told.get(name)}
+        self.session.update(metadata={LATE: merged(late if isinstance(late, dict) else {}, known)})
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Objects merged key by key, those inside them too; anything else is replaced."""
+    inner = {
+        name: merged(old[name], each) if isinstance(each, dict) and isinstance(old.get(name), dict) else each
+        for name, each in new.items()
+    }
+    return {**old, **inner}
 
 
 def _find_or_create(tenant: Tenant, entry: Entry) -> Session:

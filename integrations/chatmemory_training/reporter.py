@@ -1,10 +1,10 @@
 """A run's way into the database: never in the way of the run, and later where it cannot be now."""
 
 import logging
+import os
 import threading
-import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from getpass import getuser
 from pathlib import Path
@@ -16,7 +16,7 @@ from chatmemory_training.delivery import deliver_spools
 from chatmemory_training.details import known_details
 from chatmemory_training.replay import Replay
 from chatmemory_training.spool import Entry, Spool
-from chatmemory_training.values import clean, number, plain
+from chatmemory_training.values import clean, is_name, number, plain, whole
 
 LOG = logging.getLogger("chatmemory_training")
 AT_ONCE = 1000  # entries between two confirmations
@@ -52,12 +52,22 @@ class Reporter:
         self._ended = False
         self._unswept = self._spool.path
         self._thread: threading.Thread | None = None
+        self._is_delivering = False
+        self._given_up = threading.Event()  # what waits in the file is somebody else's to deliver
+        self._then: Callable[[bool], object] | None = None
+        self._pid = os.getpid()
+        self.problem: str | None = None  # why it is recorded no further
 
     @property
     def session_id(self) -> str | None:
         """The session's id, once the database has it."""
         session = self._replay.session if self._replay else None
         return session.id if session is not None else None
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a forked child of the process whose run it is: that one alone tells of it."""
+        return os.getpid() != self._pid
 
     def begin(self, details: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
         """The run begins, or goes on under the same name."""
@@ -73,9 +83,10 @@ class Reporter:
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Numbers that the run has measured; what is no number is left out."""
-        numbers = {str(name): found for name, value in values.items() if (found := number(value)) is not None}
+        found = {clean(str(name)): number(value) for name, value in values.items()}
+        numbers = {name: value for name, value in found.items() if value is not None and is_name(name)}
         if numbers:
-            self._add(op="log", step=None if step is None else max(0, int(step)), values=numbers)
+            self._add(op="log", step=whole(step), values=numbers)
 
     def append(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """Messages of the run, each with an id of its own."""
@@ -98,10 +109,15 @@ class Reporter:
             how = {"results": plain(results), "details": known_details(details), "share_result": self._share}
             self._add(op="end", how={**how, "error": error and clean(error)[-LONGEST_ERROR:]}, **{"as": status})
 
-    def close(self, seconds: float) -> bool:
-        """Wait at most so long until the database has everything; tell whether it has."""
-        if self._tenant is None:
-            return True
+    def close(self, seconds: float, then: Callable[[bool], object] = bool) -> bool:
+        """Wait at most so long until the database has everything; tell whether it has.
+
+        Args:
+            seconds: How long.
+            then: Is told the same, once nothing is on its way any more: that may be a little later, on another thread.
+        """
+        if self.is_forked:
+            return False
         with self._changed:
             self._closing.set()
             self._changed.notify_all()
@@ -111,24 +127,54 @@ class Reporter:
         if waiting:
             where = self._spool.path or "no file: they are lost with this process"
             LOG.warning("%s entries of run %r wait in %s", waiting, self._name, where)
-        else:
-            self._spool.close()
+        with self._changed:
+            self._then = then
+        if waiting and self._spool.path is not None:
+            self._given_up.set()
+            if self._thread is not None:
+                self._thread.join(FIRST_WAIT)
+        self._finished()
         return not waiting
 
+    def _finished(self) -> None:
+        """Close the file and tell so, unless there is a thread that still delivers."""
+        with self._changed:
+            if self._is_delivering or self._then is None:
+                return
+            then, self._then = self._then, None
+        if not self._entries:
+            self._spool.close()
+        then(not self._entries)
+
     def _add(self, **entry: Any) -> None:
-        if self._tenant is None or self._closing.is_set():
+        if self._tenant is None or self._closing.is_set() or self.is_forked:
             return
         with self._changed:
             self._last = entry["at"] = max(datetime.now(UTC).timestamp(), self._last + 2e-6)
             if self._is_delivered:
-                self._spool.add({"op": "go_on", "session": self.session_id})
+                self._spool.add(self._going_on())
                 self._is_delivered = False
             self._spool.add(entry)
             self._entries.append(entry)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._deliver, name="chatmemory-training", daemon=True)
+                self._is_delivering = True
+                self._thread = threading.Thread(target=self._run, name="chatmemory-training", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
+
+    def _going_on(self) -> Entry:
+        """What an empty file begins with, so that a later process finds the session, and no other of its name."""
+        info = self._replay.session.info if self._replay and self._replay.session else None
+        known = {} if info is None else {"session": info.id, "created_at": info.created_at.isoformat()}
+        return {"op": "go_on", "user": self._user, **known}
+
+    def _run(self) -> None:
+        try:
+            self._deliver()
+        finally:
+            with self._changed:
+                self._is_delivering = False
+            self._finished()
 
     def _deliver(self) -> None:
         """Tell the database, as long as there is something to tell, and until this is closed."""
@@ -141,19 +187,21 @@ class Reporter:
             except StorageError as error:
                 if wait == FIRST_WAIT:
                     LOG.warning("run %r cannot be recorded now, and will be later: %s", self._name, error)
-                if self._closing.wait(wait):
-                    time.sleep(FIRST_WAIT)
+                if self._closing.is_set():
+                    self._given_up.wait(FIRST_WAIT)
+                elif self._closing.wait(wait):  # whoever closes this waits for it
+                    wait = FIRST_WAIT
                 wait = min(LONGEST_WAIT, 2 * wait)
             except Exception as error:  # noqa: BLE001  # a record must not cost the run
-                told = error if isinstance(error, ChatMemoryError) else type(error).__name__
-                LOG.warning("run %r is recorded no further: %s", self._name, told)
+                self.problem = str(error) if isinstance(error, ChatMemoryError) else type(error).__name__
+                LOG.warning("run %r is recorded no further: %s", self._name, self.problem)
                 return
 
     def _has_work(self) -> bool:
         with self._changed:
             while not self._entries and not self._closing.is_set():
                 self._changed.wait()
-            return bool(self._entries)
+            return bool(self._entries) and not self._given_up.is_set()
 
     def _sweep(self) -> None:
         """Deliver, once, what earlier runs beside this one could not."""

@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from chatmemory import ChatMemoryError, InvalidInputError, MoveError, Session, SessionEndedError, SessionInfo, Tenant
 from chatmemory_training.connection import tenant_of
-from chatmemory_training.values import number, plain_number
+from chatmemory_training.values import is_name, number, plain_number, storable
 from chatmemory_training.views import DETAILS, TYPES, Answer, page_view, session_view
 
 LOG = logging.getLogger("chatmemory_training")
@@ -72,7 +72,7 @@ class SessionManagerService:
         if session_type == "training":
             details.setdefault("current_epoch", 0)
         sessions = self._tenant.sessions
-        session = sessions.create(user_id=user_id, kind=session_type, metadata=_storable(given), details=details)
+        session = sessions.create(user_id=user_id, kind=session_type, metadata=storable(given), details=details)
         return session_view(session.info)
 
     @_never_raises
@@ -95,15 +95,15 @@ class SessionManagerService:
             raise SessionEndedError(f"Session {info.id!r} is {info.status} and takes no more updates.")
         given = _mapping(update_data, "update_data")
         changes, status = _changes(info.kind, given), _end_of(given)
-        points = _points(given.get("metadata"), changes["details"].get("current_epoch", _epoch_of(info)))
+        epoch, points = _points(given.get("metadata"), changes["details"].get("current_epoch", _epoch_of(info)))
         if status is None:
             session.update(**changes)
-            _log(session, points)
+            if points:
+                session.log_metrics(points, step=epoch)
         elif status == "expired":
             session.expire()
         else:
-            _log(session, points)  # one that has ended takes none
-            session.end(success=status == "completed", **changes)
+            session.end(success=status == "completed", metrics=points, step=epoch, **changes)
         return session_view(session.info)
 
     @_never_raises
@@ -123,7 +123,7 @@ class SessionManagerService:
         _check_type(session.info.kind)
         if session.info.is_active:
             try:
-                session.end(success=success, results=results, details=_last_details(session, success))
+                session.end(success=success, results=storable(results), details=_last_details(session, success))
             except (MoveError, SessionEndedError):
                 if session.refresh().is_active:
                     raise
@@ -193,8 +193,8 @@ def _changes(kind: str, given: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInputError(f"update_data of a {kind} session cannot hold {', '.join(sorted(map(repr, unknown)))}.")
     changes: dict[str, Any] = {
         "details": {name: plain_number(given[name]) for name in DETAILS[kind] if given.get(name) is not None},
-        "metadata": _storable(_mapping(given.get("metadata"), "metadata")),
-        "results": given.get("results"),
+        "metadata": storable(_mapping(given.get("metadata"), "metadata")),
+        "results": storable(given.get("results")),
     }
     moves = {given[name] for name in (inner, "status") if given.get(name) not in (None, "active")}
     if len(moves) > 1:
@@ -204,13 +204,10 @@ def _changes(kind: str, given: dict[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _storable(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata with its numbers, of whatever library, as JSON has them."""
-    return {name: plain_number(value) for name, value in metadata.items()}
-
-
-def _points(metadata: Mapping[str, Any] | None, epoch: int) -> tuple[int, dict[str, Any]]:
-    return epoch, {name: value for name, value in (metadata or {}).items() if number(value) is not None}
+def _points(metadata: Mapping[str, Any] | None, epoch: int) -> tuple[int, dict[str, float]]:
+    """Which numbers are points, at which epoch; what no metric can be called is kept as metadata alone."""
+    found = {name: number(value) for name, value in (metadata or {}).items() if isinstance(name, str) and is_name(name)}
+    return epoch, {name: value for name, value in found.items() if value is not None}
 
 
 def _epoch_of(info: SessionInfo) -> int:
@@ -218,15 +215,8 @@ def _epoch_of(info: SessionInfo) -> int:
     return epoch if isinstance(epoch, int) else 0
 
 
-def _log(session: Session, points: tuple[int, dict[str, Any]]) -> None:
-    step, values = points
-    for name, value in values.items():
-        try:
-            session.log_metrics({name: value}, step=step)
-        except InvalidInputError:  # no metric can be called so; it is kept as metadata
-            continue
-
-
 def _last_details(session: Session, success: bool) -> dict[str, Any]:
-    total = session.info.details.get("total_epochs")
-    return {"current_epoch": total} if success and session.info.kind == "training" and total is not None else {}
+    info = session.info
+    total = info.details.get("total_epochs")
+    reaches_it = success and info.kind == "training" and info.run_status not in ("failed", "stopped")
+    return {"current_epoch": total} if reaches_it and total is not None else {}

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import threading
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ class Spool:
         self._lock = threading.Lock()
         self._file: int | None = None
         self._failed = False
+        self._torn: bool | None = None  # whether the file ends in the middle of a line; None: nobody has looked
+        self._unwritten: deque[bytes] = deque()
 
     def read(self) -> list[Entry]:
         """The entries that an earlier process left, oldest first."""
@@ -35,28 +38,34 @@ class Spool:
     def add(self, entry: Entry) -> None:
         """Keep an entry; where the file cannot be written, a log says so once, and memory alone holds it."""
         line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+        if self.path is None:
+            return
         with self._lock:
+            self._unwritten.append(line)
             try:
-                self._write(line)
+                while self._unwritten:  # in their order: an entry makes no sense without those before it
+                    self._write(self.path, self._unwritten[0])
+                    self._unwritten.popleft()
             except OSError as error:
                 self._warn(error)
 
-    def _write(self, line: bytes) -> None:
-        if self.path is None:
-            return
+    def _write(self, path: Path, line: bytes) -> None:
         if self._file is None:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            if _is_torn(self.path):
-                os.write(self._file, b"\n")
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        if self._torn is None:
+            self._torn = _is_torn(path)
+        text = b"\n" + line if self._torn else line
         size = os.fstat(self._file).st_size
-        if os.write(self._file, line) != len(line):  # the disk is full
+        if os.write(self._file, text) != len(text):  # the disk is full
             os.ftruncate(self._file, size)
-            raise OSError(f"{self.path} takes no more")
+            raise OSError(f"{path} takes no more")
+        self._torn = False
 
     def clear(self) -> None:
         """Forget all entries: the database has them."""
         with self._lock:
+            self._unwritten.clear()
             try:
                 if self._file is not None:
                     os.ftruncate(self._file, 0)

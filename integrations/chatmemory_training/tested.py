@@ -4,11 +4,13 @@ import platform
 import time
 from collections import Counter
 from hashlib import sha256
+from secrets import token_hex
 from typing import Any
 
 import pytest
 
 from chatmemory import ChatMemory, ChatMemoryError
+from chatmemory_training.effective_config import masked_arguments
 from chatmemory_training.names import generate_run_name
 from chatmemory_training.recording import Recording
 from chatmemory_training.values import clean
@@ -33,6 +35,8 @@ class Tested:
         self._outcomes: Counter[str] = Counter()
         self._failed: list[str] = []
         self._began = time.monotonic()
+        self._own = token_hex(4)  # a run that goes on under its name tells of the same tests again
+        self._is_stopped = False
 
     def pytest_sessionstart(self) -> None:
         """The run begins."""
@@ -52,15 +56,25 @@ class Tested:
             {
                 "test_type": "pytest",
                 "model_id": self._config.rootpath.name,
-                "args": list(self._config.invocation_params.args),
+                "args": masked_arguments(map(str, self._config.invocation_params.args)),
                 "python": platform.python_version(),
             }
         )
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file was looked through for tests; one that cannot be is told of."""
+        if report.failed and report.nodeid not in self._seen:
+            self._tell(report.nodeid, {"outcome": "error", "duration": 0.0, "text": clean(report.longreprtext)})
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Ctrl-C, or pytest.exit(); but pytest also stops itself so, after failures."""
+        self._is_stopped = not isinstance(excinfo.value, pytest.Session.Interrupted)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One phase of one test is over."""
         test = self._open.setdefault(report.nodeid, {"outcome": "passed", "duration": 0.0, "text": ""})
         test["duration"] += report.duration
+        test["is_over"] = report.when != "setup"
         outcome = _outcome(report)
         if outcome != "passed":
             test["outcome"] = outcome
@@ -76,7 +90,8 @@ class Tested:
         told = f"{clean(node)} {test['outcome']} in {test['duration']:.3f} s"
         text = f"\n{test['text'][:LONGEST_TEXT]}" if test["text"] else ""
         known = {"test": clean(node), "outcome": test["outcome"], "duration": round(test["duration"], 6)}
-        message = {"role": "tool", "content": told + text, "message_id": _id(node, self._seen[node]), "metadata": known}
+        id = _id(f"{self._own}:{node}", self._seen[node])
+        message = {"role": "tool", "content": told + text, "message_id": id, "metadata": known}
         self._messages.append(message)
         if len(self._messages) >= AT_ONCE:
             self._flush()
@@ -89,8 +104,9 @@ class Tested:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """The run is over."""
-        for node, test in list(self._open.items()):  # a worker died in the middle
-            self._tell(node, test)
+        for node, test in list(self._open.items()):  # a worker died in the middle, or all were stopped
+            is_known = test["is_over"] or test["outcome"] != "passed"
+            self._tell(node, test if is_known else {**test, "outcome": "interrupted"})
         self._flush()
         if self._run is None or self._memory is None:
             return
@@ -98,9 +114,9 @@ class Tested:
         failed = {"failed_tests": self._failed[:MOST_NAMED]} if self._failed else {}
         self._run.results(**self._outcomes, duration=duration, exit_status=int(exitstatus), **failed)
         fine = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-        delivered = self._run.end("completed" if fine else "failed", None if fine else _why(exitstatus))
-        if not delivered:
-            self._problem = "Postgres cannot be reached; it is recorded with a later run"
+        how = "completed" if fine else "cancelled" if self._is_stopped else "failed"
+        if not self._run.end(how, None if fine else _why(exitstatus)):
+            self._problem = self._run.problem or "Postgres cannot be reached; it is recorded with a later run"
         try:
             self._memory.close()
         except ChatMemoryError as error:
@@ -117,7 +133,7 @@ class Tested:
 
 
 def _outcome(report: pytest.TestReport) -> str:
-    """passed, failed, skipped, error (outside the test itself), xfailed or xpassed."""
+    """passed, failed, skipped, error (outside the test itself), xfailed or xpassed; interrupted is known later."""
     if hasattr(report, "wasxfail"):
         return "xfailed" if report.skipped else "xpassed" if report.passed else "failed"
     return "error" if report.failed and report.when != "call" else str(report.outcome)

@@ -1,5 +1,6 @@
 """Metrics: never in the way of a run, never lost, and small when they come back."""
 
+import json
 import math
 import random
 import time
@@ -7,7 +8,7 @@ import time
 import psycopg
 import pytest
 
-from chatmemory import AsyncChatMemory, AsyncSession, InvalidInputError, MetricCurve
+from chatmemory import AsyncChatMemory, AsyncSession, InvalidInputError, MetricCurve, Settings
 from tests.helpers import calls
 
 
@@ -52,6 +53,57 @@ async def test_what_is_logged_is_read_at_once(async_memory: AsyncChatMemory) -> 
             await call()
     with pytest.raises(InvalidInputError, match="loss"):
         session.log_metrics({"loss": "low"})
+
+
+async def test_the_last_step_there_can_be_holds_nothing_up(
+    async_memory: AsyncChatMemory, postgres_url: str, settings: Settings
+) -> None:
+    """What comes after it, in this process or in another, is at that step too; other runs are written."""
+    session = await begin(async_memory)
+    session.log_metrics({"loss": 1}, step=2**63 - 1)
+    session.log_metrics({"loss": 2})
+    assert (await session.metrics())["loss"].steps == (2**63 - 1,) * 2
+    async with AsyncChatMemory.open(postgres_url, settings=settings) as other_memory:
+        other = await begin(other_memory)
+        elsewhere = await other_memory.tenant("acme").sessions.get(session.id)
+        elsewhere.log_metrics({"loss": 3})
+        other.log_metrics({"loss": 4}, step=1)
+        assert (await other.metrics())["loss"].values == (4.0,)
+        assert (await elsewhere.metrics())["loss"].total == 3
+
+
+async def test_a_point_without_a_step_follows_those_on_their_way(async_memory: AsyncChatMemory) -> None:
+    """One more than the last of the session, whether Postgres has that one already or not."""
+    session = await begin(async_memory)
+    session.log_metrics({"loss": 1.0}, step=100)
+    session.log_metrics({"loss": 0.5})
+    assert (await session.metrics())["loss"].steps == (100, 101)
+
+
+async def test_the_last_numbers_come_with_the_end(async_memory: AsyncChatMemory) -> None:
+    """Stored with it, and known to the run's result; a second end adds none."""
+    session = await begin(async_memory)
+    session.log_metrics({"loss": 1.0}, step=4)
+    await session.end(metrics={"loss": 0.25, "rmse": 0.5})
+    await session.end(metrics={"loss": 0.1})
+    assert points((await session.metrics())["loss"]) == [(4, 1.0), (5, 0.25)]
+    [result] = await async_memory.tenant("acme").memories.list(kinds=["result"])
+    assert "loss 0.25 at step 5" in result.text
+    with pytest.raises(InvalidInputError, match="rmse"):
+        await session.end(metrics={"rmse": "low"})
+
+
+async def test_a_user_gets_the_metrics_too(async_memory: AsyncChatMemory) -> None:
+    """users.export() holds every point that users.erase() would remove."""
+    session = await begin(async_memory)
+    session.log_metrics({"loss": math.nan}, step=1)
+    session.log_metrics({"loss": 0.5}, step=2)
+    await session.delete()
+    users = async_memory.tenant("acme").users
+    lines = [json.loads(line) async for line in users.export("ann")]
+    [kept] = [line for line in lines if line["type"] == "metrics"]
+    assert (kept["session_id"], kept["name"]) == (session.id, "loss")
+    assert (kept["steps"], kept["values"], len(kept["times"])) == ([1, 2], ["nan", 0.5], 2)
 
 
 async def test_logging_waits_for_nothing_and_closing_loses_nothing(

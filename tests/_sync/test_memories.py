@@ -375,8 +375,8 @@ def test_profile_recent_and_export(acme: Tenant) -> None:
     assert {line["text"] for line in lines if line["type"] == "memory"} == {
         "Ann is kind.", "Ann is tall.", "Ann likes tea.", "Ann counts."
     }  # fmt: skip
-    metrics = [(line["name"], line["step"], line["value"]) for line in lines if line["type"] == "metric"]
-    assert metrics == [("loss", 3, "nan"), ("rate", 3, 0.5)]
+    metrics = [(line["name"], line["steps"], line["values"]) for line in lines if line["type"] == "metrics"]
+    assert metrics == [("loss", [3], ["nan"]), ("rate", [3], [0.5])]
     events = [line["event"] for line in lines if line["type"] == "event"]
     assert (events.count("created"), events.count("deleted")) == (3, 1)
     assert [line for line in acme.users.export("nobody")] == []

@@ -2,6 +2,7 @@
 # Do not edit: change that file, then run: make sync
 """Metrics: never in the way of a run, never lost, and small when they come back."""
 
+import json
 import math
 import random
 import time
@@ -9,7 +10,7 @@ import time
 import psycopg
 import pytest
 
-from chatmemory import ChatMemory, InvalidInputError, MetricCurve, Session
+from chatmemory import ChatMemory, InvalidInputError, MetricCurve, Session, Settings
 from tests.helpers import calls
 
 
@@ -54,6 +55,55 @@ def test_what_is_logged_is_read_at_once(memory: ChatMemory) -> None:
             call()
     with pytest.raises(InvalidInputError, match="loss"):
         session.log_metrics({"loss": "low"})
+
+
+def test_the_last_step_there_can_be_holds_nothing_up(memory: ChatMemory, postgres_url: str, settings: Settings) -> None:
+    """What comes after it, in this process or in another, is at that step too; other runs are written."""
+    session = begin(memory)
+    session.log_metrics({"loss": 1}, step=2**63 - 1)
+    session.log_metrics({"loss": 2})
+    assert session.metrics()["loss"].steps == (2**63 - 1,) * 2
+    with ChatMemory.open(postgres_url, settings=settings) as other_memory:
+        other = begin(other_memory)
+        elsewhere = other_memory.tenant("acme").sessions.get(session.id)
+        elsewhere.log_metrics({"loss": 3})
+        other.log_metrics({"loss": 4}, step=1)
+        assert other.metrics()["loss"].values == (4.0,)
+        assert elsewhere.metrics()["loss"].total == 3
+
+
+def test_a_point_without_a_step_follows_those_on_their_way(memory: ChatMemory) -> None:
+    """One more than the last of the session, whether Postgres has that one already or not."""
+    session = begin(memory)
+    session.log_metrics({"loss": 1.0}, step=100)
+    session.log_metrics({"loss": 0.5})
+    assert session.metrics()["loss"].steps == (100, 101)
+
+
+def test_the_last_numbers_come_with_the_end(memory: ChatMemory) -> None:
+    """Stored with it, and known to the run's result; a second end adds none."""
+    session = begin(memory)
+    session.log_metrics({"loss": 1.0}, step=4)
+    session.end(metrics={"loss": 0.25, "rmse": 0.5})
+    session.end(metrics={"loss": 0.1})
+    assert points(session.metrics()["loss"]) == [(4, 1.0), (5, 0.25)]
+    [result] = memory.tenant("acme").memories.list(kinds=["result"])
+    assert "loss 0.25 at step 5" in result.text
+    with pytest.raises(InvalidInputError, match="rmse"):
+        session.end(metrics={"rmse": "low"})
+
+
+def test_a_user_gets_the_metrics_too(memory: ChatMemory) -> None:
+    """users.export() holds every point that users.erase() would remove."""
+    session = begin(memory)
+    session.log_metrics({"loss": math.nan}, step=1)
+    session.log_metrics({"loss": 0.5}, step=2)
+    session.delete()
+    users = memory.tenant("acme").users
+    lines = [json.loads(line) for line in users.export("ann")]
+    [kept] = [line for line in lines if line["type"] == "metrics"]
+    assert (kept["session_id"], kept["name"]) == (session.id, "loss")
+    assert (kept["steps"], kept["values"], len(kept["times"])) == ([1, 2], ["nan", 0.5], 2)
 
 
 def test_logging_waits_for_nothing_and_closing_loses_nothing(memory: ChatMemory, postgres_url: str) -> None:

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import random
 import re
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -237,6 +239,60 @@ def test_a_config_that_cannot_be_saved_is_told(root: Path) -> None:
         made.save_effective_config()
     assert [each.name for each in (root / "run-1").iterdir() if each.name.startswith(".config")] == []
     assert before
+
+
+class Unreadable:
+    """A part of a config that raises when it is looked at."""
+
+    def __str__(self) -> str:
+        raise LookupError("no")
+
+
+@pytest.mark.timeout(30)
+def test_a_config_may_hold_anything(root: Path) -> None:
+    """What contains itself, what leads to half of the program, what cannot be read: by the name of its type."""
+    made = manager(root)
+    made.config["again"] = made.config
+    made.config |= {"logger": logging.getLogger("chatmemory_training"), "bad": Unreadable(), "last": 7}
+    layers: list[Any] = []
+    for _ in range(40):
+        layers = [layers, layers]
+    made.config["layers"] = layers
+    made.save_effective_config()
+    path = root / "run-1/effective_config.json"
+    saved = json.loads(path.read_text())["config"]
+    assert (saved["again"], saved["bad"], saved["last"]) == ("dict", "Unreadable", 7)
+    assert path.stat().st_size < 20_000_000
+
+
+def test_secrets_of_the_training_are_not_recorded(root: Path, tenant: Tenant) -> None:
+    """Neither with the run nor in its result."""
+    training = {"hf_token": "hunter2", "data": "s3://me:hunter2@host/x", "learning_rate": 0.5}
+    with SessionManager(config(root, training=training), None, "r", tenant=tenant, user_id="ann"):
+        pass
+    info = tenant.sessions.get("r").info
+    assert (info.details["training.hf_token"], info.details["learning_rate"]) == ("***", 0.5)
+    [result] = tenant.memories.list(kinds=["result"])
+    assert "hunter2" not in result.text + str(info.details)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ZeroDivisionError, "failed"), (KeyboardInterrupt, "stopped"), (None, "completed")]
+)
+def test_finalizing_while_an_error_passes_records_it(
+    root: Path, tenant: Tenant, error: type[BaseException] | None, status: str
+) -> None:
+    """As in a `finally`, without the context manager: a run that crashed did not complete."""
+    made = SessionManager(config(root), None, "r", tenant=tenant, user_id="ann")
+    made.setup_directories()
+    made.log_session_start()
+    with pytest.raises(error) if error else nullcontext():
+        try:
+            if error:
+                raise error
+        finally:
+            made.finalize_session()
+    assert tenant.sessions.get("r").info.run_status == status
 
 
 def test_seeding_makes_runs_repeat(root: Path) -> None:

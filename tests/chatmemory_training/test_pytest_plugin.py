@@ -121,6 +121,7 @@ def test_a_run_without_failures_completed(project: Path, tenant: Tenant, postgre
 def test_without_the_option_nothing_is_recorded(project: Path, tenant: Tenant, postgres_url: str) -> None:
     """The plugin is there, and does nothing, not even importing chatmemory."""
     assert "chatmemory:" not in run(project, postgres_url, "-k", "fine", code=0)
+    assert "chatmemory:" not in run(project, postgres_url, "--chatmemory", "--collect-only", code=0)
     assert tenant.sessions.list().total == 0
     code = "import sys, chatmemory_training.pytest_plugin; print([m for m in sys.modules if m.startswith('psycopg')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -138,6 +139,72 @@ def test_a_run_that_cannot_be_recorded_is_a_run(project: Path, tenant: Tenant, p
     assert "chatmemory: not recorded" in said
     run(project, postgres_url, *options, code=0)
     assert [session.run_status for session in tenant.sessions.list()] == ["completed"] * 2
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
+def test_a_file_that_cannot_be_collected_is_told_of(
+    project: Path, tenant: Tenant, postgres_url: str, workers: list[str]
+) -> None:
+    """Once, with why; no test of it ran, and without that nobody would know what went wrong."""
+    (project / "test_broken.py").write_text("import nowhere_to_be_found\n")
+    run(project, postgres_url, "--chatmemory", "--chatmemory-tenant=acme", *workers, code=1 if workers else 2)
+    session = recorded(tenant)
+    assert session.info.status == "failed"
+    test = told(session)["test_broken.py"]
+    assert test.metadata["outcome"] == "error"
+    assert "nowhere_to_be_found" in str(test.content)
+    assert isinstance(session.info.results, dict)
+    assert "test_broken.py" in session.info.results["failed_tests"]
+
+
+def test_a_run_that_was_killed_goes_on_under_its_name(project: Path, tenant: Tenant, postgres_url: str) -> None:
+    """What its tests came to before and after is there, though they are the same tests."""
+    (project / "test_it.py").write_text(
+        "import os, signal, pathlib\ndef test_a(): pass\ndef test_kill():\n"
+        "    seen = pathlib.Path('seen')\n"
+        "    if not seen.exists():\n        seen.touch()\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    options = ["--chatmemory", "--chatmemory-tenant=acme", "--chatmemory-name=nightly"]
+    run(project, postgres_url, *options, code=-9)
+    run(project, postgres_url, *options, code=0)
+    session = recorded(tenant)
+    assert session.info.run_status == "completed"
+    assert {test.rpartition("::")[2] for test in told(session)} == {"test_a", "test_kill"}
+    ids = [message.id for message in session.messages()]
+    run(project, postgres_url, *options, code=0)
+    assert not set(ids) & {message.id for message in tenant.sessions.get("nightly.2").messages()}
+
+
+def test_a_run_that_is_interrupted_is_recorded_so(project: Path, tenant: Tenant, postgres_url: str) -> None:
+    """Ctrl-C: it is cancelled, and what ran is there."""
+    (project / "test_it.py").write_text(
+        "import signal\ndef test_a(): pass\ndef test_b(): signal.raise_signal(signal.SIGINT)\n"
+    )
+    run(project, postgres_url, "--chatmemory", "--chatmemory-tenant=acme", code=2)
+    session = recorded(tenant)
+    assert (session.info.status, session.info.run_status) == ("cancelled", "failed")
+    assert session.status_history()[-1].reason == "interrupted"
+    outcomes = {name.rpartition("::")[2]: test.metadata["outcome"] for name, test in told(session).items()}
+    assert outcomes == {"test_a": "passed", "test_b": "interrupted"}
+
+
+def test_a_user_that_cannot_be_is_told(project: Path, postgres_url: str) -> None:
+    """As why nothing is recorded, and not as a database that is away; the command line's secrets stay out."""
+    options = ["--chatmemory", "--chatmemory-tenant=acme", "-k", "fine", "--chatmemory-user"]
+    said = run(project, postgres_url, *options, "x" * 300, code=0)
+    assert "not recorded: user_id has 300 bytes" in said
+
+
+def test_secrets_of_the_command_line_are_not_recorded(project: Path, tenant: Tenant, postgres_url: str) -> None:
+    """What options are called tells; logins in addresses too."""
+    (project / "conftest.py").write_text(
+        "def pytest_addoption(parser):\n    parser.addoption('--api-key')\n    parser.addoption('--db')\n"
+    )
+    secrets = ["--api-key", "hunter1", "--api-key=hunter2", "--db=postgresql://me:hunter3@host/db"]
+    run(project, postgres_url, "--chatmemory", "--chatmemory-tenant=acme", "-k", "fine", *secrets, code=0)
+    arguments = recorded(tenant).info.details["args"]
+    assert "hunter" not in str(arguments)
+    assert arguments[-3:] == ["***", "--api-key=***", "--db=postgresql://***@host/db"]
 
 
 def test_a_worker_that_dies_is_recorded(project: Path, tenant: Tenant, postgres_url: str) -> None:

@@ -165,6 +165,7 @@ def test_an_update_that_ends_a_session_keeps_what_it_brings(service: SessionMana
         {"current_epoch": 3, "metadata": {"x": object()}},
         {"current_epoch": 3, "metadata": "text"},
         {"current_epoch": 3, "epochs": 4},
+        {"current_epoch": 2**63, "metadata": {"loss": 1.0}},  # no step is so large
         {"current_epoch": 3, "status": "expired"},
         {"training_status": "running", "status": "failed"},
         "text",
@@ -178,6 +179,28 @@ def test_an_update_that_is_refused_changes_nothing(service: SessionManagerServic
     assert service.last_error
     assert service.get_session_info(id) == before
     assert len(tenant.sessions.get(id).metrics()) == 0
+
+
+def test_an_end_that_is_refused_leaves_no_numbers(service: SessionManagerService, tenant: Tenant) -> None:
+    """The run has failed and cannot complete: what came with that is not kept either."""
+    id = start(service)
+    given(service.update_session(id, {"training_status": "running"}))
+    given(service.update_session(id, {"training_status": "failed"}))
+    before = given(service.get_session_info(id))
+    assert service.update_session(id, {"status": "completed", "metadata": {"loss": 0.1}}) is None
+    assert service.get_session_info(id) == before
+    assert len(tenant.sessions.get(id).metrics()) == 0
+
+
+def test_numbers_of_any_library_are_kept_wherever_they_stand(service: SessionManagerService) -> None:
+    """Numpy's, deep inside; NaN, which JSON has not, as its name."""
+    id = start(service)
+    results = {"by_class": [{"acc": np.float32(0.5), "n": np.int64(3)}], "loss": float("nan")}
+    kept = {"by_class": [{"acc": 0.5, "n": 3}], "loss": "nan"}
+    answer = given(service.update_session(id, {"results": results, "metadata": {"inner": {"x": np.float32(2)}}}))
+    assert answer["training_session"]["results"] == kept
+    assert answer["user_session"]["metadata"]["inner"] == {"x": 2.0}
+    assert given(service.end_session(id, results=results))["training_session"]["results"] == kept
 
 
 def test_unknown_foreign_and_ended_sessions_are_none(service: SessionManagerService, memory: ChatMemory) -> None:
@@ -226,10 +249,11 @@ def test_a_failed_training_stays_at_its_epoch(service: SessionManagerService) ->
 def test_a_run_that_was_stopped_stays_stopped_inside(service: SessionManagerService, success: bool) -> None:
     """Ending the session does not say that the run came to its end."""
     id = start(service)
-    given(service.update_session(id, {"training_status": "running"}))
+    given(service.update_session(id, {"training_status": "running", "current_epoch": 3}))
     given(service.update_session(id, {"training_status": "stopped"}))
     answer = given(service.end_session(id, success=success))
     assert answer["training_session"]["status"] == "stopped"
+    assert answer["training_session"]["current_epoch"] == 3
     assert answer["user_session"]["status"] == ("completed" if success else "failed")
 
 
@@ -296,6 +320,7 @@ def test_a_database_failure_in_the_middle_leaves_nothing_half_written(
     assert service.start_session("ann", "training", TRAINING) is None
     update = {"current_epoch": 5, "training_status": "running", "metadata": {"loss": 1.0}}
     assert service.update_session(id, update) is None
+    assert service.update_session(id, {"status": "completed", "metadata": {"loss": 1.0}}) is None
     assert service.end_session(id, results={"a": 1}) is None
     assert service.last_error
     assert "disk full" not in service.last_error

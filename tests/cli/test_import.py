@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -241,6 +242,79 @@ def test_own_export_round_trip(cli: Cli, memory: ChatMemory) -> None:
         assert getattr(copy.info, name) == getattr(session.info, name)
     assert copy.info.metadata["a"] == [1.0, None]
     assert cli.json("import", "s.json", "--tenant", "other")["unchanged"] == 1
+
+
+def test_a_run_comes_back_as_it_was(cli: Cli, memory: ChatMemory) -> None:
+    """Its metrics to the point, its run status, details and results; its moves are kept beside it."""
+    sessions = memory.tenant("default").sessions
+    run = sessions.create(user_id="ann", session_id="r", kind="training", details={"total_epochs": 4})
+    run.move("running", reason="go")
+    for step in range(600):
+        run.log_metrics({"loss": 1 / (step + 1)}, step=step)
+    run.log_metrics({"loss": math.nan, "acc": math.inf}, step=600)
+    run.update(details={"current_epoch": 3}, stage="warm", error="a warning")
+    run.move("stopped")
+    run.end(results={"rmse": 0.5})
+    cli("export", "r", "-o", "r.json")
+    assert cli.json("import", "r.json", "--tenant", "other")["imported"] == 1
+    copy = memory.tenant("other").sessions.get("r")
+    for name in ("status", "run_status", "details", "results", "progress", "stage", "error"):
+        assert getattr(copy.info, name) == getattr(run.info, name), name
+    for name, curve in run.metrics().items():
+        copied = copy.metrics()[name]
+        assert (copied.steps, str(copied.values)) == (curve.steps, str(curve.values))
+        assert copied.times == pytest.approx(curve.times, abs=1e-6)
+    moves = [(move["old"], move["new"]) for move in copy.info.metadata["imported"]["status_history"]]
+    assert moves == [("pending", "running"), ("running", "stopped")]
+    [result] = memory.tenant("other").memories.list(kinds=["result"])
+    assert "rmse 0.5" in result.text
+    assert "loss 0.00166667 at step 599" in result.text
+    assert cli.json("import", "r.json", "--tenant", "other")["unchanged"] == 1
+    page = run.export("markdown")
+    assert "- run status: stopped" in page
+    assert "| loss | 601 | 0.00166667 at 599 | 1 at 0 |" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "status", "run_status"),
+    [
+        ("research", "pause", "cancelled", "cancelled"),  # it went on there, and does not here
+        ("research", "expire", "expired", "timeout"),
+        ("research", "cancel", "cancelled", "cancelled"),
+        ("testing", "fail", "failed", "failed"),
+        ("chat", "expire", "expired", None),
+        ("chat", "refresh", "completed", None),
+    ],
+)
+def test_a_session_ends_as_it_had_ended(
+    cli: Cli, memory: ChatMemory, kind: str, how: str, status: str, run_status: str | None
+) -> None:
+    """Expired is expired, cancelled is cancelled; results and progress come with it."""
+    session = memory.tenant("default").sessions.create(user_id="ann", session_id="s", kind=kind)
+    if kind == "research":
+        session.move("initializing")
+        session.move("running")
+        session.update(progress=40, results={"found": 3})
+    session.end(success=False) if how == "fail" else getattr(session, how)()
+    cli("export", "s", "-o", "s.json")
+    cli("import", "s.json", "--tenant", "other")
+    copy = memory.tenant("other").sessions.get("s").info
+    assert (copy.status, copy.run_status) == (status, run_status)
+    assert (copy.progress, copy.results) == (session.info.progress, session.info.results)
+
+
+def test_an_import_of_metrics_that_was_cut_off_goes_on(cli: Cli, memory: ChatMemory, tmp_path: Path) -> None:
+    """No point is there twice; metrics that are none are refused with their place."""
+    run = memory.tenant("default").sessions.create(user_id="ann", session_id="r", kind="training")
+    for step in range(1000):
+        run.log_metrics({"loss": step}, step=step)
+    document = json.loads(run.export())
+    broken = {**document, "metrics": [*document["metrics"][:2], {"name": "loss"}]}
+    (tmp_path / "r.json").write_text(json.dumps(broken))
+    assert "Metrics 3 of the file" in cli("import", "r.json", "--tenant", "other", code=1).stderr
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    cli("import", "r.json", "--tenant", "other")
+    assert memory.tenant("other").sessions.get("r").metrics()["loss"].steps == tuple(range(1000))
 
 
 def test_own_export_cut_off(cli: Cli, memory: ChatMemory, tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ def test_a_sparkline_shows_a_curve() -> None:
     assert len(sparkline(list(range(1000)), 24)) == 24
     assert sparkline([1, math.nan, 1], 8) == "▅ ▅"
     assert sparkline([math.inf], 8) == sparkline([], 8) == ""
+    assert sparkline([-1.7e308, 1.7e308, 1.7e308], 2) == "▁█"
 
 
 CURVES = MetricSeries(
