@@ -24,11 +24,12 @@ def turn_starts(messages: Sequence[Message]) -> list[int]:
     found: list[int] = []
     calling = False  # and no result has come yet
     for index, message in enumerate(messages):
-        if is_result(message):
+        role = message.role
+        if role != "assistant" and (role == "tool" or (type(message.content) is not str and is_result(message))):
             calling = False
-        elif not (calling and message.role == "assistant" and (message.tool_calls or not message.text)):
+        elif not (calling and role == "assistant" and (message.tool_calls or not message.text)):
             found.append(index)
-            calling = bool(message.tool_calls)
+            calling = role == "assistant" and bool(message.tool_calls)
     return found
 
 
@@ -39,8 +40,10 @@ def unpaired(messages: Sequence[Message]) -> set[int]:
     were made at once all are left out while a result may still come, so that what comes next goes on from there.
     """
     found: set[int] = set()
-    for begin, end in pairwise([0, *turn_starts(messages), len(messages)]):
-        if end - begin > 1 or (end > begin and (is_result(messages[begin]) or messages[begin].tool_calls)):
+    starts = turn_starts(messages)
+    found.update(message.seq for message in messages[: starts[0] if starts else None])  # nobody's results
+    for begin, end in pairwise([*starts, len(messages)]):
+        if end - begin > 1 or (messages[begin].role == "assistant" and messages[begin].tool_calls):
             found |= _unpaired_in(messages[begin:end], last=end == len(messages))
     return found
 
