@@ -27,7 +27,7 @@ from chatmemory.models import (
     message_from_row,
     text_of,
 )
-from chatmemory.pairing import is_result, unpaired
+from chatmemory.pairing import turn_starts, unpaired
 from chatmemory.settings import Settings
 from chatmemory.tokens import ESTIMATE, MESSAGE_TOKENS, PROMPT_TOKENS, Counter, message_tokens
 from chatmemory.tools import answers, is_call, result_text
@@ -215,7 +215,7 @@ def _chosen(
     start = _start(read, costs, room, request, window)
     chosen, spent = messages[start:], sum(costs[start:])
     if not chosen and room is not None:
-        newest = max(_starts(messages), default=len(messages))
+        newest = max(turn_starts(messages), default=len(messages))
         if sum(costs[newest:]) > room and request.max_messages != 0:
             return _cut_to_size(messages[newest:], room, request.on_oversize, counter)
     return chosen, spent
@@ -315,7 +315,7 @@ def _room(max_tokens: int | None, fixed: int) -> int | None:
 def _start(read: _Read, costs: Sequence[int], room: int | None, request: Request, window: Window) -> int:
     """The index the context begins at; len(messages) where nothing may."""
     messages = read.messages
-    starts = _starts(messages)
+    starts = turn_starts(messages)
     fits = 0 if room is None else len(costs) - sum(total <= room for total in accumulate(reversed(costs)))
     few = 0
     if request.max_messages is not None:
@@ -325,11 +325,6 @@ def _start(read: _Read, costs: Sequence[int], room: int | None, request: Request
         return next((start for start in starts if start >= least), len(messages))
     mark = few if request.exactly else _seq_mark(messages, few, request)
     return _turn(messages, starts, least, max(least, mark, _token_mark(messages, fits, request, window)))
-
-
-def _starts(messages: Sequence[Message]) -> list[int]:
-    """Where a context may begin: not between a tool call and its results."""
-    return [index for index, message in enumerate(messages) if not is_result(message)]
 
 
 def _turn(messages: Sequence[Message], starts: Sequence[int], least: int, mark: int) -> int:

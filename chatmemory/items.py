@@ -11,6 +11,7 @@ from chatmemory.errors import InvalidInputError
 from chatmemory.models import JsonObject
 from chatmemory.validation import check_id, check_object, check_text
 
+MOST_PLACE_BYTES = 2000  # of a namespace and a key; a row of Postgres' index has 2704, and the tenant is in it too
 OPERATORS = {
     "$gt": lambda one, other: one > other,
     "$gte": lambda one, other: one >= other,
@@ -101,12 +102,21 @@ def place_of(namespace: Sequence[str], key: str) -> Place:
     return Place(labels, to_json(labels), key)
 
 
+def _check_size(place: Place) -> None:
+    size = len(place.path.encode()) + len(place.key.encode())
+    if size > MOST_PLACE_BYTES:
+        raise InvalidInputError(
+            f"namespace and key have {size} bytes; at most {MOST_PLACE_BYTES} are allowed: shorten the key, or hash it."
+        )
+
+
 def checked(items: Sequence[NewItem]) -> dict[tuple[str, str], NewItem]:
     """Items by path and key, in this order, the last of each; refuse what cannot be stored."""
     found = {}
     for item in items:
         place = place_of(item.namespace, item.key)
         if item.value is not None:
+            _check_size(place)
             check_object(item.value, "value")
         check_text(item.text or "", "text")
         if item.user_id is not None:
@@ -158,5 +168,5 @@ def _compares(value: Any, operator: str, other: Any) -> bool:
         raise InvalidInputError(f"{operator!r} is no operator; use $eq, $ne, {', '.join(OPERATORS)}.")
     try:
         return bool(OPERATORS[operator](float(value), float(other)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

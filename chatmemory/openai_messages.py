@@ -1,10 +1,13 @@
 """A context as messages of OpenAI's chat protocol, which most servers speak."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from chatmemory.models import Context, JsonObject, Message, NewMessage
+from chatmemory.pairing import is_result as answers_calls
+from chatmemory.pairing import turn_starts
 from chatmemory.tools import is_call, is_result, result_text
 
 
@@ -12,12 +15,30 @@ def to_openai(context: Context) -> list[JsonObject]:
     """The system message, the summary, and the messages; memories stand before the newest of the user's."""
     told = [text for text in (context.system, context.summary_text) if text is not None]
     made: list[JsonObject] = [{"role": "system", "content": text} for text in told]
-    last = max((message.seq for message in context.messages if message.role == "user"), default=None)
-    for message in context.messages:
-        if message.seq == last:
+    users = (message for message in context.messages if message.role == "user" and not answers_calls(message))
+    last = max((message.seq for message in users), default=None)
+    for begin, end in pairwise([0, *turn_starts(context.messages), len(context.messages)]):
+        turn = context.messages[begin:end]
+        if turn and turn[0].seq == last:
             made += _notes(context)
-        made += _messages(message)
+        for message in _as_one(turn):
+            made += _messages(message)
     return made if last is not None else [*made, *_notes(context)]
+
+
+def _as_one(turn: Sequence[Message]) -> Iterator[Message]:
+    """A turn's messages; calls that were made at once, each in a message of its own, as OpenAI has them: in one."""
+    asking = [message for message in turn if message.role == "assistant"]
+    if len(asking) > 1:
+        calls = [
+            {"type": "tool_call", "id": call.id, "name": call.name, "args": call.arguments}
+            for message in asking
+            for call in message.tool_calls
+        ]
+        said = "\n".join(filter(None, (message.text for message in asking)))
+        yield replace(asking[0], content=said, metadata={"tool_calls": calls})
+        turn = turn[len(asking) :]
+    yield from turn
 
 
 def _notes(context: Context) -> list[JsonObject]:

@@ -1,6 +1,7 @@
 """Tool calls and their results belong together: a provider refuses one without the other."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from chatmemory.models import Message
 from chatmemory.tools import answered_in
@@ -14,25 +15,57 @@ def is_result(message: Message) -> bool:
     return not bare and bool(answered_in(message.role, message.content, message.metadata))
 
 
+def turn_starts(messages: Sequence[Message]) -> list[int]:
+    """The indexes at which a turn begins: not between calls and their results.
+
+    Calls that were made at once may stand in several messages of the assistant, with nothing said between them, as
+    the OpenAI Agents SDK has them: up to the last of their results they are one turn.
+    """
+    found: list[int] = []
+    calling = False  # and no result has come yet
+    for index, message in enumerate(messages):
+        role = message.role
+        if role != "assistant" and (role == "tool" or (type(message.content) is not str and is_result(message))):
+            calling = False
+        elif not (calling and role == "assistant" and (message.tool_calls or not message.text)):
+            found.append(index)
+            calling = role == "assistant" and bool(message.tool_calls)
+    return found
+
+
 def unpaired(messages: Sequence[Message]) -> set[int]:
     """The seqs of calls that are not fully answered, and of results nobody asked for.
 
-    Results stand right behind the message that asks for them; one behind anything else answers nothing.
+    Results stand right behind the messages that ask for them; one behind anything else answers nothing. Of calls that
+    were made at once all are left out while a result may still come, so that what comes next goes on from there.
     """
     found: set[int] = set()
-    unit: list[int] = []
-    open_calls: set[str] = set()
-    for message in messages:
-        if is_result(message):
-            answered = answered_in(message.role, message.content, message.metadata)
-            if answered and open_calls.issuperset(answered):
-                open_calls.difference_update(answered)
-                unit.append(message.seq)
-            else:
-                found.add(message.seq)
+    starts = turn_starts(messages)
+    found.update(message.seq for message in messages[: starts[0] if starts else None])  # nobody's results
+    for begin, end in pairwise([*starts, len(messages)]):
+        if end - begin > 1 or (messages[begin].role == "assistant" and messages[begin].tool_calls):
+            found |= _unpaired_in(messages[begin:end], last=end == len(messages))
+    return found
+
+
+def _unpaired_in(turn: Sequence[Message], *, last: bool) -> set[int]:
+    waiting: dict[str, int] = {}  # calls without a result, with the seq of who makes them
+    answers: list[set[int]] = []  # the seqs of results, each with those of whom it answers
+    found: set[int] = set()
+    for message in turn:
+        if not is_result(message):
+            asked = {call.id for call in message.tool_calls}
+            found.update(waiting[id] for id in asked & waiting.keys())  # asked again: the newer one is answered
+            waiting.update(dict.fromkeys(asked, message.seq))
             continue
-        if open_calls:
-            found.update(unit)
-        open_calls = {call.id for call in message.tool_calls} if message.role == "assistant" else set()
-        unit = [message.seq]
-    return found.union(unit) if open_calls else found
+        answered = set(answered_in(message.role, message.content, message.metadata))
+        if answered and waiting.keys() >= answered:
+            answers.append({message.seq, *(waiting.pop(id) for id in answered)})
+        else:
+            found.add(message.seq)
+    if last and waiting:
+        return {message.seq for message in turn}
+    found.update(waiting.values())
+    while torn := [together for together in answers if together & found and not together <= found]:
+        found.update(*torn)
+    return found

@@ -19,6 +19,8 @@ SIZE = (9.0, 4.0)
 def plot_contexts(contexts: Sequence[Context]) -> "Figure":
     """What the prompt held as a conversation grew: tokens by part, and the budget as a line.
 
+    Below it, where there are any, how many messages are omitted and in no summary.
+
     Args:
         contexts: One for each turn, oldest first.
 
@@ -26,8 +28,11 @@ def plot_contexts(contexts: Sequence[Context]) -> "Figure":
         MissingExtraError: matplotlib is not installed.
     """
     figure = _figure()
-    axes = figure.add_subplot()
     turns = range(1, len(contexts) + 1)
+    omitted = [context.omitted.count if context.omitted else 0 for context in contexts]
+    axes, *rest = figure.subplots(
+        1 + any(omitted), sharex=True, squeeze=False, height_ratios=(3, 1)[: 1 + any(omitted)]
+    )[:, 0]
     parts = [part for part in PARTS if any(context.tokens_by_part.get(part) for context in contexts)]
     layers = [[context.tokens_by_part.get(part, 0) for context in contexts] for part in parts]
     if layers:
@@ -35,9 +40,13 @@ def plot_contexts(contexts: Sequence[Context]) -> "Figure":
     budgets = [context.max_tokens for context in contexts if context.max_tokens is not None]
     if contexts and len(budgets) == len(contexts):
         axes.plot(turns, budgets, color="black", linestyle="--", label="budget")
-    axes.set(xlabel="turn", ylabel="tokens")
+    axes.set(ylabel="tokens", ylim=(0, None))
+    for below in rest:
+        below.fill_between(turns, omitted, color="gray", step="mid")
+        below.set(ylabel="omitted", ylim=(0, None))
+    figure.axes[-1].set_xlabel("turn")
     if contexts:
-        axes.legend(loc="upper left")
+        figure.legend(loc="outside upper center", ncols=len(parts) + 1, frameon=False, fontsize="small")
     return figure
 
 
@@ -51,6 +60,8 @@ def plot_timeline(memories: Sequence[Memory]) -> "Figure":
         MissingExtraError: matplotlib is not installed.
     """
     figure = _figure()
+    from matplotlib.dates import ConciseDateFormatter
+
     axes = figure.add_subplot()
     now = datetime.now(UTC)
     ordered = sorted(memories, key=lambda memory: memory.valid_from, reverse=True)
@@ -59,7 +70,7 @@ def plot_timeline(memories: Sequence[Memory]) -> "Figure":
         style: dict[str, Any] = {"color": "tab:blue" if memory.valid_to is None else "lightgray", "height": 0.6}
         axes.barh(row, until - memory.valid_from, left=memory.valid_from, **style)  # type: ignore[arg-type]  # dates may be
     axes.set_yticks(range(len(ordered)), [_label(memory.text) for memory in ordered])
-    figure.autofmt_xdate()
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
     return figure
 
 

@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-_CALLS = ("tool_call", "tool_use", "function_call")
+_CALLS = ("tool_call", "tool_use", "function_call", "custom_tool_call")
 _ANSWERED = ("tool_call_id", "tool_use_id", "call_id")
-_ADAPTERS = ("langchain",)  # what they keep in the metadata under their names says the same
+
+# What adapters keep of calls and results, in the metadata under their names; schema/functions/append.sql has it too.
+_ADAPTERS = {"langchain": ("tool_calls", "tool_call_id"), "openai_agents": ("call_id", "item")}
 
 
 class ToolCall(NamedTuple):
@@ -52,9 +54,9 @@ def result_text(block: Mapping[str, Any]) -> str:
 
 def said_in(metadata: Mapping[str, Any]) -> list[Any]:
     """What metadata says of calls and results; the same message says the same."""
-    kept = [metadata, *(metadata.get(adapter) for adapter in _ADAPTERS)]
-    keys = ("tool_calls", "tool_call_id")
-    return [each.get(key) if isinstance(each, dict) else None for each in kept for key in keys]
+    said = [metadata.get(key) for key in ("tool_calls", "tool_call_id")]
+    kept = ((metadata.get(adapter), keys) for adapter, keys in _ADAPTERS.items())
+    return [*said, *(each.get(key) if isinstance(each, dict) else None for each, keys in kept for key in keys)]
 
 
 def tool_calls_in(content: object, metadata: Mapping[str, Any]) -> tuple[ToolCall, ...]:

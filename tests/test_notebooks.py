@@ -1,5 +1,6 @@
 """The notebooks, executed from a clean kernel; and the library inside Jupyter's running event loop."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -24,35 +25,52 @@ def test_a_notebook_tells_its_story(path: Path) -> None:
     kinds = [cell.cell_type for cell in notebook.cells]
     assert len(kinds) < 15
     assert kinds[0] == "markdown"
-    assert any(cell.get("outputs") for cell in notebook.cells)
+    ran = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    outputs = [output for cell in ran for output in cell.outputs]
+    assert [cell.execution_count for cell in ran] == list(range(1, len(ran) + 1))
+    assert outputs
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert not re.search(r"/(?:home|root|tmp|Users|work)/", path.read_text(encoding="utf-8"))
     NotebookClient(notebook, timeout=200, kernel_name="python3").execute()
 
 
-CELLS = [
-    "from chatmemory import AsyncChatMemory, ChatMemory\nmemory = ChatMemory.open()\n"
-    "session = memory.tenant('acme').sessions.create(user_id='ann')\nprint(session.append('user', 'sync').seq)",
-    "other = AsyncChatMemory.open()\nagain = await other.tenant('acme').sessions.get(session.id)\n"
-    "print((await again.append('user', 'async')).seq)",
-    "while True:\n    session.append('user', 'on and on')",
-    "session.refresh()\nlast = session.append('user', 'after the interrupt')\n"
-    "print([m.seq for m in session.messages()] == list(range(1, last.seq + 1)), (await again.history(1))[0].text)\n"
-    "memory.close()\nawait other.close()",
+FIRST = """from chatmemory import AsyncChatMemory, ChatMemory
+memory, other = ChatMemory.open(), AsyncChatMemory.open()
+acme, others = memory.tenant('acme'), other.tenant('acme')
+session = acme.sessions.create(user_id='ann')
+again = await others.sessions.get(session.id)
+acme.memories.remember('Ann has a cat.', user_id='ann')
+print(session.append('user', 'sync').seq, (await again.append('user', 'async')).seq)"""
+BROKEN_OFF = [
+    "session.append('user', 'on and on')",
+    "session.context(500)",
+    "acme.memories.recall('cat', user_id='ann')",
+    "await again.append('user', 'on and on')",
+    "await again.context(500)",
+    "await others.memories.recall('cat', user_id='ann')",
 ]
+NEXT = """last = session.append('user', 'after the interrupt')
+newest = await again.append('user', 'and once more')
+print(last.seq + 1 == newest.seq, [m.seq for m in session.messages()] == list(range(1, newest.seq + 1)))
+print(session.context(500).messages[-1].text, (await again.context(500)).messages[-1].text, sep=', ')
+found = acme.memories.recall('cat', user_id='ann') + await others.memories.recall('cat', user_id='ann')
+print([each.memory.text for each in found])"""
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_in_a_running_loop_and_after_an_interrupt() -> None:
-    """Sync and async calls work in the kernel's loop; an interrupt in the middle of an append breaks nothing."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    client = NotebookClient(notebook, timeout=60, kernel_name="python3", interrupt_on_timeout=True)
+def test_in_a_running_loop_and_after_interrupts() -> None:
+    """Sync and async calls work in the kernel's loop; an interrupt in the middle of any of them breaks nothing."""
+    sources = [FIRST, *(cell for call in BROKEN_OFF for cell in (f"while True:\n    {call}", NEXT))]
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, sources)))
+    client = NotebookClient(notebook, kernel_name="python3", interrupt_on_timeout=True)
     with client.setup_kernel():
-        for index in (0, 1):
-            client.execute_cell(notebook.cells[index], index)
-        client.timeout, client.allow_errors = 3, True
-        client.execute_cell(notebook.cells[2], 2)
-        client.timeout, client.allow_errors = 60, False
-        client.execute_cell(notebook.cells[3], 3)
-    said = [cell.outputs[0].get("text") for cell in notebook.cells]
-    assert said[:2] == ["1\n", "2\n"]
-    assert notebook.cells[2].outputs[-1].ename == "KeyboardInterrupt"
-    assert said[3] == "True after the interrupt\n"
+        for index, cell in enumerate(notebook.cells):
+            broken_off = cell.source.startswith("while True")
+            client.timeout, client.allow_errors = (1 if broken_off else 60), broken_off
+            client.execute_cell(cell, index)
+    first, *rest = notebook.cells
+    assert first.outputs[0].text == "1 2\n"
+    ends = [cell.outputs[-1].ename for cell in rest[::2]]
+    assert ends == ["KeyboardInterrupt"] * 3 + ["CancelledError"] * 3
+    for cell in rest[1::2]:
+        assert cell.outputs[0].text == "True True\nand once more, and once more\n['Ann has a cat.', 'Ann has a cat.']\n"

@@ -1,12 +1,13 @@
 """One session as a LangChain chat history."""
 
 from collections.abc import Sequence
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
 from chatmemory import AsyncSession, ConfigurationError, Session, SessionError
+from chatmemory_langchain.halves import apast_of, past_of
 from chatmemory_langchain.messages import from_context, from_message, to_message
 
 
@@ -48,7 +49,7 @@ class ChatMemoryHistory(BaseChatMessageHistory):
         session = self._sync_session()
         if self._max_tokens is None:
             return [from_message(message) for message in session.messages()]
-        context = session.context(self._max_tokens, trim_step=self._trim_step, on_oversize=self._on_oversize)
+        context = past_of(session, self._max_tokens, trim_step=self._trim_step, on_oversize=self._on_oversize)
         return from_context(context, from_human=True)
 
     async def aget_messages(self) -> list[BaseMessage]:
@@ -57,7 +58,8 @@ class ChatMemoryHistory(BaseChatMessageHistory):
             return await super().aget_messages()
         if self._max_tokens is None:
             return [from_message(message) async for message in self.session.messages()]
-        context = await self.session.context(self._max_tokens, trim_step=self._trim_step, on_oversize=self._on_oversize)
+        how: dict[str, Any] = {"trim_step": self._trim_step, "on_oversize": self._on_oversize}
+        context = await apast_of(self.session, self._max_tokens, **how)
         return from_context(context, from_human=True)
 
     @property

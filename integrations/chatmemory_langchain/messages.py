@@ -1,6 +1,7 @@
 """LangChain messages as chatmemory stores them, and back; nothing is lost on the way."""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -110,7 +111,35 @@ def from_context(context: Context, *, from_human: bool = False) -> list[BaseMess
         starts = users or others
         rest = rest[starts[0] :] if starts else ()
     summary = [] if context.summary is None else [SystemMessage(context.summary)]
-    return [*map(from_message, begins), *summary, *map(from_message, rest)]
+    return [*map(from_message, begins), *summary, *_calls_joined(map(from_message, rest))]
+
+
+def _calls_joined(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+    """The messages; calls that were made at once, each in a message of its own, in one: models take no other form."""
+    made: list[BaseMessage] = []
+    for message in messages:
+        last = made[-1] if made else None
+        if (
+            isinstance(last, AIMessage)
+            and isinstance(message, AIMessage)
+            and (last.tool_calls or last.invalid_tool_calls)
+        ):
+            made[-1] = _joined(last, message)
+        else:
+            made.append(message)
+    return made
+
+
+def _joined(first: AIMessage, second: AIMessage) -> AIMessage:
+    contents = [message.content for message in (first, second) if message.content]
+    content: Any = contents[0] if len(contents) == 1 else ""
+    if len(contents) > 1:
+        texts = [each for each in contents if isinstance(each, str)]
+        blocks = [block for each in contents for block in ([each] if isinstance(each, str) else each)]
+        content = "\n".join(texts) if len(texts) == len(contents) else list(map(_block, blocks))
+    names = ("tool_calls", "invalid_tool_calls")
+    calls = {name: [*getattr(first, name), *getattr(second, name)] for name in names}
+    return first.model_copy(update={"content": content, **calls})
 
 
 def _role(message: BaseMessage) -> str:

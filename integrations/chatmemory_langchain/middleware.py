@@ -21,6 +21,7 @@ from chatmemory import (
     NewMessage,
     Session,
 )
+from chatmemory_langchain.halves import apast_of, past_of
 from chatmemory_langchain.messages import from_context, to_message
 
 LONGEST_QUERY = 2000  # characters
@@ -72,7 +73,8 @@ class ChatMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
     its id, also when the run loops through tools, is interrupted, resumed or retried (with a checkpointer, or where
     the input's messages have ids of their own). Nothing is stored of a run whose first model call failed. Stand it
     first in the list of middleware: then it stores an answer after all others have seen it, and human approval has
-    changed it. What SummarizationMiddleware writes is not stored.
+    changed it. What another middleware takes out of the state before the model answers is not stored, nor is what
+    SummarizationMiddleware writes.
 
     What it sends to the model: the agent's system prompt; what Session.context() gave when the run began, at most
     max_tokens, with memories that were recalled for what the user says, as data in a human message before the new
@@ -120,7 +122,7 @@ class ChatMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         session = self._session(runtime)
         leftover, before = _left_over(state)
         session.append_many(leftover)
-        context = session.context(self._max_tokens, query=self._query(state, before))
+        context = past_of(session, self._max_tokens, query=self._query(state, before))
         return _loaded(context, before)
 
     async def abefore_agent(self, state: MemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
@@ -130,7 +132,7 @@ class ChatMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         session = await self._asession(runtime)
         leftover, before = _left_over(state)
         await session.append_many(leftover)
-        context = await session.context(self._max_tokens, query=self._query(state, before))
+        context = await apast_of(session, self._max_tokens, query=self._query(state, before))
         return _loaded(context, before)
 
     def wrap_model_call(
@@ -217,16 +219,16 @@ def _stored_ids(state: MemoryState) -> set[str]:
 def _new(state: MemoryState) -> list[AnyMessage]:
     """The messages that are not in the session yet, without what other middleware wrote about them."""
     stored = _stored_ids(state)
-    written = ("summarization",)
-    return [
-        message
-        for message in state["messages"]
-        if message.id not in stored and message.additional_kwargs.get("lc_source") not in written
-    ]
+    return [message for message in state["messages"] if message.id not in stored and not _is_summary(message)]
+
+
+def _is_summary(message: BaseMessage) -> bool:
+    """Whether SummarizationMiddleware wrote it."""
+    return message.additional_kwargs.get("lc_source") == "summarization"
 
 
 def _left_over(state: MemoryState) -> tuple[list[NewMessage], list[str]]:
-    """What an earlier run has left unstored, and the ids of all that is in the session then.
+    """What an earlier run has left unstored, and the ids of what is not sent again: all that is in the session then.
 
     A run that broke off may have left results of tools whose calls are stored: they go there first, so that the past
     holds both.
@@ -237,7 +239,7 @@ def _left_over(state: MemoryState) -> tuple[list[NewMessage], list[str]]:
             break
         results.append(message)
     stored = _stored_ids(state) | {str(message.id) for message in results}
-    before = [str(message.id) for message in state["messages"] if message.id in stored]
+    before = [str(message.id) for message in state["messages"] if message.id in stored or _is_summary(message)]
     return [to_message(message) for message in results], before
 
 
@@ -267,4 +269,19 @@ def _with_past(request: ModelRequest[Any]) -> ModelRequest[Any]:
         texts = [message.text for message in ([system] if system else []) + first]
         system = SystemMessage("\n\n".join(texts))
     notes = [HumanMessage(loaded["notes"])] if loaded["notes"] else []
-    return request.override(messages=[*past, *notes, *own], system_message=system)
+    return request.override(messages=[*past, *notes, *_answered(own)], system_message=system)
+
+
+def _answered(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """The messages without calls that the run was to go on from, and that the user has passed over instead."""
+    made: list[AnyMessage] = []
+    begin, waiting = 0, set[str | None]()
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            waiting.discard(message.tool_call_id)
+        elif isinstance(message, HumanMessage) and waiting:
+            del made[begin:]
+        if not isinstance(message, ToolMessage):
+            begin, waiting = len(made), {call["id"] for call in getattr(message, "tool_calls", ())}
+        made.append(message)
+    return made

@@ -33,6 +33,7 @@ from chatmemory import (
     Message,
     Session,
 )
+from chatmemory_langchain.halves import apast_of, past_of
 from chatmemory_langchain.history import ChatMemoryHistory
 from chatmemory_langchain.messages import from_context, from_message
 
@@ -221,7 +222,7 @@ class _Remembering(Runnable[Any, Any]):
         session = sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
-        context = session.context(self._limits.tokens, max_messages=self._limits.messages)
+        context = past_of(session, self._limits.tokens, max_messages=self._limits.messages)
         asked = session.history(len(context.unpaired)) if _may_answer(said, context) else []
         return self._turn(session, said, [*from_context(context), *_answered(asked, said, context)], input)
 
@@ -240,7 +241,7 @@ class _Remembering(Runnable[Any, Any]):
         session = await sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
-        context = await session.context(self._limits.tokens, max_messages=self._limits.messages)
+        context = await apast_of(session, self._limits.tokens, max_messages=self._limits.messages)
         asked = await session.history(len(context.unpaired)) if _may_answer(said, context) else []
         return self._turn(session, said, [*from_context(context), *_answered(asked, said, context)], input)
 

@@ -18,7 +18,7 @@ from langgraph.store.base import (
 )
 from langgraph.store.base.embed import get_text_at_path, tokenize_path
 
-from chatmemory import AsyncTenant, NewItem, Tenant
+from chatmemory import AsyncTenant, InvalidInputError, NewItem, Tenant
 from chatmemory import Item as StoredItem
 from chatmemory_langchain.halves import check_tenant, sync_tenant
 from chatmemory_langchain.messages import plain
@@ -58,7 +58,7 @@ class ChatMemoryStore(BaseStore):
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Run operations: first all that read, then the puts and deletions together."""
         items = sync_tenant(self._tenant, "ChatMemoryStore").items
-        operations = list(ops)
+        operations = _known(ops)
         results: list[Result] = [None] * len(operations)
         for index, op in enumerate(operations):
             if isinstance(op, GetOp):
@@ -75,7 +75,7 @@ class ChatMemoryStore(BaseStore):
         if isinstance(self._tenant, Tenant):
             return await run_in_executor(None, self.batch, ops)
         items = self._tenant.items
-        operations = list(ops)
+        operations = _known(ops)
         results: list[Result] = [None] * len(operations)
         for index, op in enumerate(operations):
             if isinstance(op, GetOp):
@@ -109,6 +109,16 @@ class ChatMemoryStore(BaseStore):
             if user not in (None, "*"):
                 return user
         return None
+
+
+def _known(ops: Iterable[Op]) -> list[Op]:
+    operations = list(ops)
+    for op in operations:
+        if not isinstance(op, (GetOp, SearchOp, PutOp, ListNamespacesOp)):
+            raise InvalidInputError(
+                f"a {type(op).__name__} is no operation; use GetOp, SearchOp, PutOp, ListNamespacesOp."
+            )
+    return operations
 
 
 def _item(stored: StoredItem | None) -> Item | None:

@@ -75,7 +75,8 @@ def _sync_calls(tenant: Tenant, user_id: object) -> list[Callable[..., str]]:
     memories = tenant.memories
 
     def recall_memory(query: str, limit: int = 5) -> str:
-        return _recalled(memories.recall(query, user_id=user_id, k=limit))
+        with _told():
+            return _recalled(memories.recall(query, user_id=user_id, k=limit))
 
     def save_memory(text: str, kind: Literal["fact", "preference"] = "fact") -> str:
         with _told():
@@ -99,7 +100,8 @@ def _async_calls(tenant: AsyncTenant, user_id: object) -> list[Callable[..., Awa
     memories = tenant.memories
 
     async def recall_memory(query: str, limit: int = 5) -> str:
-        return _recalled(await memories.recall(query, user_id=user_id, k=limit))
+        with _told():
+            return _recalled(await memories.recall(query, user_id=user_id, k=limit))
 
     async def save_memory(text: str, kind: Literal["fact", "preference"] = "fact") -> str:
         with _told():

@@ -36,7 +36,7 @@ def from_item(item: TResponseInputItem) -> NewMessage:
         raise InvalidInputError("an item cannot be stored: it is not JSON.") from error
     if not isinstance(kept, dict):
         raise InvalidInputError(f"an item must be a dict, not a {type(item).__name__}.")
-    if kept.get("type") == "function_call":
+    if kept.get("type") in ("function_call", "custom_tool_call"):
         return NewMessage("assistant", [kept], metadata={KEY: {"is": "block"}})
     role = _role(kept)
     moved = "output" if role == "tool" else "content"

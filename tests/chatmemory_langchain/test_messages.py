@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from chatmemory import ChatMemory, InvalidInputError, Message, NewMessage
 from chatmemory_langchain import ChatMemoryHistory, from_message, to_message
+from chatmemory_langchain.messages import from_context
 from tests.chatmemory_langchain.strategies import messages
 
 RAW_CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
@@ -168,3 +169,21 @@ def test_tool_calls_of_other_origin_convert() -> None:
     result = [{"type": "tool_result", "tool_use_id": "c1", "content": "2"}]
     assert from_message(_stored("tool", result)) == ToolMessage(result, id="m-1", tool_call_id="c1")  # type: ignore[arg-type]  # LangChain's list is invariant
     assert from_message(_stored("tool", "2")) == ToolMessage("2", id="m-1", tool_call_id="")
+
+
+def test_calls_in_messages_of_their_own_come_as_one(memory: ChatMemory) -> None:
+    """What was appended as the Agents SDK keeps calls made at once comes as one message that asks for all of them."""
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    session.append("user", "Weather?")
+    for id, arguments in (("a", '{"city":"Porto"}'), ("b", "{broken"), ("c", "{}")):
+        call = {"type": "function_call", "call_id": id, "name": "weather", "arguments": arguments}
+        session.append(
+            "assistant", [{"type": "text", "text": "Well"}] if id == "c" else [], metadata={"tool_calls": [call]}
+        )
+    for id in "abc":
+        session.append("tool", "sunny", metadata={"tool_call_id": id})
+    _, asking, *results = from_context(session.context(4000))
+    assert isinstance(asking, AIMessage)
+    assert [each["id"] for each in [*asking.tool_calls, *asking.invalid_tool_calls]] == ["a", "c", "b"]
+    assert (asking.invalid_tool_calls[0]["args"], asking.text) == ("{broken", "Well")
+    assert [each.type for each in results] == ["tool"] * 3

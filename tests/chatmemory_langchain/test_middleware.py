@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain.agents.middleware import HumanInTheLoopMiddleware, SummarizationMiddleware
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, tool
@@ -201,6 +201,46 @@ def test_a_run_that_waits_for_a_person(memory: ChatMemory) -> None:
     assert [*held[:2], held[3]] == ["human: Lisbon?", "ai: weather", "ai: Sunny."]
     assert held[2].startswith("tool:")
     assert held[2].endswith("sunny in Sintra")
+
+
+def test_a_call_that_the_user_passes_over_is_not_sent(memory: ChatMemory) -> None:
+    """When a run waits for approval and the user says something else, no prompt holds the call without a result."""
+    calls = calling("weather", {"city": "Porto"}, {"city": "Faro"})
+    model = ScriptedChat(script=[calls, AIMessage("Fine."), AIMessage("Bye.")])
+    approval = HumanInTheLoopMiddleware(interrupt_on={"weather": True})
+    agent = agent_of(memory, model, more=[approval], checkpointer=InMemorySaver())
+    for text in ("Weather?", "Never mind", "Thanks"):
+        agent.invoke(asked(text), THREAD, context=ANN)
+    assert told(model.sent[1])[1:] == ["human: Weather?", "human: Never mind"]
+    assert told(model.sent[2])[1:] == ["human: Weather?", "human: Never mind", "ai: Fine.", "human: Thanks"]
+    assert stored(memory)[1] == "ai: weather,weather"
+
+
+def test_a_summary_of_earlier_runs_is_not_sent_beside_them(memory: ChatMemory) -> None:
+    """What SummarizationMiddleware left in the state stands for earlier runs, and those come from memory."""
+    model = ScriptedChat(script=[TURNS[0], AIMessage("Sunny."), AIMessage("Bye.")])
+    short = ScriptedChat(script=[AIMessage("They spoke of Lisbon.")])
+    saver = InMemorySaver()
+    summing = SummarizationMiddleware(short, trigger=("messages", 3), keep=("messages", 2))
+    agent_of(memory, model, more=[summing], checkpointer=saver).invoke(asked("Lisbon?"), THREAD, context=ANN)
+    assert "They spoke of Lisbon." in model.sent[1][1].text
+    agent_of(memory, model, checkpointer=saver).invoke(asked("Thanks"), THREAD, context=ANN)
+    assert told(model.sent[2])[1:] == [*WHOLE[:4], "human: Thanks"] == stored(memory)[:-1]
+
+
+def test_a_call_larger_than_the_budget_stops_no_later_run(memory: ChatMemory) -> None:
+    """A run that broke off behind a call with very long arguments is followed by others; it is left out."""
+    script = [calling("weather", {"city": "word " * 3000}), RuntimeError("the lights went out"), AIMessage("Fine.")]
+    model = ScriptedChat(script=script)
+    middleware = ChatMemoryMiddleware(memory, max_tokens=500)
+    agent = create_agent(
+        model, [weather], middleware=[middleware], context_schema=MemoryContext, checkpointer=InMemorySaver()
+    )
+    with pytest.raises(RuntimeError, match="lights"):
+        agent.invoke(asked("Lisbon?"), THREAD, context=ANN)  # type: ignore[call-overload]
+    agent.invoke(asked("Still there?"), THREAD, context=ANN)  # type: ignore[call-overload]
+    assert told(model.sent[-1]) == ["human: Still there?"]
+    assert stored(memory)[-1] == "ai: Fine."
 
 
 def test_a_result_that_ends_the_run_is_stored(memory: ChatMemory) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import random
 from typing import Any
 from uuid import uuid4
 
@@ -129,6 +130,39 @@ def test_a_comparison_with_nothing_keeps_nothing(memory: ChatMemory) -> None:
     assert store.search(("n",), filter={"m": {"$gt": 1}}) == []
     with pytest.raises(InvalidInputError, match=r"\$near"):
         store.search(("n",), filter={"n": {"$near": 1}})
+
+
+def test_a_number_too_large_to_compare_spoils_no_search(memory: ChatMemory) -> None:
+    """One item whose number no float holds is left out; InMemoryStore raises for all."""
+    store = ChatMemoryStore(memory.tenant("acme"), user_at=None)
+    store.put(("n",), "huge", {"n": 10**400})
+    store.put(("n",), "two", {"n": 2})
+    assert [each.key for each in store.search(("n",), filter={"n": {"$gt": 1}})] == ["two"]
+
+
+def test_places_that_no_index_holds_are_refused(memory: ChatMemory) -> None:
+    """A key or namespace that is too long says so before anything is written; asking for one finds nothing."""
+    store = ChatMemoryStore(memory.tenant("acme"), user_at=None)
+    key = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz", k=20_000))
+    for namespace, name in ((("n",), key), (("n", key), "k")):
+        with pytest.raises(InvalidInputError, match="at most 2000"):
+            store.batch([PutOp(("n",), "fits", {"a": 1}), PutOp(namespace, name, {"a": 1})])
+        assert store.get(namespace, name) is None
+        store.delete(namespace, name)
+    longest = ("é" * 900, "x" * 100)
+    store.put(longest[:1], longest[1], {"a": 1})
+    assert [each.key for each in store.search(())] == [longest[1]]
+
+
+async def test_what_is_no_operation_is_refused(memory: ChatMemory) -> None:
+    """A batch with something else in it is refused whole."""
+    store = ChatMemoryStore(memory.tenant("acme"), user_at=None)
+    batch: Any = [PutOp(("n",), "k", {"a": 1}), ("get", "k")]
+    with pytest.raises(InvalidInputError, match="tuple is no operation"):
+        store.batch(batch)
+    with pytest.raises(InvalidInputError, match="tuple is no operation"):
+        await store.abatch(batch)
+    assert store.search(()) == []
 
 
 def test_the_position_says_whose_an_item_is(memory: ChatMemory) -> None:

@@ -127,8 +127,9 @@ def test_recalled_text_cannot_leave_its_place(memory: ChatMemory) -> None:
 
 
 def test_mistakes_of_the_model_are_told_to_the_model(memory: ChatMemory) -> None:
-    """Empty text and a memory that was superseded are answers with status error, not exceptions."""
+    """Empty text, what Postgres cannot hold, and a memory that was superseded are answers with status error."""
     tools = tools_of(memory.tenant("acme"))
+    assert "NUL" in str(call(tools["recall_memory"], query="tea\0").content)
     assert call(tools["save_memory"], text="  ").status == "error"
     saved = answer(tools["save_memory"], text="Ann works from Porto.")
     answer(tools["correct_memory"], memory_id=saved["id"], text="Ann works from Faro.")
@@ -154,6 +155,7 @@ async def test_async_tools(async_memory: AsyncChatMemory) -> None:
     tools = tools_of(acme, 7)
     saved = json.loads(await tools["save_memory"].ainvoke({"text": "Ann works from Porto."}))
     given = json.loads(await tools["recall_memory"].ainvoke({"query": "Porto"}))
+    assert "NUL" in await tools["recall_memory"].ainvoke({"query": "Porto\0"})
     assert [note["id"] for note in given["memories"]] == [saved["id"]]
     corrected = json.loads(await tools["correct_memory"].ainvoke({"memory_id": saved["id"], "text": "Ann moved."}))
     assert (await acme.memories.get(corrected["id"])).trust == "assistant"

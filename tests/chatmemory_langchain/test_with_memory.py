@@ -406,3 +406,24 @@ def test_it_is_langchains_wrapper(memory: ChatMemory) -> None:
     assert chain.with_config(tags=["t"]).invoke("Hello", config) == "1"
     history = chain.get_session_history(user_id="ann", session_id="s")
     assert [message.content for message in history.messages] == ["Hello", "1"]
+
+
+async def test_a_call_larger_than_the_budget_stops_no_later_turn(
+    memory: ChatMemory, async_memory: AsyncChatMemory
+) -> None:
+    """What cannot be cut to fit is left out, and the next turn is stored behind it."""
+    session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-1")
+    call = {"id": "c-1", "function": {"name": "find", "arguments": "word " * 3000}}
+    session.append("assistant", "", metadata={"tool_calls": [call]})
+    session.append("tool", "found", metadata={"tool_call_id": "c-1"})
+    assert ChatMemoryHistory(session, max_tokens=100).messages == []
+    assert with_memory(counter, memory, max_tokens=100).invoke("a", _config()) == AIMessage("a")
+    session.append("assistant", "", metadata={"tool_calls": [{**call, "id": "c-2"}]})
+    session.append("tool", "found", metadata={"tool_call_id": "c-2"})
+    assert (
+        await ChatMemoryHistory(
+            await async_memory.tenant("default").sessions.get("s-1"), max_tokens=100
+        ).aget_messages()
+        == []
+    )
+    assert await with_memory(counter, async_memory, max_tokens=100).ainvoke("b", _config()) == AIMessage("b")

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,14 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatmemory import AsyncChatMemory, ChatMemory, ConfigurationError, InvalidInputError, SessionEndedError
+from chatmemory import (
+    AsyncChatMemory,
+    ChatMemory,
+    ConfigurationError,
+    InvalidInputError,
+    MessageConflictError,
+    SessionEndedError,
+)
 from chatmemory_openai_agents import ChatMemorySession
 from chatmemory_openai_agents.items import from_item, to_item
 
@@ -234,6 +242,53 @@ async def test_readable_without_the_sdk(async_memory: AsyncChatMemory) -> None:
     assert [call.name for call in history[1].tool_calls] == ["weather"]
     context = await stored.context(4000)
     assert (len(context), context.unpaired) == (4, ())
+
+
+async def test_calls_at_once_stay_in_a_context(async_memory: AsyncChatMemory) -> None:
+    """The SDK keeps each call in an item of its own; a context has both with their results, in one message."""
+    stored = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    agent = Agent(name="desk", model=script(), tools=[weather])
+    for question in QUESTIONS:
+        await Runner.run(agent, question, session=ChatMemorySession(stored))
+    context = await stored.context(4000)
+    assert (len(context), context.unpaired) == (12, ())
+    asking = next(each for each in context.as_openai() if len(each.get("tool_calls", ())) == 2)
+    assert [call["id"] for call in asking["tool_calls"]] == ["c-2", "c-3"]
+    for fewest in range(12):
+        few = await stored.context(4000, max_messages=fewest)
+        said = [message.text for message in few if message.role == "tool"]
+        assert len(said) == sum(len(message.tool_calls) for message in few)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        [{"type": "function_call_output", "call_id": id, "output": "sunny"} for id in "ab"],
+        [{"type": "reasoning", "summary": [], "encrypted_content": text} for text in "ab"],
+    ],
+)
+async def test_the_same_id_with_another_item_is_a_conflict(async_memory: AsyncChatMemory, one: Any, other: Any) -> None:
+    """An app that appends items under ids of its own is told when one stands for two, at once or later."""
+    stored = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    said = [replace(from_item(item), message_id="m-1") for item in (one, one, other)]
+    assert [message.seq for message in await stored.append_many(said[:2])] == [1, 1]
+    for again in (said, said[2:]):
+        with pytest.raises(MessageConflictError):
+            await stored.append_many(again)
+
+
+async def test_tools_with_free_text_are_paired(async_memory: AsyncChatMemory) -> None:
+    """A custom tool's call and its result are in a context together."""
+    stored = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    items: Any = [
+        {"type": "custom_tool_call", "call_id": "c-1", "name": "shell", "input": "ls"},
+        {"type": "custom_tool_call_output", "call_id": "c-1", "output": "a.txt"},
+    ]
+    await ChatMemorySession(stored).add_items(items)
+    assert await ChatMemorySession(stored).get_items() == items
+    context = await stored.context(4000)
+    assert [message.text for message in context] == ["", "a.txt"]
+    assert context.messages[0].tool_calls[0][:2] == ("c-1", "shell")
 
 
 async def test_what_others_appended_comes_as_text(async_memory: AsyncChatMemory) -> None:

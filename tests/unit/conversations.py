@@ -37,7 +37,9 @@ def conversations(draw: st.DrawFn, most: int = 30, tools: bool = True) -> list[M
     for number, step in enumerate(draw(st.lists(st.sampled_from(steps), max_size=most))):
         if step == "tools":
             ids = [f"c{number}-{n}" for n in range(draw(st.integers(1, 3)))]
-            said.append(("assistant", draw(texts), {"tool_calls": [call(id) for id in ids]}))
+            at_once = [ids] if draw(st.booleans()) else [[id] for id in ids]  # as the Agents SDK has them
+            said += [("assistant", draw(texts), {"tool_calls": [call(id) for id in each]}) for each in at_once]
+            said += [("assistant", "", {})] * draw(st.integers(0, 1))  # what it thought, with nothing to read
             answered = draw(st.permutations(ids))[: draw(st.sampled_from([3, 3, 3, 2, 1, 0]))]
             said += [("tool", draw(texts), {"tool_call_id": id}) for id in answered]
         elif step == "orphan":

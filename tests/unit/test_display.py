@@ -41,7 +41,7 @@ def memory(text: str) -> Memory:
 def shown(text: str) -> list[Any]:
     """One of each record, all of them with this text."""
     said = [message(1, "user", text), message(2, "assistant", [{"type": "text", "text": text}])]
-    context = build(whole(said), request(1000, system=text), ESTIMATE, "s")
+    context = build(whole(said), request(10_000_000, system=text), ESTIMATE, "s")
     recalled = Recalled(memory(text), 1.0, {"lexical": 1})
     profile = Profile(user_id=text, facts=(memory(text),), preferences=())
     return [

@@ -3,11 +3,12 @@ from hypothesis import given
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
-from chatmemory import Message, NewMessage
-from chatmemory.context import build
+from chatmemory import Message, NewMessage, Recalled
+from chatmemory.context import Recalls, build
 from chatmemory.models import JsonObject
 from chatmemory.tokens import ESTIMATE
 from tests.unit.conversations import call, conversations, message, request, whole
+from tests.unit.test_display import memory as remembered
 
 PROTOCOL: TypeAdapter[list[ChatCompletionMessageParam]] = TypeAdapter(list[ChatCompletionMessageParam])
 
@@ -76,6 +77,42 @@ def test_results_as_anthropic_writes_them() -> None:
     broken_off = build(whole([*stored[:2], message(3, "user", "Hello?")]), request(), ESTIMATE, "s")
     assert broken_off.unpaired == (2,)
     assert [each["role"] for each in broken_off.as_openai()] == ["user", "user"]
+
+
+def test_calls_in_messages_of_their_own_become_one() -> None:
+    """As the Agents SDK keeps calls that were made at once: one message asks for all of them, the results follow."""
+    answers = [message(seq, "tool", text, {"tool_call_id": id}) for seq, text, id in ((6, "2", "b"), (7, "1", "a"))]
+    asking = [
+        message(2, "assistant", "Thinking.", {"tool_calls": [call("a")]}),
+        message(3, "assistant", ""),
+        message(4, "assistant", [{"type": "function_call", "call_id": "b", "name": "look_up", "arguments": "{}"}]),
+        message(5, "assistant", ""),
+    ]
+    _, asked, *rest = sent(message(1, "user", "Look"), *asking, *answers)
+    assert (asked["content"], [each["id"] for each in asked["tool_calls"]]) == ("Thinking.", ["a", "b"])
+    assert [each["tool_call_id"] for each in rest] == ["b", "a"]
+
+
+def test_one_of_several_calls_that_broke_off_is_left_out() -> None:
+    """When the conversation goes on, the others stay with their results; until then all of them wait."""
+    said = [
+        message(1, "assistant", "", {"tool_calls": [call("a")]}),
+        message(2, "assistant", "", {"tool_calls": [call("b")]}),
+        message(3, "tool", "2", {"tool_call_id": "b"}),
+    ]
+    assert sent(*said) == []
+    asked, result, _ = sent(*said, message(4, "user", "Well?"))
+    assert [each["id"] for each in asked["tool_calls"]] == [result["tool_call_id"]] == ["b"]
+
+
+def test_memories_do_not_part_a_call_from_its_result() -> None:
+    """Where the newest message of a user holds results, as Anthropic writes them, notes stand before what he said."""
+    use = [{"type": "tool_use", "id": "a", "name": "look", "input": {}}]
+    result = [{"type": "tool_result", "tool_use_id": "a", "content": "found"}]
+    said = [message(1, "user", "Look"), message(2, "assistant", use), message(3, "user", result)]
+    recalls = Recalls([Recalled(remembered("Ann is tall."), 1.0, {})], "other", 500)
+    made = build(whole(said), request(None)._replace(recalls=recalls), ESTIMATE, "s").as_openai()
+    assert [each["role"] for each in made] == ["user", "user", "assistant", "tool"]
 
 
 def test_pictures_of_every_spelling() -> None:

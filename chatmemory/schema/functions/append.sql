@@ -30,7 +30,7 @@ begin
                min(m.id) filter (where m.role <> n.role or m.content <> n.content
                    or m.content_json::jsonb is distinct from n.content_json::jsonb
                    or exists (select from unnest(array['{tool_calls}', '{tool_call_id}', '{langchain,tool_calls}',
-                           '{langchain,tool_call_id}']) as said(path)
+                           '{langchain,tool_call_id}', '{openai_agents,call_id}', '{openai_agents,item}']) as said(path)
                        where m.metadata::jsonb #> said.path::text[] is distinct from
                            n.metadata::jsonb #> said.path::text[]))
             into v_known, v_count, stored, v_conflict
