@@ -178,8 +178,8 @@ class AsyncWindows:
 
     @property
     def lag(self) -> float:
-        """How much later than Postgres a reader may hear of an append, in seconds; 0 where there is no Redis."""
-        return 0.0 if self._cache is None else FLUSH_SECONDS
+        """How much later than Postgres a reader may hear of an append, in seconds; 0 where no Redis is in use."""
+        return FLUSH_SECONDS if self._cache is not None and self._cache.is_usable else 0.0
 
     def forget_soon(self, tenant_id: str, session_id: str) -> None:
         """Forget the window beside the caller's work: nobody knows what was stored."""
