@@ -107,7 +107,7 @@ class Held(NamedTuple):
         return self._replace(kept=self.kept[drop:], first=first, size=size)
 
 
-EMPTY = Held((), None, 0, None, 0, 0, 0)  # of a session without messages
+NOTHING = Window([], None, 0, 0, "postgres")  # of a session without messages
 EVERY = sys.maxsize  # message
 
 

@@ -11,7 +11,7 @@ from chatmemory._concurrency import Guard, in_thread
 from chatmemory._sync.database import Row
 from chatmemory._sync.parts import Parts
 from chatmemory.context import MOST_READ, Request, Window, build, limit_of, needs_more, window_from_rows, window_of
-from chatmemory.held import EMPTY, EVERY, Held, after_reading
+from chatmemory.held import EVERY, NOTHING, Held, after_reading
 from chatmemory.models import Appended, Context, Message, SessionInfo, message_from_row
 from chatmemory.tokens import Counter
 from chatmemory.translation import not_found
@@ -23,7 +23,7 @@ class Contexts:
     def __init__(self, info: SessionInfo, parts: Parts) -> None:
         self._tenant_id, self._id, self._of = info.tenant_id, info.id, info.created_at
         self._seen = info.last_seq
-        self._held: Held | None = None if info.last_seq else EMPTY
+        self._held: Held | None = None  # from the first context on
         self._healed = 0  # what was held before connections were replaced is not believed
         self._current = -math.inf, 0  # when an append followed on what is held; what had been forgotten by then
         self._guard = Guard()  # of what was seen, and is held
@@ -64,6 +64,8 @@ class Contexts:
 
     def is_held(self, request: Request, limit: int) -> Held | None:
         """What is held, if it is enough for such a context, also when messages were added."""
+        if self._seen == 0:
+            self._hold(NOTHING)
         held = self.held()
         if held is None or held.covers(EVERY if request.max_messages is None else request.max_messages):
             return held

@@ -125,7 +125,8 @@ async def test_right_after_its_own_append_a_handle_asks_nobody(
     monkeypatch.setattr(AsyncWindows, "lag", 3600.0)
     sessions = async_cached_memory.tenant("acme").sessions
     session = await sessions.create(user_id="ann")
-    await session.append_many([{"role": "user", "content": text} for text in ("one", "two", "three", "four", "five")])
+    await session.append_and_context([{"role": "user", "content": text} for text in ("one", "two", "three")])
+    await session.append_many([{"role": "user", "content": text} for text in ("four", "five")])
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("update chatmemory.messages set content = 'changed in the database'")
     assert [message.text for message in await session.context(max_messages=2)] == ["four", "five"]

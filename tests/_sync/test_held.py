@@ -127,7 +127,8 @@ def test_right_after_its_own_append_a_handle_asks_nobody(
     monkeypatch.setattr(Windows, "lag", 3600.0)
     sessions = cached_memory.tenant("acme").sessions
     session = sessions.create(user_id="ann")
-    session.append_many([{"role": "user", "content": text} for text in ("one", "two", "three", "four", "five")])
+    session.append_and_context([{"role": "user", "content": text} for text in ("one", "two", "three")])
+    session.append_many([{"role": "user", "content": text} for text in ("four", "five")])
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("update chatmemory.messages set content = 'changed in the database'")
     assert [message.text for message in session.context(max_messages=2)] == ["four", "five"]
