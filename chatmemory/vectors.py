@@ -47,9 +47,8 @@ def unit(vector: Sequence[float]) -> list[float]:
 
 
 def mean(vectors: Sequence[Sequence[float]]) -> list[float]:
-    """The direction between all of them."""
-    summed = [math.fsum(numbers) for numbers in zip(*map(unit, vectors), strict=True)]
-    return unit(summed) if any(summed) else unit(vectors[0])
+    """What stands for all of them: its inner product with a direction is the mean of their cosines."""
+    return [math.fsum(numbers) / len(vectors) for numbers in zip(*map(unit, vectors), strict=True)]
 
 
 def similarity(first: Sequence[float], second: Sequence[float]) -> float:

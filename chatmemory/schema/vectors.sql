@@ -68,16 +68,16 @@ begin
                           and length(n.signs) = length(v_signs)
                         order by hamming_distance(n.signs, v_signs) limit 3 * p_top
                     )
-                    select v.memory_id, max(1 - v.distance) from (
-                        select a.memory_id, n.embedding <=> v_query as distance
+                    select v.memory_id, max(-v.distance) from (
+                        select a.memory_id, n.embedding <#> v_query as distance
                         from alike a join chatmemory.memory_vectors n on n.tenant_id = p_tenant
                          and n.memory_id = a.memory_id and n.model = p_model and n.part = a.part
                         order by 2 limit p_top) v
                     group by 1;
             else
                 return query
-                    select v.memory_id, max(1 - v.distance) from (
-                        select n.memory_id, n.embedding <=> v_query as distance
+                    select v.memory_id, max(-v.distance) from (
+                        select n.memory_id, n.embedding <#> v_query as distance
                         from chatmemory.memory_vectors n
                         where n.tenant_id = p_tenant and n.user_id = any(p_users) and n.model = p_model
                           and n.kind = any(p_kinds)

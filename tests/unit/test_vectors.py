@@ -41,12 +41,12 @@ def test_any_length_gives_the_same_direction(vector: list[float], scale: float) 
     assert all(abs(float(number)) <= 1.000001 for number in to_text(made)[1:-1].split(","))
 
 
-@given(st.lists(vectors, min_size=1, max_size=5))
-def test_a_mean_is_a_direction_between(given_vectors: list[list[float]]) -> None:
-    """Of length 1, also of vectors that cancel each other out."""
-    assert math.hypot(*mean(given_vectors)) == pytest.approx(1)
-    opposite = [[-number for number in vector] for vector in given_vectors]
-    assert math.hypot(*mean([*given_vectors, *opposite])) == pytest.approx(1)
+@given(st.lists(vectors, min_size=1, max_size=5), vectors)
+def test_a_mean_is_as_near_as_its_parts_are_on_average(given_vectors: list[list[float]], other: list[float]) -> None:
+    """Its inner product with any direction is the mean of their cosines with it."""
+    product = math.fsum(a * b for a, b in zip(mean(given_vectors), unit(other), strict=True))
+    cosines = [similarity(vector, other) for vector in given_vectors]
+    assert product == pytest.approx(math.fsum(cosines) / len(cosines), abs=1e-9)
 
 
 @given(vectors, vectors)
