@@ -60,7 +60,7 @@ class AsyncContexts:
         with self._guard:
             self._held = after_reading(self._held, window, *self._most)
 
-    async def is_held(self, request: Request, limit: int) -> Held | None:
+    async def held_for(self, request: Request, limit: int) -> Held | None:
         """What is held, if it is enough for such a context, also when messages were added."""
         if self._seen == 0:
             self._hold(NOTHING)

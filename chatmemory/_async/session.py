@@ -235,7 +235,7 @@ class AsyncSession(AsyncLifecycle):
             return await self._contexts.read(request, self._info, self._appended or self._info, fresh=True)
         statements = queries.APPEND_AND_READ, queries.APPEND_TURN_AND_READ
         limit = limit_of(request, self._appended or self._info)
-        held = await self._contexts.is_held(request, limit)
+        held = await self._contexts.held_for(request, limit)
         known = (held.last_seq + 1, held.summary_seq) if held else (0, 0)
         window = (self.tenant_id, self.id, self._info.created_at, limit, *known)
         rows, once = await self._store(drafts, statements, *window)

@@ -62,7 +62,7 @@ class Contexts:
         with self._guard:
             self._held = after_reading(self._held, window, *self._most)
 
-    def is_held(self, request: Request, limit: int) -> Held | None:
+    def held_for(self, request: Request, limit: int) -> Held | None:
         """What is held, if it is enough for such a context, also when messages were added."""
         if self._seen == 0:
             self._hold(NOTHING)
