@@ -111,7 +111,7 @@ def main() -> None:
     if options.postgres:
         figures = measure(options.postgres, options.points)
     else:
-        from chatmemory.embedded import EmbeddedPostgres
+        from chatmemory.embedded.server import EmbeddedPostgres
 
         path = Path(tempfile.mkdtemp(prefix="cm-bench-"))
         path.chmod(0o755)

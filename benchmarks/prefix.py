@@ -19,9 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from chatmemory import Context, Message, Settings
-from chatmemory.context import Budget, Request, Window, build
-from chatmemory.tokenizer import Tiktoken
-from chatmemory.tokens import Counter, message_tokens
+from chatmemory.context.request import Budget, Request
+from chatmemory.context.trimming import build
+from chatmemory.context.window import Window
+from chatmemory.messages.token_counts import Counter, message_tokens
+from chatmemory.messages.tokenizer import Tiktoken
 from tests.fixtures import tokens  # noqa: F401  # the vocabulary, without a network
 
 SYSTEM = "You are the travel desk of a company. Answer in its tone, name the rule you go by, and ask if in doubt."

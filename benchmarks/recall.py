@@ -24,7 +24,8 @@ from typing import Any
 
 import psycopg
 
-from chatmemory import ChatMemory, Settings, queries
+from chatmemory import ChatMemory, Settings
+from chatmemory.storage import queries
 
 GOAL = 0.050
 TENANT, USER = "bench", "ann"
@@ -111,8 +112,8 @@ def fill(connection: psycopg.Connection[Any], user: str, talk: Talk, count: int)
             embedded.append({"memory_id": id, "part": 0, "embedding": f"[{numbers}]"})
             if index % 97 == 0:
                 kept.append(text)
-        connection.execute(queries.ADD_MEMORIES, (TENANT, "english", json.dumps(rows)))
-        connection.execute(queries.ADD_VECTORS, (TENANT, Given.name, json.dumps(embedded)))
+        connection.execute(queries.memories.ADD_MEMORIES, (TENANT, "english", json.dumps(rows)))
+        connection.execute(queries.memories.ADD_VECTORS, (TENANT, Given.name, json.dumps(embedded)))
         connection.commit()
     return kept
 
@@ -187,7 +188,7 @@ def main() -> None:
     if options.postgres:
         figures = measure(options.postgres, *wanted)
     else:
-        from chatmemory.embedded import EmbeddedPostgres
+        from chatmemory.embedded.server import EmbeddedPostgres
 
         path = Path(tempfile.mkdtemp(prefix="cm-bench-"))
         path.chmod(0o755)

@@ -451,7 +451,7 @@ def server(url: str | None) -> Iterator[str]:
     if url is not None:
         yield url
         return
-    from chatmemory.embedded import EmbeddedPostgres
+    from chatmemory.embedded.server import EmbeddedPostgres
 
     path = Path(tempfile.mkdtemp(prefix="cm-bench-"))
     path.chmod(0o755)  # an unprivileged Postgres must get in, even when root runs this

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chatmemory._async.client import AsyncChatMemory
     from chatmemory._async.items import AsyncItems
-    from chatmemory._async.memories import AsyncMemories
-    from chatmemory._async.session import AsyncSession
-    from chatmemory._async.sessions import AsyncSessions
+    from chatmemory._async.memories.memories import AsyncMemories
+    from chatmemory._async.sessions.session import AsyncSession
+    from chatmemory._async.sessions.sessions import AsyncSessions
     from chatmemory._async.tenant import AsyncTenant
     from chatmemory._async.users import AsyncUsers
     from chatmemory._sync.client import ChatMemory
     from chatmemory._sync.items import Items
-    from chatmemory._sync.memories import Memories
-    from chatmemory._sync.session import Session
-    from chatmemory._sync.sessions import Sessions
+    from chatmemory._sync.memories.memories import Memories
+    from chatmemory._sync.sessions.session import Session
+    from chatmemory._sync.sessions.sessions import Sessions
     from chatmemory._sync.tenant import Tenant
     from chatmemory._sync.users import Users
-    from chatmemory.display import to_pandas
+    from chatmemory.admin.records import Health
+    from chatmemory.context.records import Context, Omitted
     from chatmemory.errors import (
         ChatMemoryError,
         ConfigurationError,
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
         StorageError,
         StorageUnavailableError,
     )
-    from chatmemory.items import Item, NewItem
+    from chatmemory.items.records import Item, NewItem
     from chatmemory.kinds import Kind, register_kind
-    from chatmemory.memory import (
+    from chatmemory.memories.records import (
         Consolidation,
         Memory,
         MemoryKind,
@@ -57,42 +58,33 @@ if TYPE_CHECKING:
         Spend,
         Trust,
     )
-    from chatmemory.metrics import (
-        ComparedRun,
-        Comparison,
-        MetricCurve,
-        MetricPoint,
-        MetricSeries,
-        MetricSummary,
-    )
-    from chatmemory.models import (
-        CleanUp,
-        Context,
-        Erasure,
-        Event,
-        Health,
-        Message,
-        NewMessage,
-        Omitted,
-        Page,
-        SessionInfo,
-        StatusChange,
-    )
-    from chatmemory.plots import plot_contexts, plot_timeline
+    from chatmemory.messages.records import Message, NewMessage
+    from chatmemory.notebook.html import to_pandas
+    from chatmemory.notebook.plots import plot_contexts, plot_timeline
     from chatmemory.protocols import Answer, Embedder, Llm
+    from chatmemory.records import Page
+    from chatmemory.runs.comparison import ComparedRun, Comparison
+    from chatmemory.runs.metric_records import MetricCurve, MetricPoint, MetricSeries, MetricSummary
+    from chatmemory.sessions.records import CleanUp, Erasure, Event, SessionInfo, StatusChange
     from chatmemory.settings import Settings
 
 _HOMES = {
     "chatmemory._async.client": ["AsyncChatMemory"],
     "chatmemory._async.items": ["AsyncItems"],
-    "chatmemory._async.session": ["AsyncSession"],
-    "chatmemory._async.sessions": ["AsyncSessions"],
+    "chatmemory._async.memories.memories": ["AsyncMemories"],
+    "chatmemory._async.sessions.session": ["AsyncSession"],
+    "chatmemory._async.sessions.sessions": ["AsyncSessions"],
     "chatmemory._async.tenant": ["AsyncTenant"],
+    "chatmemory._async.users": ["AsyncUsers"],
     "chatmemory._sync.client": ["ChatMemory"],
     "chatmemory._sync.items": ["Items"],
-    "chatmemory._sync.session": ["Session"],
-    "chatmemory._sync.sessions": ["Sessions"],
+    "chatmemory._sync.memories.memories": ["Memories"],
+    "chatmemory._sync.sessions.session": ["Session"],
+    "chatmemory._sync.sessions.sessions": ["Sessions"],
     "chatmemory._sync.tenant": ["Tenant"],
+    "chatmemory._sync.users": ["Users"],
+    "chatmemory.admin.records": ["Health"],
+    "chatmemory.context.records": ["Context", "Omitted"],
     "chatmemory.errors": [
         "ChatMemoryError",
         "ConfigurationError",
@@ -100,9 +92,9 @@ _HOMES = {
         "ContextTooSmallError",
         "EmbeddedServerError",
         "InvalidInputError",
+        "KindError",
         "LlmError",
         "MemoryNotFoundError",
-        "KindError",
         "MessageConflictError",
         "MissingExtraError",
         "MoveError",
@@ -116,34 +108,9 @@ _HOMES = {
         "StorageError",
         "StorageUnavailableError",
     ],
-    "chatmemory.items": ["Item", "NewItem"],
+    "chatmemory.items.records": ["Item", "NewItem"],
     "chatmemory.kinds": ["Kind", "register_kind"],
-    "chatmemory.metrics": [
-        "ComparedRun",
-        "Comparison",
-        "MetricCurve",
-        "MetricPoint",
-        "MetricSeries",
-        "MetricSummary",
-    ],
-    "chatmemory.models": [
-        "CleanUp",
-        "Context",
-        "Erasure",
-        "Event",
-        "Health",
-        "Message",
-        "NewMessage",
-        "Omitted",
-        "Page",
-        "SessionInfo",
-        "StatusChange",
-    ],
-    "chatmemory._async.memories": ["AsyncMemories"],
-    "chatmemory._async.users": ["AsyncUsers"],
-    "chatmemory._sync.memories": ["Memories"],
-    "chatmemory._sync.users": ["Users"],
-    "chatmemory.memory": [
+    "chatmemory.memories.records": [
         "Consolidation",
         "Memory",
         "MemoryKind",
@@ -156,9 +123,14 @@ _HOMES = {
         "Spend",
         "Trust",
     ],
+    "chatmemory.messages.records": ["Message", "NewMessage"],
+    "chatmemory.notebook.html": ["to_pandas"],
+    "chatmemory.notebook.plots": ["plot_contexts", "plot_timeline"],
     "chatmemory.protocols": ["Answer", "Embedder", "Llm"],
-    "chatmemory.display": ["to_pandas"],
-    "chatmemory.plots": ["plot_contexts", "plot_timeline"],
+    "chatmemory.records": ["Page"],
+    "chatmemory.runs.comparison": ["ComparedRun", "Comparison"],
+    "chatmemory.runs.metric_records": ["MetricCurve", "MetricPoint", "MetricSeries", "MetricSummary"],
+    "chatmemory.sessions.records": ["CleanUp", "Erasure", "Event", "SessionInfo", "StatusChange"],
     "chatmemory.settings": ["Settings"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

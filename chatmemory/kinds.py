@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chatmemory._public import public
-from chatmemory.drafts import to_json
 from chatmemory.errors import InvalidInputError, KindError, MoveError
-from chatmemory.models import JsonObject
+from chatmemory.records import JsonObject, to_json
 
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 ENDS = ("completed", "failed", "cancelled", "expired")  # how the lifecycle of a session can end

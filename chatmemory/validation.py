@@ -9,10 +9,11 @@ from uuid import UUID
 import uuid_utils
 
 from chatmemory import kinds
-from chatmemory.drafts import Draft, to_json
 from chatmemory.errors import ContentTooLargeError, InvalidInputError, KindError, MessageConflictError
-from chatmemory.models import Content, JsonObject, NewMessage, Role, shorten, text_of
-from chatmemory.tools import said_in
+from chatmemory.messages.drafts import Draft
+from chatmemory.messages.records import Content, NewMessage, Role, text_of
+from chatmemory.messages.tool_calls import said_in
+from chatmemory.records import JsonObject, shorten, to_json
 
 MAX_ID_BYTES = 255
 MAX_TITLE_LENGTH = 500

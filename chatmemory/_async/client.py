@@ -6,28 +6,29 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import ValidationError
 
-from chatmemory import queries
-from chatmemory._async.database import AsyncDatabase
-from chatmemory._async.metrics import AsyncMetrics
-from chatmemory._async.parts import AsyncParts
-from chatmemory._async.providers import AsyncProviders
-from chatmemory._async.spending import AsyncSpending
-from chatmemory._async.store import AsyncMemoryStore
+from chatmemory._async.memories.providers import AsyncProviders
+from chatmemory._async.memories.spending import AsyncSpending
+from chatmemory._async.memories.storing import AsyncMemoryStore
+from chatmemory._async.memories.worker import AsyncWorker
+from chatmemory._async.runs.metrics import AsyncMetrics
+from chatmemory._async.shared import AsyncParts
+from chatmemory._async.storage.database import AsyncDatabase
+from chatmemory._async.storage.redis_windows import AsyncWindows
 from chatmemory._async.tenant import AsyncTenant
-from chatmemory._async.window import AsyncWindows
-from chatmemory._async.worker import AsyncWorker
 from chatmemory._concurrency import AsyncBackground, AsyncEvent, async_in_thread
 from chatmemory._public import public
+from chatmemory.admin.records import Health
 from chatmemory.errors import ConfigurationError, StorageError
-from chatmemory.memory import Report
-from chatmemory.models import CleanUp, Health
+from chatmemory.memories.records import Report
+from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.protocols import Embedder, Llm
+from chatmemory.sessions.records import CleanUp
 from chatmemory.settings import Settings
-from chatmemory.tokenizer import Tokenizer
+from chatmemory.storage import queries
 from chatmemory.validation import check_count, check_id
 
 if TYPE_CHECKING:
-    from chatmemory._async.cache import AsyncCache
+    from chatmemory._async.storage.redis import AsyncCache
 
 CLEAN_UP_BATCH = 1000
 
@@ -126,7 +127,7 @@ class AsyncChatMemory:
             CLEAN_UP_BATCH,
         )
         while True:
-            [(more_expired, more_archived)] = await self._database.call(queries.CLEAN_UP, params)
+            [(more_expired, more_archived)] = await self._database.call(queries.sessions.CLEAN_UP, params)
             expired += more_expired
             archived += more_archived
             if max(more_expired, more_archived) < CLEAN_UP_BATCH:
@@ -221,7 +222,7 @@ def _cache(settings: Settings) -> "AsyncCache | None":
     """Redis, where there is one; only then its driver is loaded."""
     if settings.redis_url is None:
         return None
-    from chatmemory._async.cache import AsyncCache
+    from chatmemory._async.storage.redis import AsyncCache
 
     return AsyncCache(settings.redis_url.get_secret_value(), settings)
 

@@ -3,12 +3,12 @@
 from datetime import datetime
 
 from chatmemory._async.items import AsyncItems
-from chatmemory._async.memories import AsyncMemories
-from chatmemory._async.parts import AsyncParts
-from chatmemory._async.sessions import AsyncSessions
+from chatmemory._async.memories.memories import AsyncMemories
+from chatmemory._async.sessions.sessions import AsyncSessions
+from chatmemory._async.shared import AsyncParts
 from chatmemory._async.users import AsyncUsers
 from chatmemory._public import public
-from chatmemory.memory import Spend
+from chatmemory.memories.records import Spend
 from chatmemory.validation import check_time
 
 

@@ -8,28 +8,29 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import ValidationError
 
-from chatmemory import queries
 from chatmemory._concurrency import Background, Event, in_thread
 from chatmemory._public import public
-from chatmemory._sync.database import Database
-from chatmemory._sync.metrics import Metrics
-from chatmemory._sync.parts import Parts
-from chatmemory._sync.providers import Providers
-from chatmemory._sync.spending import Spending
-from chatmemory._sync.store import MemoryStore
+from chatmemory._sync.memories.providers import Providers
+from chatmemory._sync.memories.spending import Spending
+from chatmemory._sync.memories.storing import MemoryStore
+from chatmemory._sync.memories.worker import Worker
+from chatmemory._sync.runs.metrics import Metrics
+from chatmemory._sync.shared import Parts
+from chatmemory._sync.storage.database import Database
+from chatmemory._sync.storage.redis_windows import Windows
 from chatmemory._sync.tenant import Tenant
-from chatmemory._sync.window import Windows
-from chatmemory._sync.worker import Worker
+from chatmemory.admin.records import Health
 from chatmemory.errors import ConfigurationError, StorageError
-from chatmemory.memory import Report
-from chatmemory.models import CleanUp, Health
+from chatmemory.memories.records import Report
+from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.protocols import Embedder, Llm
+from chatmemory.sessions.records import CleanUp
 from chatmemory.settings import Settings
-from chatmemory.tokenizer import Tokenizer
+from chatmemory.storage import queries
 from chatmemory.validation import check_count, check_id
 
 if TYPE_CHECKING:
-    from chatmemory._sync.cache import Cache
+    from chatmemory._sync.storage.redis import Cache
 
 CLEAN_UP_BATCH = 1000
 
@@ -128,7 +129,7 @@ class ChatMemory:
             CLEAN_UP_BATCH,
         )
         while True:
-            [(more_expired, more_archived)] = self._database.call(queries.CLEAN_UP, params)
+            [(more_expired, more_archived)] = self._database.call(queries.sessions.CLEAN_UP, params)
             expired += more_expired
             archived += more_archived
             if max(more_expired, more_archived) < CLEAN_UP_BATCH:
@@ -221,7 +222,7 @@ def _cache(settings: Settings) -> "Cache | None":
     """Redis, where there is one; only then its driver is loaded."""
     if settings.redis_url is None:
         return None
-    from chatmemory._sync.cache import Cache
+    from chatmemory._sync.storage.redis import Cache
 
     return Cache(settings.redis_url.get_secret_value(), settings)
 

@@ -5,11 +5,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from chatmemory import queries
 from chatmemory._public import public
-from chatmemory._sync.parts import Parts
-from chatmemory.drafts import to_json
-from chatmemory.items import Item, NewItem, check_namespace, checked, item_from_row, keeps, place_of, words_of
+from chatmemory._sync.shared import Parts
+from chatmemory.items.records import Item, NewItem, check_namespace, checked, item_from_row, keeps, place_of, words_of
+from chatmemory.records import to_json
+from chatmemory.storage import queries
 from chatmemory.validation import check_count, check_id, check_text
 
 PAGE = 500  # items that a filter looks at in one go
@@ -58,16 +58,16 @@ class Items:
         with self._database.transaction(self._tenant_id) as connection:
             for (path, key), item in new.items():
                 if item.value is None:
-                    connection.execute(queries.DELETE_ITEM, (self._tenant_id, path, key))
+                    connection.execute(queries.items.DELETE_ITEM, (self._tenant_id, path, key))
                     continue
                 user = "" if item.user_id is None else check_id(item.user_id, "user_id")
                 kept = (list(item.namespace), to_json(dict(item.value)), self._settings.language, words_of(item))
-                connection.execute(queries.PUT_ITEM, (self._tenant_id, path, key, user, *kept))
+                connection.execute(queries.items.PUT_ITEM, (self._tenant_id, path, key, user, *kept))
 
     def get(self, namespace: Sequence[str], key: str) -> Item | None:
         """The item under this very namespace and key; None: there is none."""
         place = place_of(namespace, key)
-        rows = self._database.fetch(self._tenant_id, queries.GET_ITEM, (place.path, place.key))
+        rows = self._database.fetch(self._tenant_id, queries.items.GET_ITEM, (place.path, place.key))
         return item_from_row(rows[0]) if rows else None
 
     def delete(self, namespace: Sequence[str], key: str) -> None:
@@ -106,14 +106,14 @@ class Items:
         skip, wanted = check_count(offset, "offset"), check_count(limit, "limit")
         if not filter:
             rows = self._database.fetch(
-                self._tenant_id, queries.FIND_ITEMS, {**params, "limit": wanted, "offset": skip}
+                self._tenant_id, queries.items.FIND_ITEMS, {**params, "limit": wanted, "offset": skip}
             )
             return list(map(item_from_row, rows))
         with (
             self._database.transaction(self._tenant_id) as connection,
             connection.cursor(name="items") as cursor,
         ):
-            cursor.execute(queries.FIND_ITEMS, {**params, "limit": None, "offset": 0})
+            cursor.execute(queries.items.FIND_ITEMS, {**params, "limit": None, "offset": 0})
             while len(found) < skip + wanted and (rows := cursor.fetchmany(PAGE)):
                 found += [item for item in map(item_from_row, rows) if keeps(filter, item.value)]
         return found[skip : skip + wanted]
@@ -125,7 +125,7 @@ class Items:
             user_id: Only those that hold this user's.
         """
         params = {"user_id": None if user_id is None else check_id(user_id, "user_id")}
-        rows = self._database.fetch(self._tenant_id, queries.NAMESPACES, params)
+        rows = self._database.fetch(self._tenant_id, queries.items.NAMESPACES, params)
         return sorted(tuple(namespace) for (namespace,) in rows)
 
     def __repr__(self) -> str:

@@ -6,11 +6,11 @@ from datetime import datetime
 
 from chatmemory._public import public
 from chatmemory._sync.items import Items
-from chatmemory._sync.memories import Memories
-from chatmemory._sync.parts import Parts
-from chatmemory._sync.sessions import Sessions
+from chatmemory._sync.memories.memories import Memories
+from chatmemory._sync.sessions.sessions import Sessions
+from chatmemory._sync.shared import Parts
 from chatmemory._sync.users import Users
-from chatmemory.memory import Spend
+from chatmemory.memories.records import Spend
 from chatmemory.validation import check_time
 
 

@@ -5,14 +5,17 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from chatmemory import exports, queries
 from chatmemory._public import public
-from chatmemory._sync.memories import Memories
-from chatmemory._sync.parts import Parts
-from chatmemory.exports import to_line
-from chatmemory.items import item_from_row
-from chatmemory.memory import Profile, memory_from_row
-from chatmemory.models import Erasure, JsonObject, Message, message_from_row, session_from_row
+from chatmemory._sync.memories.memories import Memories
+from chatmemory._sync.shared import Parts
+from chatmemory.files import exports
+from chatmemory.files.exports import to_line
+from chatmemory.items.records import item_from_row
+from chatmemory.memories.records import Profile, memory_from_row
+from chatmemory.messages.records import Message, message_from_row
+from chatmemory.records import JsonObject
+from chatmemory.sessions.records import Erasure, session_from_row
+from chatmemory.storage import queries
 from chatmemory.validation import check_count, check_id
 
 MOST_IN_PROFILE = 200
@@ -37,7 +40,7 @@ class Users:
             limit: How many at most, 0 or more.
         """
         params = {"user_id": check_id(user_id, "user_id"), "limit": check_count(limit, "limit")}
-        rows = self._database.fetch(self._tenant_id, queries.RECENT_MESSAGES, params)
+        rows = self._database.fetch(self._tenant_id, queries.messages.RECENT_MESSAGES, params)
         return [message_from_row(row) for row in reversed(rows)]
 
     def profile(self, user_id: object) -> Profile:
@@ -62,29 +65,29 @@ class Users:
         counts = {"sessions": 0, "messages": 0, "events": 0, "memories": 0, "metrics": 0, "spend": 0, "items": 0}
         self._metrics.flush()
         with self._database.transaction(self._tenant_id) as connection:
-            connection.execute(queries.LOCK_USER, (self._tenant_id, user))
-            connection.execute(queries.LOCK_TO_FORGET, {"user_id": user, "session_id": None})
-            connection.execute(queries.LOCK_MEMORIES, (self._tenant_id, user))
-            rows = connection.execute(queries.SESSIONS_OF_USER, (user,)).fetchall()
+            connection.execute(queries.sessions.LOCK_USER, (self._tenant_id, user))
+            connection.execute(queries.users.LOCK_TO_FORGET, {"user_id": user, "session_id": None})
+            connection.execute(queries.memories.LOCK_MEMORIES, (self._tenant_id, user))
+            rows = connection.execute(queries.users.SESSIONS_OF_USER, (user,)).fetchall()
             sessions = [id for (id,) in rows]
             for id in sessions:  # also those that Redis may still hold: nothing is read from there while we erase
                 self._windows.drop(self._tenant_id, id)
             of_user = {"user_id": user, "sessions": sessions}
-            rows = connection.execute(queries.MEMORIES_OF_USER, of_user).fetchall()
+            rows = connection.execute(queries.users.MEMORIES_OF_USER, of_user).fetchall()
             counts["memories"] = len(rows)
-            connection.execute(queries.REMOVE_MEMORIES, (self._tenant_id, [id for (id,) in rows]))
+            connection.execute(queries.memories.REMOVE_MEMORIES, (self._tenant_id, [id for (id,) in rows]))
             for id in sessions:
-                [(metrics,)] = connection.execute(queries.ERASE_METRICS, (id,)).fetchall()
+                [(metrics,)] = connection.execute(queries.runs.ERASE_METRICS, (id,)).fetchall()
                 counts["metrics"] += metrics
                 for name, query in (
-                    ("messages", queries.ERASE_MESSAGES),
-                    ("events", queries.ERASE_EVENTS),
-                    ("sessions", queries.ERASE_SESSION),
+                    ("messages", queries.sessions.ERASE_MESSAGES),
+                    ("events", queries.sessions.ERASE_EVENTS),
+                    ("sessions", queries.sessions.ERASE_SESSION),
                 ):
                     counts[name] += connection.execute(query, (id,)).rowcount
-            counts["spend"] = connection.execute(queries.ERASE_SPEND_OF_USER, (user,)).rowcount
-            counts["items"] = connection.execute(queries.ERASE_ITEMS_OF_USER, (user,)).rowcount
-            connection.execute(queries.ERASE_MEMORY_USER, (user,))
+            counts["spend"] = connection.execute(queries.users.ERASE_SPEND_OF_USER, (user,)).rowcount
+            counts["items"] = connection.execute(queries.items.ERASE_ITEMS_OF_USER, (user,)).rowcount
+            connection.execute(queries.users.ERASE_MEMORY_USER, (user,))
         for id in sessions:
             self._metrics.forget(self._tenant_id, id)
             self._windows.drop(self._tenant_id, id)
@@ -99,18 +102,18 @@ class Users:
         """
         user = check_id(user_id, "user_id")
         self._metrics.flush()
-        rows = self._database.fetch(self._tenant_id, queries.ALL_SESSIONS_OF_USER, (user,))
+        rows = self._database.fetch(self._tenant_id, queries.users.ALL_SESSIONS_OF_USER, (user,))
         for *row, deleted_at in rows:
             info = session_from_row(row)
             yield to_line("session", {**asdict(info), "deleted_at": deleted_at})
             for type, record in self._of_session(info.id):
                 yield to_line(type, record)
         of_user = {"user_id": user}
-        for remembered in self._database.fetch(self._tenant_id, queries.ALL_MEMORIES_OF_USER, of_user):
+        for remembered in self._database.fetch(self._tenant_id, queries.users.ALL_MEMORIES_OF_USER, of_user):
             yield to_line("memory", asdict(memory_from_row(remembered)))
-        for spent in self._database.fetch(self._tenant_id, queries.SPEND_TO_EXPORT, (user,)):
+        for spent in self._database.fetch(self._tenant_id, queries.users.SPEND_TO_EXPORT, (user,)):
             yield to_line("spend", dict(zip(SPENT, spent, strict=True)))
-        for kept in self._database.fetch(self._tenant_id, queries.ITEMS_OF_USER, (user,)):
+        for kept in self._database.fetch(self._tenant_id, queries.items.ITEMS_OF_USER, (user,)):
             yield to_line("item", asdict(item_from_row(kept)))
 
     def _of_session(self, id: str) -> Iterator[tuple[str, JsonObject]]:
@@ -118,15 +121,15 @@ class Users:
         seq = 0
         while True:
             params = {"id": id, "seq": seq}
-            stored = self._database.fetch(self._tenant_id, queries.MESSAGES_TO_EXPORT, params)
+            stored = self._database.fetch(self._tenant_id, queries.users.MESSAGES_TO_EXPORT, params)
             for each in stored:
                 yield "message", {"session_id": id, **asdict(message_from_row(each))}
             if not stored:
                 break
             seq = stored[-1][0]
-        for event in self._database.fetch(self._tenant_id, queries.EVENTS_TO_EXPORT, (id,)):
+        for event in self._database.fetch(self._tenant_id, queries.users.EVENTS_TO_EXPORT, (id,)):
             yield "event", dict(zip(HAPPENED, (id, *event), strict=True))
-        for packed in self._database.fetch(self._tenant_id, queries.METRICS_TO_EXPORT, (id,)):
+        for packed in self._database.fetch(self._tenant_id, queries.runs.METRICS_TO_EXPORT, (id,)):
             yield "metrics", {"session_id": id, **exports.points(packed)}
 
     def __repr__(self) -> str:

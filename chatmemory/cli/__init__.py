@@ -8,14 +8,14 @@ import typer
 from chatmemory.cli.admin import doctor, migrate
 from chatmemory.cli.chat import chat
 from chatmemory.cli.demo import demo
-from chatmemory.cli.ending import end
-from chatmemory.cli.importing import import_
+from chatmemory.cli.end import end
+from chatmemory.cli.import_files import import_
 from chatmemory.cli.memories import memories
-from chatmemory.cli.recalling import recall
-from chatmemory.cli.reembedding import reembed
+from chatmemory.cli.recall import recall
+from chatmemory.cli.reembed import reembed
 from chatmemory.cli.runs import runs
 from chatmemory.cli.sessions import export, sessions, show
-from chatmemory.cli.working import worker
+from chatmemory.cli.worker import worker
 from chatmemory.errors import ChatMemoryError
 
 app = typer.Typer(
@@ -55,7 +55,7 @@ def _forgiving(stream: object) -> None:
 
 
 def _fail(message: str) -> None:
-    from chatmemory.cli.screen import complain
+    from chatmemory.cli.terminal import complain
 
     sys.stdout.flush()
     complain(message)

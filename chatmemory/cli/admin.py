@@ -24,8 +24,8 @@ def migrate(
 ) -> None:
     """Bring the database's schema up to date."""
     if print_:
-        from chatmemory.cli.screen import write
-        from chatmemory.schema import script
+        from chatmemory.cli.terminal import write
+        from chatmemory.storage.schema import script
 
         write(script(login or _login_of(postgres)))
         return
@@ -34,14 +34,14 @@ def migrate(
 
 
 def _login_of(postgres: str | None) -> str:
-    from chatmemory.translation import address_of
+    from chatmemory.storage.postgres_address import address_of
 
     url = settings_for(postgres).postgres_url
     return (address_of(url.get_secret_value()).user if url else None) or DEFAULT_LOGIN
 
 
 def _apply(postgres: str | None) -> list[str]:
-    from chatmemory._sync.database import Database
+    from chatmemory._sync.storage.database import Database
 
     database = Database(settings_for(postgres))
     try:
@@ -64,14 +64,14 @@ def doctor(
     Exits with 1 if something is wrong. Nothing is changed: a probe that is written to see whether another tenant
     can read it is rolled back.
     """
-    from chatmemory.cli.examination import examine
-    from chatmemory.cli.screen import to_json
+    from chatmemory.cli.doctor import examine
+    from chatmemory.cli.terminal import to_json
 
     report = examine(settings_for(postgres), tenant)
     if as_json:
         print(to_json(report.as_json()))
     else:
-        from chatmemory.cli.examination import show
+        from chatmemory.cli.doctor import show
 
         show(report)
     if not report.ok:

@@ -122,7 +122,7 @@ class Conversation:
 
     def begin(self, asked: "Session | None") -> None:
         """Resume a session; a new one is only made when there is something to store."""
-        from chatmemory.cli.screen import note
+        from chatmemory.cli.terminal import note
 
         note(self._responder.introduction)
         if sys.stdin.isatty():
@@ -133,7 +133,7 @@ class Conversation:
             self._resume(asked)
 
     def _resume(self, asked: "Session") -> None:
-        from chatmemory.cli.screen import note
+        from chatmemory.cli.terminal import note
 
         self._session = self._sessions.resume_or_create(asked.id, user_id=self._user, kind=asked.info.kind)
         if self._session.id != asked.id:
@@ -143,8 +143,8 @@ class Conversation:
             self._show_recent(self._session)
 
     def _show_recent(self, session: "Session") -> None:
-        from chatmemory.cli.screen import note, stderr
         from chatmemory.cli.sessions import show_message
+        from chatmemory.cli.terminal import note, stderr
 
         note(f"Resuming {session.info.title or 'this session'}: {session.info.message_count} messages so far.")
         for message in session.history(SHOWN_ON_RESUME):
@@ -153,7 +153,7 @@ class Conversation:
     def take(self, line: str) -> None:
         """Store what the user says, answer it, store the answer; trouble ends neither the talk nor the memory."""
         from chatmemory.cli.responders import ReplyError
-        from chatmemory.cli.screen import complain
+        from chatmemory.cli.terminal import complain
         from chatmemory.errors import InvalidInputError
 
         try:
@@ -174,7 +174,7 @@ class Conversation:
 
     def say_goodbye(self, tenant: str, postgres: str | None) -> None:
         """Say how to go on another time."""
-        from chatmemory.cli.screen import note
+        from chatmemory.cli.terminal import note
 
         if self._session is not None:
             words = ["chat", "--session", self._session.id]
@@ -185,7 +185,7 @@ class Conversation:
 
 def _spoken(pieces: Iterator[str]) -> str:
     """The whole reply, shown piece by piece as it comes."""
-    from chatmemory.cli.screen import plain
+    from chatmemory.cli.terminal import plain
 
     said = []
     try:

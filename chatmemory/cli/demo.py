@@ -35,7 +35,7 @@ def demo(tenant: TenantOption = DEFAULT_TENANT, postgres: PostgresOption = None)
     writes at full speed, and a second one goes on. Exits with 1 if a single acknowledged message is missing. The
     sessions stay, for `chatmemory sessions` and `chatmemory show`.
     """
-    from chatmemory.cli.screen import stdout
+    from chatmemory.cli.terminal import stdout
 
     _need_langchain()
     began = time.monotonic()
@@ -126,7 +126,7 @@ class Play:
 
     def open(self) -> None:
         """Say what is to come, and have the database ready."""
-        from chatmemory.cli.screen import text
+        from chatmemory.cli.terminal import text
 
         say = self.console.print
         say()
@@ -140,7 +140,7 @@ class Play:
 
     def first_half(self) -> None:
         """Let a process talk, and kill it while it writes."""
-        from chatmemory.cli.screen import text
+        from chatmemory.cli.terminal import text
 
         total = len(self.scenes) * self.turns
         fatal = total // 2 + random.randint(-total // 8, total // 8)  # noqa: S311  # any moment will do
@@ -156,7 +156,7 @@ class Play:
 
     def survey(self) -> None:
         """Look what is there right after the kill, before anybody could say it again."""
-        from chatmemory.cli.screen import text
+        from chatmemory.cli.terminal import text
 
         for id, known in self.acknowledged.items():
             stored = {message.id: message.text for message in self._messages(id)}
@@ -197,7 +197,7 @@ class Play:
         return Progress(*columns, console=self.console)
 
     def _heading(self, heading: str, progress: "Progress") -> None:
-        from chatmemory.cli.screen import text
+        from chatmemory.cli.terminal import text
 
         progress.console.print(text(heading, "bold"))
 
@@ -212,7 +212,7 @@ class Play:
             yield told
 
     def _quote(self, told: dict[str, Any], progress: "Progress") -> None:
-        from chatmemory.cli.screen import text
+        from chatmemory.cli.terminal import text
 
         [said, reply] = told["messages"].values()
         user = next(scene.user for scene in self.scenes if scene.name == told["scene"])
@@ -268,7 +268,7 @@ class _Running:
 
 
 def _verdict(play: Play, findings: list[Finding], seconds: float) -> bool:
-    from chatmemory.cli.screen import text
+    from chatmemory.cli.terminal import text
 
     _show_table(play, findings)
     told, found, lost, doubled = (
@@ -291,7 +291,7 @@ def _verdict(play: Play, findings: list[Finding], seconds: float) -> bool:
 def _show_table(play: Play, findings: list[Finding]) -> None:
     from rich.table import Table
 
-    from chatmemory.cli.screen import text
+    from chatmemory.cli.terminal import text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("session", no_wrap=True)
@@ -307,7 +307,7 @@ def _show_table(play: Play, findings: list[Finding]) -> None:
 
 
 def _show_commands(play: Play) -> None:
-    from chatmemory.cli.screen import text
+    from chatmemory.cli.terminal import text
 
     first = play.scenes[0]
     say = play.console.print

@@ -41,7 +41,7 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List memories, the newest first."""
-    from chatmemory.cli.screen import stdout, text
+    from chatmemory.cli.terminal import stdout, text
 
     kinds: Any = [kind] if kind else None  # the library says which there are
     with memory_on(postgres) as memory:
@@ -60,7 +60,7 @@ def list_(
 
 
 def _print_json(value: Any) -> None:
-    from chatmemory.cli.screen import to_json
+    from chatmemory.cli.terminal import to_json
 
     print(to_json(value))
 
@@ -70,7 +70,7 @@ def _counted(count: int) -> str:
 
 
 def _show_list(found: "Sequence[Memory]") -> None:
-    from chatmemory.cli.screen import NARROW, clock, listed, stdout, text
+    from chatmemory.cli.terminal import NARROW, clock, listed, stdout, text
 
     console = stdout()
     if console.width >= NARROW:
@@ -82,7 +82,7 @@ def _show_list(found: "Sequence[Memory]") -> None:
 
 
 def _said(memory: "Memory") -> "Text":
-    from chatmemory.cli.screen import text
+    from chatmemory.cli.terminal import text
 
     return text(" ".join(memory.text.split()), "strike" if memory.valid_to else "")
 
@@ -91,7 +91,7 @@ def _table(found: "Sequence[Memory]", room: int) -> Any:
     """One line for each memory, and so much room for its text; no id is ever cut."""
     from rich.table import Table
 
-    from chatmemory.cli.screen import clock, text
+    from chatmemory.cli.terminal import clock, text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("id", no_wrap=True)
@@ -128,7 +128,7 @@ def show(
 def _show_memory(memory: "Memory", history: "Sequence[Memory]") -> None:
     from rich.table import Table
 
-    from chatmemory.cli.screen import stdout, text
+    from chatmemory.cli.terminal import stdout, text
 
     console = stdout()
     console.print(text(memory.text, "bold"), soft_wrap=True)
@@ -144,7 +144,7 @@ def _show_memory(memory: "Memory", history: "Sequence[Memory]") -> None:
 
 
 def _facts(memory: "Memory") -> dict[str, str]:
-    from chatmemory.cli.screen import clock, many
+    from chatmemory.cli.terminal import clock, many
 
     facts = {
         "id": memory.id,
@@ -165,7 +165,7 @@ def _facts(memory: "Memory") -> dict[str, str]:
 
 
 def _span(memory: "Memory") -> str:
-    from chatmemory.cli.screen import clock
+    from chatmemory.cli.terminal import clock
 
     until = f"until {clock(memory.valid_to)}" if memory.valid_to else ""
     return " ".join(filter(None, [f"since {clock(memory.valid_from)}", until]))

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from chatmemory.models import Message, shorten
+from chatmemory.messages.records import Message
+from chatmemory.records import shorten
 
 if TYPE_CHECKING:
     from openai import OpenAI

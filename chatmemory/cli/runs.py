@@ -60,7 +60,7 @@ def list_runs(
     """List runs, last begun first, each with a curve; or compare some."""
     if context.invoked_subcommand is not None:
         return
-    from chatmemory.cli.screen import NARROW, many, stdout, text, to_json
+    from chatmemory.cli.terminal import NARROW, many, stdout, text, to_json
 
     with memory_on(postgres) as memory:
         sessions = memory.tenant(tenant).sessions
@@ -83,7 +83,7 @@ def list_runs(
 
 
 def _show_narrow(console: "Console", found: "list[tuple[SessionInfo, MetricSeries]]") -> None:
-    from chatmemory.cli.screen import ago, listed, text
+    from chatmemory.cli.terminal import ago, listed, text
 
     for info, metrics in found:
         progress = "" if info.progress is None else f", {info.progress:.0f} %"
@@ -95,7 +95,7 @@ def _show_narrow(console: "Console", found: "list[tuple[SessionInfo, MetricSerie
 
 def _title(info: "SessionInfo") -> "Text":
     """What the run is called, where its id does not say it already."""
-    from chatmemory.cli.screen import text
+    from chatmemory.cli.terminal import text
 
     title = " ".join((info.title or "").split())
     return text(title if title and title != info.id else _what(info))
@@ -117,7 +117,7 @@ def _table(found: "list[tuple[SessionInfo, MetricSeries]]") -> Any:
 
 
 def _row(info: "SessionInfo", metrics: "MetricSeries") -> list[Any]:
-    from chatmemory.cli.screen import ago, text
+    from chatmemory.cli.terminal import ago, text
 
     status = info.run_status or ""
     return [
@@ -142,7 +142,7 @@ def _what(info: "SessionInfo") -> str:
 
 
 def _first_curve(metrics: "MetricSeries") -> str:
-    from chatmemory.metrics import less_is_better
+    from chatmemory.runs.metric_records import less_is_better
 
     name = next(filter(less_is_better, metrics), next(iter(metrics), None))
     return "" if name is None else _drawn(metrics[name], CURVE)
@@ -150,7 +150,7 @@ def _first_curve(metrics: "MetricSeries") -> str:
 
 def _drawn(curve: "MetricCurve", width: int) -> str:
     """A curve with its name and its last value."""
-    from chatmemory.metrics import sparkline
+    from chatmemory.runs.metric_records import sparkline
 
     return f"{sparkline(curve.values, width)} {curve.name} {curve.values[-1]:.4g}"
 
@@ -164,7 +164,7 @@ def compare(
 ) -> None:
     """Compare runs: details, results and best metrics, side by side."""
     from chatmemory import SessionNotFoundError
-    from chatmemory.cli.screen import stdout, to_json
+    from chatmemory.cli.terminal import stdout, to_json
 
     with memory_on(postgres) as memory:
         try:
@@ -183,7 +183,7 @@ def _side_by_side(compared: "Comparison") -> Any:
     """A column for each run; what differs between them stands out."""
     from rich.table import Table
 
-    from chatmemory.cli.screen import text
+    from chatmemory.cli.terminal import text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("")
@@ -239,7 +239,7 @@ def _plain(value: float) -> float | str:
 
 def show_run(console: "Console", run: Run) -> None:
     """Its moves, and its curves."""
-    from chatmemory.cli.screen import clock, many, text
+    from chatmemory.cli.terminal import clock, many, text
 
     if run.history:
         console.rule("status history", style="dim", align="left")

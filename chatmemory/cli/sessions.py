@@ -68,13 +68,13 @@ def sessions(
 
 
 def _print_json(value: Any) -> None:
-    from chatmemory.cli.screen import to_json
+    from chatmemory.cli.terminal import to_json
 
     print(to_json(value))
 
 
 def _show_page(page: "Page[SessionInfo]", tenant: str) -> None:
-    from chatmemory.cli.screen import NARROW, listed, many, stdout, text
+    from chatmemory.cli.terminal import NARROW, listed, many, stdout, text
 
     console = stdout()
     if not page.total:
@@ -107,7 +107,7 @@ def _table(page: "Page[SessionInfo]") -> "Table":
 
 
 def _row(info: "SessionInfo") -> list[Any]:
-    from chatmemory.cli.screen import ago, text
+    from chatmemory.cli.terminal import ago, text
 
     return [
         text(info.id, "cyan"),
@@ -121,7 +121,7 @@ def _row(info: "SessionInfo") -> list[Any]:
 
 
 def _title(info: "SessionInfo") -> "Text":
-    from chatmemory.cli.screen import text
+    from chatmemory.cli.terminal import text
 
     if info.title == info.id:  # said already
         return text("")
@@ -129,7 +129,7 @@ def _title(info: "SessionInfo") -> "Text":
 
 
 def _in_short(info: "SessionInfo") -> "Text":
-    from chatmemory.cli.screen import ago, many, text
+    from chatmemory.cli.terminal import ago, many, text
 
     status = text(info.status, STATUS_STYLES.get(info.status, ""))
     rest = f", {many(info.message_count, 'message')}, {ago(info.last_active_at)}"
@@ -185,8 +185,8 @@ def show(
 
 
 def _show_context(context: "Context", *, as_json: bool) -> None:
-    from chatmemory.cli.contexts import context_as_json, show_context
-    from chatmemory.cli.screen import stdout, text
+    from chatmemory.cli.context_table import context_as_json, show_context
+    from chatmemory.cli.terminal import stdout, text
 
     if as_json:
         _print_json(context_as_json(context))
@@ -204,7 +204,7 @@ def _show_context(context: "Context", *, as_json: bool) -> None:
 def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Message]", run: "Run | None") -> None:
     from rich.table import Table
 
-    from chatmemory.cli.screen import stdout, text
+    from chatmemory.cli.terminal import stdout, text
 
     console = stdout()
     console.print(text(_one_line(info.title) or "untitled", "bold"))
@@ -226,7 +226,7 @@ def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Me
 
 
 def _facts(info: "SessionInfo") -> dict[str, str]:
-    from chatmemory.cli.screen import clock
+    from chatmemory.cli.terminal import clock
 
     facts = {
         "id": info.id,
@@ -254,7 +254,7 @@ def _compact(value: object) -> str:
 
 def show_events(console: "Console", same: "list[Event]") -> None:
     """One line of the timeline, for an event and those like it that follow it."""
-    from chatmemory.cli.screen import clock, text
+    from chatmemory.cli.terminal import clock, text
 
     event = same[0]
     data = _compact(event.data) if event.data else ""
@@ -265,7 +265,7 @@ def show_events(console: "Console", same: "list[Event]") -> None:
 
 def show_message(console: "Console", message: "Message", *, tokens: bool = False) -> None:
     """One message, whole; what is not text as JSON."""
-    from chatmemory.cli.screen import clock, text
+    from chatmemory.cli.terminal import clock, text
 
     head = text(f"{message.seq} ", "dim") + text(message.role, ROLE_STYLES[message.role])
     cost = f" {message.tokens:,} tokens" if tokens and message.tokens else ""
@@ -293,7 +293,7 @@ def export(
     postgres: PostgresOption = None,
 ) -> None:
     """Export a whole session."""
-    from chatmemory.cli.screen import many, note, write
+    from chatmemory.cli.terminal import many, note, write
 
     with memory_on(postgres) as memory:
         session = session_of(memory, tenant, session_id)

@@ -4,8 +4,8 @@ import pytest
 from redis import Redis
 
 from chatmemory import AsyncChatMemory, AsyncSession, Context, ContextTooSmallError, SessionNotFoundError, Settings
-from chatmemory.context import Window
-from chatmemory.keys import window_key
+from chatmemory.context.window import Window
+from chatmemory.storage.redis_keys import window_key
 
 pytestmark = pytest.mark.usefixtures("asks_redis")
 

@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from redis import Redis
 
 from chatmemory import AsyncChatMemory, AsyncSession, Settings
-from chatmemory.keys import window_key
+from chatmemory.storage.redis_keys import window_key
 
 pytestmark = pytest.mark.usefixtures("asks_redis")
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from chatmemory import AsyncChatMemory, AsyncSession, Context, ContextTooSmallError, SessionNotFoundError, Settings
-from chatmemory._async.window import AsyncWindows
+from chatmemory._async.storage.redis_windows import AsyncWindows
 from chatmemory._concurrency import async_side_by_side
 
 SYSTEM = {"role": "system", "content": "Be brief."}

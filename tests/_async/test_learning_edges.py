@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from chatmemory import AsyncChatMemory, AsyncSession, ConfigurationError, InvalidInputError, MemorySource, Tenant
-from chatmemory._async.learner import AsyncLearner
+from chatmemory._async.memories.learner import AsyncLearner
 from chatmemory.errors import LlmError
-from chatmemory.ranking import rank
+from chatmemory.memories.ranking import rank
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
 from tests.helpers import calls, meanwhile
 

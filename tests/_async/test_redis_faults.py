@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from chatmemory import AsyncChatMemory, AsyncSession, ConfigurationError, Settings
-from chatmemory.keys import sessions_key, window_key
+from chatmemory.storage.redis_keys import sessions_key, window_key
 from tests.fixtures.liars import MANNERS, Liar
 from tests.fixtures.redis import RedisServer, free_port
 

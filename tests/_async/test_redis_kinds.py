@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chatmemory import AsyncChatMemory, Settings
-from chatmemory.keys import sessions_key, window_key
+from chatmemory.storage.redis_keys import sessions_key, window_key
 from tests._async.test_redis_faults import FAULTS, NEVER_LONGER, converse, healed, open_memory
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.tls import TlsProxy

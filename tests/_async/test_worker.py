@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from chatmemory import AsyncChatMemory, AsyncSession, Memory, SessionNotFoundError, Settings
-from chatmemory._async.database import AsyncDatabase
-from chatmemory._async.worker import AsyncWorker
+from chatmemory._async.memories.worker import AsyncWorker
+from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory._concurrency import AsyncEvent, async_side_by_side
 from chatmemory.errors import StorageUnavailableError
 from tests.fixtures.openai_server import (
@@ -835,10 +835,11 @@ async def test_a_fault_of_our_own_is_one_failure(
     async_taught: AsyncChatMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What no one foresaw parks one session, and does not end the worker."""
-    import chatmemory._async.learner as learner
 
     def cut(_: Any) -> Any:
         raise RuntimeError("what Ann said")
+
+    import chatmemory._async.memories.learner as learner
 
     monkeypatch.setattr(learner, "cut", cut)
     await talk(async_taught)

@@ -6,8 +6,8 @@ import pytest
 from redis import Redis
 
 from chatmemory import ChatMemory, Context, ContextTooSmallError, Session, SessionNotFoundError, Settings
-from chatmemory.context import Window
-from chatmemory.keys import window_key
+from chatmemory.context.window import Window
+from chatmemory.storage.redis_keys import window_key
 
 pytestmark = pytest.mark.usefixtures("asks_redis")
 

@@ -16,7 +16,7 @@ from psycopg import Connection
 from redis import Redis
 
 from chatmemory import ChatMemory, Session, Settings
-from chatmemory.keys import window_key
+from chatmemory.storage.redis_keys import window_key
 
 pytestmark = pytest.mark.usefixtures("asks_redis")
 

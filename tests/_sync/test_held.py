@@ -12,7 +12,7 @@ import pytest
 
 from chatmemory import ChatMemory, Context, ContextTooSmallError, Session, SessionNotFoundError, Settings
 from chatmemory._concurrency import side_by_side
-from chatmemory._sync.window import Windows
+from chatmemory._sync.storage.redis_windows import Windows
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from chatmemory import ChatMemory, ConfigurationError, InvalidInputError, MemorySource, Session, Tenant
-from chatmemory._sync.learner import Learner
+from chatmemory._sync.memories.learner import Learner
 from chatmemory.errors import LlmError
-from chatmemory.ranking import rank
+from chatmemory.memories.ranking import rank
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
 from tests.helpers import calls, meanwhile
 

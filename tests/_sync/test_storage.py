@@ -17,8 +17,8 @@ from chatmemory import (
     Settings,
     StorageUnavailableError,
 )
-from chatmemory.embedded import EmbeddedPostgres
-from chatmemory.schema import bootstrap_sql, latest_version, script
+from chatmemory.embedded.server import EmbeddedPostgres
+from chatmemory.storage.schema import bootstrap_sql, latest_version, script
 from tests.fixtures.postgres import on_login
 
 

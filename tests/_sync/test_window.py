@@ -10,9 +10,9 @@ from redis import Redis
 
 from chatmemory import ChatMemory, Context, NewMessage, Session, SessionNotFoundError
 from chatmemory._concurrency import in_thread
-from chatmemory.context import window_from_rows
-from chatmemory.keys import window_key
-from chatmemory.queries import READ_WINDOW
+from chatmemory.context.window import window_from_rows
+from chatmemory.storage.queries.messages import READ_WINDOW
+from chatmemory.storage.redis_keys import window_key
 
 pytestmark = pytest.mark.usefixtures("asks_redis")
 

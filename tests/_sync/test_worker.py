@@ -14,8 +14,8 @@ import pytest
 
 from chatmemory import ChatMemory, Memory, Session, SessionNotFoundError, Settings
 from chatmemory._concurrency import Event, side_by_side
-from chatmemory._sync.database import Database
-from chatmemory._sync.worker import Worker
+from chatmemory._sync.memories.worker import Worker
+from chatmemory._sync.storage.database import Database
 from chatmemory.errors import StorageUnavailableError
 from tests.fixtures.openai_server import (
     FAULTS,
@@ -813,10 +813,11 @@ def test_a_fault_of_our_own_is_one_failure(
     taught: ChatMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What no one foresaw parks one session, and does not end the worker."""
-    import chatmemory._sync.learner as learner
 
     def cut(_: Any) -> Any:
         raise RuntimeError("what Ann said")
+
+    import chatmemory._sync.memories.learner as learner
 
     monkeypatch.setattr(learner, "cut", cut)
     talk(taught)

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage, trim_messages
 
 from chatmemory import ChatMemory
-from chatmemory.tokenizer import Tokenizer
-from chatmemory.tokens import PROMPT_TOKENS, message_tokens
+from chatmemory.messages.token_counts import PROMPT_TOKENS, message_tokens
+from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory_langchain import ChatMemoryHistory, to_message
 
 texts = st.text(st.sampled_from("ab é漢"), max_size=60)

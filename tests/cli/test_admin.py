@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from chatmemory import ChatMemory
-from chatmemory.schema import script
+from chatmemory.storage.schema import script
 from tests.cli.conftest import Cli
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chatmemory import ChatMemory, InvalidInputError, SessionExistsError
-from chatmemory.imports import Conversation, Refused, conversations
+from chatmemory.files.imports import Conversation, Refused, conversations
 from tests.cli.conftest import Cli
 
 Write = Callable[[Any], str]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatmemory.cli.reference import reference
-from chatmemory.cli.screen import plain, to_json
+from chatmemory.cli.terminal import plain, to_json
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 

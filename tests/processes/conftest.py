@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from chatmemory.embedded import EmbeddedPostgres, binaries
+from chatmemory.embedded.server import EmbeddedPostgres, binaries
 
 
 class Server:

@@ -13,8 +13,8 @@ import os
 import sys
 
 from chatmemory import AsyncChatMemory, ChatMemory, Session, Settings
-from chatmemory._async.window import AsyncWindows
-from chatmemory._sync.window import Windows
+from chatmemory._async.storage.redis_windows import AsyncWindows
+from chatmemory._sync.storage.redis_windows import Windows
 from tests.helpers import check_newest
 
 WORKERS = 4

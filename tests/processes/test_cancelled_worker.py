@@ -7,9 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from chatmemory import AsyncChatMemory, ChatMemory, ConfigurationError, queries
-from chatmemory._async.database import AsyncDatabase
+from chatmemory import AsyncChatMemory, ChatMemory, ConfigurationError
+from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory._concurrency import async_side_by_side, side_by_side
+from chatmemory.storage import queries
 from tests.fixtures.openai_server import HANGS, OpenAIServer, learnt
 
 CLAIMS = "select lease_owner, attempts, summary_seq from chatmemory.sessions"
@@ -53,7 +54,7 @@ async def test_a_pass_that_is_cancelled_while_it_claims_hands_that_back(
 
     async def cancelled_meanwhile(*given: Any, **named: Any) -> Any:
         found = await call(*given, **named)
-        if given[1] == queries.CLAIM_SESSIONS:
+        if given[1] == queries.learning.CLAIM_SESSIONS:
             assert len(found) == 1
             tasks[0].cancel()
             await asyncio.sleep(0)

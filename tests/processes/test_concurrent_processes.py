@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from chatmemory.schema import latest_version
+from chatmemory.storage.schema import latest_version
 from tests.processes import work
 
 

@@ -16,8 +16,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from chatmemory import AsyncChatMemory, AsyncSession, SessionNotFoundError, Settings
-from chatmemory._async import window
-from chatmemory.keys import window_key
+from chatmemory._async.storage import redis_windows
+from chatmemory.storage.redis_keys import window_key
 from tests.helpers import check_newest
 
 Draw = Callable[[int], int]
@@ -192,6 +192,6 @@ def test_no_order_of_events_shows_an_old_or_broken_context(
     postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
     """Never out of order, gapped, other than what is stored, or older than what its handle has seen."""
-    monkeypatch.setattr(window, "FLUSH_SECONDS", 3600.0)  # only the actors flush
+    monkeypatch.setattr(redis_windows, "FLUSH_SECONDS", 3600.0)  # only the actors flush
     numbers = data.draw(st.randoms(use_true_random=False))
     asyncio.run(explore(postgres_url, redis_url, numbers.randrange))

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import psycopg
 
-import chatmemory._sync.llm
+import chatmemory._sync.memories.openai_client
 from chatmemory import ChatMemory, Settings
 
 
@@ -81,7 +81,7 @@ def ended(pid: int) -> str:
 
 def main(url: str, server_url: str) -> None:
     """Start a worker for each line `SIGNAL step`, and tell how it ended; `go` lets a stopped one go on."""
-    assert chatmemory._sync.llm  # imported before the fork
+    assert chatmemory._sync.memories.openai_client  # imported before the fork
     pid = 0
     for line in sys.stdin:
         match line.split():

@@ -6,9 +6,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from chatmemory import Message
-from chatmemory.context import Budget, Request, Window
+from chatmemory.context.request import Budget, Request
+from chatmemory.context.window import Window
+from chatmemory.messages.token_counts import ESTIMATE, message_tokens
 from chatmemory.settings import Settings
-from chatmemory.tokens import ESTIMATE, message_tokens
 
 SETTINGS = Settings()
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-from chatmemory.breaker import Breaker
+from chatmemory.storage.breaker import Breaker
 
 
 def test_a_failure_stops_the_trying_until_a_probe_has_succeeded() -> None:

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatmemory import Context, ContextTooSmallError, InvalidInputError, Message
-from chatmemory.context import MARK, Window, build, needs_more
-from chatmemory.tokenizer import Tiktoken
-from chatmemory.tokens import ESTIMATE, MESSAGE_TOKENS, PROMPT_TOKENS, message_tokens
+from chatmemory.context.trimming import MARK, build
+from chatmemory.context.window import Window, needs_more
+from chatmemory.messages.token_counts import ESTIMATE, MESSAGE_TOKENS, PROMPT_TOKENS, message_tokens
+from chatmemory.messages.tokenizer import Tiktoken
 from tests.unit.conversations import call, conversations, message, request, whole
 
 budgets = st.integers(1, 400)

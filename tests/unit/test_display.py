@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatmemory import Memory, MemorySource, Page, Profile, Recalled, SessionInfo, to_pandas
-from chatmemory.context import build
-from chatmemory.tokens import ESTIMATE
+from chatmemory.context.trimming import build
+from chatmemory.messages.token_counts import ESTIMATE
 from tests.unit.conversations import message, request, whole
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -19,8 +19,9 @@ import psutil
 import psycopg
 import pytest
 
-from chatmemory import EmbeddedServerError, MissingExtraError, embedded
-from chatmemory.embedded import EmbeddedPostgres
+from chatmemory import EmbeddedServerError, MissingExtraError
+from chatmemory.embedded import server as embedded
+from chatmemory.embedded.server import EmbeddedPostgres
 
 USE = """
 import sys

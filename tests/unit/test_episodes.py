@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatmemory import Message
-from chatmemory.episodes import LINE_LENGTH, SUMMARY_LINES, cut, extract
+from chatmemory.memories.episodes import LINE_LENGTH, SUMMARY_LINES, cut, extract
 from tests.unit.conversations import conversations, message
 
 

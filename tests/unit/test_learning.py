@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatmemory import Memory, Message
-from chatmemory.episodes import cut
-from chatmemory.learning import (
+from chatmemory.memories.episodes import cut
+from chatmemory.memories.learning import (
     MOST_CLOSED,
     MOST_CLOSED_AT_ONCE,
     Lesson,
@@ -19,8 +19,8 @@ from chatmemory.learning import (
     texts_of,
     with_vectors,
 )
-from chatmemory.memory import TRUSTS, NewMemory, digest, normalised
-from chatmemory.prompts import Learnt, LearntFact, question
+from chatmemory.memories.prompts import Learnt, LearntFact, question
+from chatmemory.memories.records import TRUSTS, NewMemory, digest, normalised
 from tests.unit.conversations import WHEN, conversations, message
 
 ROLES = ["user", "assistant", "tool", "system"]

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatmemory import InvalidInputError, MetricCurve, MetricSeries
-from chatmemory.metrics import PACKED, Logged, Packer, check_metrics, less_is_better, series_from_rows, sparkline
+from chatmemory.runs.metric_checks import check_metrics
+from chatmemory.runs.metric_packing import PACKED, Logged, Packer
+from chatmemory.runs.metric_records import less_is_better, series_from_rows, sparkline
 
 values = st.floats(width=32)
 calls = st.lists(st.tuples(st.sampled_from("ab"), st.none() | st.integers(0, 50), values), max_size=1200)

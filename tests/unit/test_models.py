@@ -7,8 +7,10 @@ import pytest
 
 import chatmemory
 from chatmemory import Erasure, Event, Message, MetricPoint, NewMessage, Page, SessionInfo, StatusChange, errors
-from chatmemory.drafts import batch_arguments, messages_from, title_from, unique
-from chatmemory.models import Appended, shorten, text_of
+from chatmemory.messages.drafts import batch_arguments, messages_from, title_from, unique
+from chatmemory.messages.records import text_of
+from chatmemory.records import shorten
+from chatmemory.sessions.records import Appended
 from chatmemory.validation import check_messages
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

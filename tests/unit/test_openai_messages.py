@@ -4,9 +4,10 @@ from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
 from chatmemory import Message, NewMessage, Recalled
-from chatmemory.context import Recalls, build
-from chatmemory.models import JsonObject
-from chatmemory.tokens import ESTIMATE
+from chatmemory.context.request import Recalls
+from chatmemory.context.trimming import build
+from chatmemory.messages.token_counts import ESTIMATE
+from chatmemory.records import JsonObject
 from tests.unit.conversations import call, conversations, message, request, whole
 from tests.unit.test_display import memory as remembered
 

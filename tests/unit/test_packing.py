@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatmemory import Message
-from chatmemory.models import SessionInfo
-from chatmemory.packing import LIES, pack, pack_session, unpack_session, unpack_window
+from chatmemory.sessions.records import SessionInfo
+from chatmemory.storage.redis_packing import LIES, pack, pack_session, unpack_session, unpack_window
 from tests.unit.conversations import message
 
 json_values = st.recursive(

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from chatmemory import Context, plot_contexts, plot_timeline
-from chatmemory.context import build
-from chatmemory.tokens import ESTIMATE
+from chatmemory.context.trimming import build
+from chatmemory.messages.token_counts import ESTIMATE
 from tests.unit.conversations import message, request, whole
 from tests.unit.test_display import WHEN, memory
 

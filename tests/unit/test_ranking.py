@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatmemory.ranking import Candidate, Hit, Ranked, by_place, rank
+from chatmemory.memories.ranking import Candidate, Hit, Ranked, by_place, rank
 
 MOST = 1.7  # what recall() says that a score is at most
 TERMS = ["tea", "green", "ann", "sea"]

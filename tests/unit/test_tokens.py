@@ -14,8 +14,8 @@ from langchain_core.messages import HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
 from chatmemory._concurrency import Once
-from chatmemory.tokenizer import PIECE, Tiktoken
-from chatmemory.tokens import ESTIMATE, IMAGE_TOKENS, MEDIA_TOKENS, MESSAGE_TOKENS, message_tokens
+from chatmemory.messages.token_counts import ESTIMATE, IMAGE_TOKENS, MEDIA_TOKENS, MESSAGE_TOKENS, message_tokens
+from chatmemory.messages.tokenizer import PIECE, Tiktoken
 
 COUNTER = Tiktoken(None)
 ENCODING = tiktoken.get_encoding("o200k_base")

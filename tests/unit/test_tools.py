@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from chatmemory import MessageConflictError, NewMessage
-from chatmemory.context import build
-from chatmemory.tokenizer import Tokenizer
-from chatmemory.tokens import MESSAGE_TOKENS, Counter, message_tokens
+from chatmemory.context.trimming import build
+from chatmemory.messages.token_counts import MESSAGE_TOKENS, Counter, message_tokens
+from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.validation import check_messages
 from tests.unit.conversations import message, request, whole
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatmemory.errors import LlmError
-from chatmemory.vectors import checked, mean, similarity, to_text, unit
+from chatmemory.memories.vectors import checked, mean, similarity, to_text, unit
 
 numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
 vectors = st.lists(numbers, min_size=3, max_size=3).filter(lambda vector: math.hypot(*vector) > 1e-6)

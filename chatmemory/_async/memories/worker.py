@@ -1,0 +1,98 @@
+"""The loop that turns messages into memories: which sessions are due is a query, and a claim is a lease."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+from chatmemory._async.memories.learner import AsyncLearner
+from chatmemory._async.shared import AsyncParts
+from chatmemory._concurrency import AsyncEvent, async_side_by_side, async_undisturbed, async_wait_for
+from chatmemory.errors import StorageError
+from chatmemory.memories.records import Consolidation, Report
+from chatmemory.storage import queries
+
+
+class AsyncWorker:
+    """One worker; any number may run at once."""
+
+    def __init__(self, parts: AsyncParts) -> None:
+        self._parts = parts
+        self._database, self._settings = parts.database, parts.settings
+        self._learner = AsyncLearner(parts)
+        self._owner = uuid4().hex
+
+    async def claim(
+        self, limit: int, tenant_id: str | None = None, session_id: str | None = None
+    ) -> list[tuple[str, str]]:
+        """Claim sessions that are due, or just one: (tenant id, session id)."""
+        settings = self._settings
+        lease = timedelta(seconds=settings.worker_lease_seconds)
+        due = (settings.consolidation_messages, settings.consolidation_tokens)
+        params = (self._owner, lease, limit, *due, tenant_id, session_id)
+        claimed: list[tuple[str, str]] = []
+
+        async def ask() -> None:
+            claimed.extend(
+                (tenant, id) for tenant, id in await self._database.call(queries.learning.CLAIM_SESSIONS, params)
+            )
+
+        try:
+            await async_undisturbed(ask)
+        except BaseException:  # cancelled: nobody will learn from them
+            for each in claimed:
+                await self._learner.hand_back(*each, self._owner)
+            raise
+        return claimed
+
+    async def learn(self, tenant_id: str, session_id: str) -> Consolidation:
+        """Learn from one batch of a session that was claimed."""
+        return await self._learner.learn(tenant_id, session_id, self._owner)
+
+    async def run_due(self, limit: int) -> Report:
+        """Learn from sessions that are due, one after the other, until none is or `limit` were."""
+        processed, failed = await self._learn_due(limit)
+        return Report(processed=processed, failed=failed, parked=await self.parked())
+
+    async def _learn_due(self, limit: int) -> tuple[int, int]:
+        processed = failed = 0
+        while processed + failed < limit:
+            claimed = await self.claim(1)
+            if not claimed:
+                break
+            done = await self.learn(*claimed[0])
+            processed += done.status == "success"
+            failed += done.status == "error"
+        return processed, failed
+
+    async def parked(self, *, retry: bool = False) -> int:
+        """How many sessions were given up; with retry they are taken up again first."""
+        return (await self.state(retry=retry))[1]
+
+    async def state(self, *, retry: bool = False) -> tuple[int, int]:
+        """How many sessions are due, and how many were given up."""
+        settings = self._settings
+        params = (settings.consolidation_messages, settings.consolidation_tokens, retry)
+        [(due, parked)] = await self._database.call(queries.learning.LEARNING_STATE, params)
+        return due, parked
+
+    async def run(self, concurrency: int, stop: AsyncEvent, *, until_idle: bool = False) -> Report:
+        """Work until `stop` is set, or with until_idle until nothing is due; what was begun is finished."""
+        done: list[tuple[int, int]] = []
+
+        async def work() -> None:
+            while not stop.is_set():
+                self._parts.on_use()  # sessions that were idle for too long become due
+                try:
+                    done.append(await self._learn_due(1))
+                except StorageError:  # Postgres is away; look again later
+                    if until_idle:
+                        raise
+                    done.append((0, 0))
+                if any(done[-1]):
+                    continue
+                if until_idle:
+                    return
+                await async_wait_for(stop, self._settings.worker_poll_seconds)
+
+        await async_side_by_side([work] * concurrency, stop.set)
+        processed, failed = (sum(counts) for counts in zip(*done, strict=True)) if done else (0, 0)
+        return Report(processed=processed, failed=failed, parked=await self.parked())

@@ -1,0 +1,117 @@
+"""Metrics on their way to Postgres: logged at once, written beside the caller's work."""
+
+import logging
+import time
+
+from chatmemory import _forks
+from chatmemory._async.storage.database import AsyncDatabase
+from chatmemory._concurrency import AsyncLock, AsyncPulse
+from chatmemory.errors import ChatMemoryError, ConfigurationError, SessionNotFoundError, StorageUnavailableError
+from chatmemory.runs.metric_packing import Logged, Packed, Packer, Waiting
+from chatmemory.storage import queries
+
+FLUSH_SECONDS = 0.5  # how late Postgres may hear of a point
+AT_ONCE = 5_000  # calls packed in one go, so that an event loop is not held up
+
+
+class AsyncMetrics:
+    """What all runs of one memory log. A row that was written twice is still one row, so nothing is doubled."""
+
+    def __init__(self, database: AsyncDatabase) -> None:
+        self._database = database
+        self._closed = False
+        self._begin()
+        _forks.watch(self)
+
+    def _begin(self) -> None:
+        self._waiting = Waiting()
+        self._packer = Packer()
+        self._lock = AsyncLock()
+        self._flusher = AsyncPulse(FLUSH_SECONDS, self._flush_quietly)
+
+    def forked(self) -> object:
+        """In a forked child: what waits is the parent's to write."""
+        parents = (self._flusher, self._lock)
+        self._begin()
+        return parents
+
+    def log(
+        self,
+        tenant_id: str,
+        session_id: str,
+        step: int | None,
+        values: tuple[tuple[str, float], ...],
+        at: float | None = None,
+    ) -> None:
+        """Take points to write soon; never waits."""
+        if self._closed:
+            raise ConfigurationError("This ChatMemory is closed; open a new one.")
+        self._waiting.append(Logged(tenant_id, session_id, step, values, time.time() if at is None else at))
+        self._flusher.start()
+
+    async def flush(self) -> bool:
+        """Write all that was logged until now; tell whether there was something.
+
+        Raises:
+            StorageError: It is kept, and written later.
+        """
+        if not self._waiting and self._packer.is_written:
+            return False
+        async with self._lock:
+            due = len(self._waiting)
+            while True:
+                await self._pack(min(due, AT_ONCE))
+                due -= AT_ONCE
+                for rows in self._packer.unwritten():
+                    await self._write(rows)
+                if due <= 0:
+                    return True
+
+    async def _pack(self, count: int) -> None:
+        for _ in range(count):
+            logged = self._waiting[0]
+            if self._packer.needs_step(logged):
+                [(step,)] = await self._database.fetch(logged.tenant_id, queries.runs.NEXT_STEP, (logged.session_id,))
+                self._packer.go_on_at(logged, step)
+            self._packer.add(logged)
+            self._waiting.popleft()  # not before: whoever looks meanwhile finds it in one place or in both
+
+    async def _write(self, rows: list[Packed]) -> None:
+        """Write rows of one session; those of one that is gone have no place any more."""
+        tenant_id, session_id = rows[0].tenant_id, rows[0].session_id
+        try:
+            async for attempt in self._database.retrying():
+                with attempt:
+                    async with self._database.transaction(tenant_id, session_id) as connection:
+                        await connection.execute(queries.runs.TOUCH_SESSION, (session_id,))
+                        await connection.cursor().executemany(queries.runs.KEEP_METRICS, [row.row() for row in rows])
+        except SessionNotFoundError:
+            logging.getLogger("chatmemory").warning("metrics of session %r are dropped: it was erased", session_id)
+            self._packer.forget(tenant_id, session_id)
+        self._packer.written(rows)
+
+    async def _flush_quietly(self) -> bool:
+        try:
+            return await self.flush()
+        except ChatMemoryError:
+            return True  # it is kept; the next beat tries again
+
+    async def forget(self, tenant_id: str, session_id: str) -> None:
+        """Hold nothing ready any more for a session that has ended, or is gone."""
+        async with self._lock:
+            self._packer.forget(tenant_id, session_id)
+
+    async def close(self) -> None:
+        """Write what waits, and stop.
+
+        Raises:
+            StorageUnavailableError: Postgres cannot be reached; it says how much is lost.
+        """
+        self._closed = True
+        await self._flusher.close()
+        try:
+            await self.flush()
+        except StorageUnavailableError as error:
+            lost = self._packer.count() + sum(len(logged.values) for logged in self._waiting)
+            self._waiting, self._packer = Waiting(), Packer()
+            raise StorageUnavailableError(f"{lost} points of metrics could not be written. {error}") from error

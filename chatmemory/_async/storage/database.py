@@ -1,0 +1,237 @@
+"""Postgres: the pool, one tenant's transactions, and psycopg's errors in our words."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from chatmemory import _forks
+from chatmemory._async.storage.migrations import apply, ensure_schema
+from chatmemory._concurrency import AsyncLock, async_in_thread, async_undisturbed
+from chatmemory.embedded.server import EmbeddedPostgres
+from chatmemory.errors import ConfigurationError, StorageUnavailableError
+from chatmemory.settings import Settings
+from chatmemory.storage import queries
+from chatmemory.storage.postgres_address import address_of, unreadable
+from chatmemory.storage.postgres_errors import DRIVER_ERRORS, cause_of, said_by, translated, went_away
+
+Row = tuple[Any, ...]
+Params = Sequence[Any] | dict[str, Any]
+Call = tuple[LiteralString, Params]
+Pool = AsyncConnectionPool[AsyncConnection[Row]]
+
+
+class AsyncDatabase:
+    """Connects at first use and heals by itself; every statement runs as one tenant, or as the worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = AsyncLock()
+        self._pool: Pool | None = None
+        self._embedded: EmbeddedPostgres | None = None
+        self._closed = False
+        self.healed = 0  # how often connections were replaced: another server may answer since
+        _forks.watch(self)
+
+    def forked(self) -> object:
+        """In a forked child: leave the parent's connections and server alone, and connect anew at next use."""
+        parents = (self._pool, self._embedded)
+        self._pool = self._embedded = None
+        self._lock = AsyncLock()
+        return parents
+
+    async def call(
+        self, query: LiteralString, params: Params, *, subject: str = "", again: Callable[[], Call] | None = None
+    ) -> list[Row]:
+        """Run one statement in a transaction of its own: one round trip, and more if Postgres goes away.
+
+        Args:
+            query: A function of the schema, which sets the tenant itself.
+            params: Its arguments.
+            subject: The session id that errors name.
+            again: What to run instead when trying again, since Postgres may have committed before it went away.
+                None: the same is safe to repeat.
+        """
+        try:
+            return await self._call(query, params, subject)
+        except StorageUnavailableError as error:
+            if not went_away(error):
+                raise
+        query, params = again() if again else (query, params)
+        async for attempt in self.retrying():
+            with attempt:
+                await self.heal()
+                rows = await self._call(query, params, subject)
+        return rows
+
+    async def _call(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
+        pool = self._pool or await self.connect()
+        try:
+            connection = await pool.getconn()
+            try:
+                cursor = await connection.execute(query, params, prepare=self._prepare, binary=True)
+                return await cursor.fetchall()
+            finally:
+                await async_undisturbed(pool.putconn, connection)
+        except DRIVER_ERRORS as error:
+            raise translated(error, subject) from cause_of(error)
+
+    async def call_once(self, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
+        """Run one statement that is not safe to repeat, on a connection that was seen to live."""
+        async with self._live_connection(subject) as connection:
+            return await (await connection.execute(query, params)).fetchall()
+
+    @property
+    def _prepare(self) -> bool | None:
+        return True if self._settings.prepared_statements else None
+
+    def retrying(self) -> AsyncRetrying:
+        """Attempts at what is safe to repeat, for as long as Postgres may still come back."""
+        return AsyncRetrying(
+            retry=retry_if_exception(went_away),
+            stop=stop_after_delay(self._settings.postgres_timeout_seconds),
+            wait=wait_random_exponential(multiplier=0.05, max=1),
+            reraise=True,
+        )
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: str, subject: str = "") -> AsyncIterator[AsyncConnection[Row]]:
+        """A transaction that sees one tenant's rows, under the role that cannot bypass that."""
+        async with self._live_connection(subject) as connection, connection.transaction():
+            await connection.execute(queries.admin.ENTER_TENANT, (tenant_id,))
+            yield connection
+
+    @asynccontextmanager
+    async def _live_connection(self, subject: str) -> AsyncIterator[AsyncConnection[Row]]:
+        """A connection that has just answered, so that a restart of Postgres before this call is not felt."""
+        pool = self._pool or await self.connect()
+        try:
+            connection = await self._live(pool)
+            try:
+                yield connection
+            finally:
+                await async_undisturbed(pool.putconn, connection)
+        except DRIVER_ERRORS as error:
+            raise translated(error, subject) from cause_of(error)
+
+    async def _live(self, pool: Pool) -> AsyncConnection[Row]:
+        connection = await pool.getconn()
+        try:
+            await pool.check_connection(connection)
+        except psycopg.OperationalError:
+            await async_undisturbed(pool.putconn, connection)
+            await self.heal()
+            return await pool.getconn()
+        except BaseException:  # cancelled
+            await async_undisturbed(pool.putconn, connection)
+            raise
+        return connection
+
+    async def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
+        """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""
+        async for attempt in self.retrying():
+            with attempt:
+                async with self.transaction(tenant_id, subject) as connection:
+                    rows = await (await connection.execute(query, params)).fetchall()
+        return rows
+
+    async def ping(self) -> None:
+        """See whether Postgres answers."""
+        async with self._live_connection("this call") as connection:
+            await connection.execute(queries.admin.PING)
+
+    async def heal(self) -> None:
+        """Replace connections that a restarted Postgres has left behind."""
+        self.healed += 1
+        if self._pool is not None:
+            await self._pool.check()
+
+    async def connect(self) -> Pool:
+        """Start the embedded server if there is no other, bring the schema up to date, open the pool."""
+        async with self._lock:
+            if self._closed:
+                raise ConfigurationError("This ChatMemory is closed; open a new one.")
+            if self._pool is None:
+                url = await self._url()
+                async with self._schema_connection(url) as connection:
+                    await ensure_schema(connection, migrate=self._settings.auto_migrate)
+                    self._pool = await self._open_pool(url)
+            return self._pool
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema up to date; return the names of the files that were applied."""
+        async with self._schema_connection(await self._url()) as connection:
+            return await apply(connection)
+
+    @asynccontextmanager
+    async def _schema_connection(self, url: str) -> AsyncIterator[AsyncConnection[Row]]:
+        try:
+            async with await self.connect_once(url) as connection:
+                yield connection
+        except DRIVER_ERRORS as error:
+            raise translated(error, "the schema") from cause_of(error)
+
+    async def _url(self) -> str:
+        configured = self._settings.postgres_url
+        if configured is not None:
+            return configured.get_secret_value()
+        self._embedded = self._embedded or EmbeddedPostgres(self._settings.data_dir)
+        return await async_in_thread(self._embedded.start)
+
+    async def connect_once(self, url: str | None = None) -> AsyncConnection[Row]:
+        """One connection outside the pool."""
+        url = url or await self._url()
+        address = address_of(url)
+        try:
+            return await AsyncConnection.connect(url, **self._connect_args())
+        except psycopg.OperationalError as error:
+            raise StorageUnavailableError(
+                f"Postgres at {address} cannot be reached: {said_by(error)}. "
+                "Check that it runs and that the address, user and password are right."
+            ) from None
+        except psycopg.ProgrammingError:
+            raise unreadable() from None
+
+    def _connect_args(self) -> dict[str, Any]:
+        return {
+            "autocommit": True,
+            "prepare_threshold": 5 if self._settings.prepared_statements else None,
+            "connect_timeout": max(2, round(self._settings.postgres_timeout_seconds)),
+        }
+
+    async def _open_pool(self, url: str) -> Pool:
+        pool: Pool = AsyncConnectionPool(
+            url,
+            kwargs=self._connect_args(),
+            min_size=min(self._settings.postgres_pool_min_size, self._settings.postgres_pool_max_size),
+            max_size=self._settings.postgres_pool_max_size,
+            timeout=self._settings.postgres_timeout_seconds,
+            reconnect_timeout=min(self._settings.postgres_timeout_seconds, 5),  # its back-off doubles without end
+            name="chatmemory",
+            open=False,
+        )
+        # Waiting keeps the first call from growing the pool: it hands out its connections in turn, and a server
+        # process that was just at work answers sooner.
+        await pool.open(wait=True, timeout=self._settings.postgres_timeout_seconds)
+        return pool
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Where the embedded server lives, once it runs."""
+        return self._embedded.data_dir if self._embedded else None
+
+    async def close(self) -> None:
+        """Give back all connections, and the embedded server."""
+        async with self._lock:
+            self._closed = True
+            if self._pool is not None:
+                await self._pool.close()
+            self._pool = None
+            if self._embedded is not None:
+                await async_in_thread(self._embedded.stop)
+            self._embedded = None

@@ -1,0 +1,471 @@
+# Generated from chatmemory/_async/memories/memories.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""One tenant's long-term memories: recall, remember, correct, forget."""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from chatmemory._public import public
+from chatmemory._sync.memories.reembedding import Reembedding
+from chatmemory._sync.shared import Parts
+from chatmemory.errors import InvalidInputError, LlmError, MemoryNotFoundError
+from chatmemory.memories.ranking import Hit, Ranked, best_places, by_place, candidate_from_row, rank
+from chatmemory.memories.records import (
+    MEMORY_KINDS,
+    TRUSTS,
+    Memory,
+    MemoryKind,
+    MemorySource,
+    MemoryStats,
+    NewMemory,
+    Recalled,
+    Reembedded,
+    Trust,
+    memory_from_row,
+)
+from chatmemory.memories.vectors import to_text
+from chatmemory.records import Page
+from chatmemory.storage import queries
+from chatmemory.validation import (
+    check_choice,
+    check_count,
+    check_duration,
+    check_id,
+    check_object,
+    check_share,
+    check_text,
+    check_time,
+    new_id,
+)
+
+LOG = logging.getLogger("chatmemory")
+# Of each list, and places whose memories are looked at; the more where too few of the first may be shown.
+CANDIDATES = ((200, 400), (4000, 8000))
+MOST_PLACES = 4000  # where a common word is looked up
+MAX_QUERY, MAX_TEXT = 10_000, 10_000  # characters
+LAST_PLACE = 2**63 - 1
+ORDINARY: tuple[MemoryKind, ...] = ("episode", "summary", "fact", "preference")  # runs stay out unless asked for
+
+
+class Asked(NamedTuple):
+    """What a recall asks for, checked."""
+
+    query: str
+    users: list[str]
+    k: int
+    kinds: list[MemoryKind]
+    session_id: str | None
+    at: datetime | None
+    trust: int
+
+
+@public
+class Memories:
+    """What one tenant's users said and want to be known by, beyond a single session."""
+
+    def __init__(self, tenant_id: str, parts: Parts) -> None:
+        self._tenant_id = tenant_id
+        self._parts = parts
+        self._database, self._settings, self._store = parts.database, parts.settings, parts.store
+        self._reembedding = Reembedding(tenant_id, parts)
+
+    def recall(
+        self,
+        query: str,
+        *,
+        user_id: object,
+        k: int = 10,
+        kinds: Sequence[MemoryKind] | None = None,
+        session_id: object = None,
+        as_of: datetime | None = None,
+        min_score: float | None = None,
+        min_trust: Trust = "tool",
+        include_shared: bool = True,
+    ) -> list[Recalled]:
+        """The memories of a user that answer a question best, best first.
+
+        Without an answer of the embedder it goes by words alone, and a log says so.
+
+        Args:
+            query: The question, in plain words.
+            user_id: Whose memories.
+            k: How many at most.
+            kinds: Which kinds; None: all but results of runs.
+            session_id: Only what comes from this session.
+            as_of: What held then; None: now.
+            min_score: Only those with this score or more, from 0 to 1.7.
+            min_trust: Only those that somebody at least so trusted said: tool, assistant, user, app.
+            include_shared: Whether what the whole tenant shares may be recalled too.
+
+        Raises:
+            InvalidInputError: A value cannot be used.
+        """
+        users = [check_id(user_id, "user_id"), *([""] if include_shared else [])]
+        wanted = _kinds(kinds, ORDINARY)
+        trust = TRUSTS.index(check_choice(min_trust, "min_trust", TRUSTS))
+        session = None if session_id is None else check_id(session_id, "session_id")
+        at = check_time(as_of, "as_of")
+        least = 0.0 if min_score is None else check_share(min_score, "min_score", most=1.7)
+        asked = Asked(_query(query), users, check_count(k, "k"), wanted, session, at, trust)
+        return self.find(asked, marks=True, min_score=least)
+
+    def find(
+        self, asked: Asked, *, marks: bool = False, min_score: float = 0, spent_on: str | None = None
+    ) -> list[Recalled]:
+        """Recall what was checked; marks: note that it was recalled; spent_on: the session it is asked for."""
+        vectors = self._meaning(asked)
+        with self._database.transaction(self._tenant_id) as connection:
+            bounds = self._bounds(connection, asked.session_id)
+            for most in CANDIDATES:
+                found, has_more = self._ranked(connection, asked, vectors, bounds, most)
+                if len(found) >= asked.k or not has_more:
+                    break
+            ranked = [each for each in found if each.score >= min_score]
+            best = [each.id for each in ranked]
+            rows = connection.execute(queries.memories.MEMORIES_BY_ID, (best,)).fetchall()
+            connection.execute(queries.memories.SOON)
+            if ranked and marks:
+                connection.execute(queries.memories.RECALLED, (best,))
+            self._spent(connection, asked.users[0], "recall", asked.query, vectors, spent_on)
+        memories = {memory.id: memory for memory in map(memory_from_row, rows)}
+        held = (each for each in ranked if each.id in memories)  # not forgotten meanwhile
+        return [Recalled(memories[each.id], each.score, each.ranks) for each in held]
+
+    def _ranked(
+        self, connection: Any, asked: Asked, vectors: Sequence[Sequence[float]], bounds: tuple[int, int],
+        most: tuple[int, int],
+    ) -> tuple[list[Ranked], bool]:  # fmt: skip
+        """The best of so many candidates, and whether there may be more of them."""
+        top, most_places = most
+        kinds = [kind[0] for kind in asked.kinds]
+        words = (asked.users, kinds, self._settings.language, asked.query, top, MOST_PLACES, *bounds)
+        rows = connection.execute(queries.memories.FIND_TERMS, (self._tenant_id, *words)).fetchall()
+        hits = [Hit(*row) for row in rows]
+        near: dict[str, float] = {}
+        if vectors:
+            like = (asked.users, kinds, self._store.model, to_text(vectors[0]), top, *bounds)
+            near = dict(connection.execute(queries.memories.FIND_NEAR, (self._tenant_id, *like)).fetchall())
+        scores = by_place(hits)
+        params = {
+            "places": best_places(scores, most_places), "ids": list(near), "users": asked.users,
+            "kinds": list(asked.kinds), "trust": asked.trust, "at": asked.at, "session_id": asked.session_id,
+        }  # fmt: skip
+        rows = connection.execute(queries.memories.CANDIDATES, params).fetchall()
+        has_more = len({hit.place for hit in hits}) >= top or len(scores) > most_places or 2 * len(near) > top
+        return rank(hits, scores, near, map(candidate_from_row, rows), asked.k), has_more
+
+    def _meaning(self, asked: Asked) -> list[list[float]]:
+        """The query's vector; none where there is no embedder, or it does not answer now."""
+        try:
+            says_something = asked.k and asked.query.strip()
+            return self._store.embedded([asked.query], in_haste=True) if says_something else []
+        except LlmError as error:
+            LOG.warning("recall goes by words alone: %s", error)
+            return []
+
+    def _spent(
+        self, connection: Any, user_id: str, purpose: str, text: str, vectors: Sequence[object],
+        session_id: str | None = None,
+    ) -> None:  # fmt: skip
+        """Note what embedding a text cost, if it was embedded."""
+        if vectors:
+            spent = (self._parts.tokenizer.at_hand().count(text), 0)
+            note = self._parts.spending.note
+            note(connection, self._tenant_id, user_id, session_id, purpose, self._store.model, spent)
+
+    def _bounds(self, connection: Any, session_id: str | None) -> tuple[int, int]:
+        """Between which places a session's turns lie."""
+        if session_id is None:
+            return (0, LAST_PLACE)
+        rows = connection.execute(queries.sessions.SESSION_NUMBER, (session_id,)).fetchall()
+        return (rows[0][0] << 24, (rows[0][0] + 1 << 24) - 1) if rows else (0, 0)
+
+    def remember(
+        self,
+        text: str,
+        *,
+        user_id: object = None,
+        kind: MemoryKind = "fact",
+        importance: float = 0.5,
+        metadata: Mapping[str, Any] | None = None,
+        sources: Iterable[MemorySource | tuple[str, int, int]] | None = None,
+        trust: Trust = "app",
+    ) -> Memory:
+        """Keep something for good; a fact or preference that is known already is confirmed instead.
+
+        Args:
+            text: In plain words, at most 10,000 characters.
+            user_id: Whose it is; None: shared by the tenant.
+            kind: fact, preference, summary or result.
+            importance: From 0 to 1.
+            metadata: A JSON object to keep with it.
+            sources: The messages it comes from: (session_id, from_seq, to_seq); (session_id, 0, 0) is the session
+                itself, for a run without messages.
+            trust: Who vouches for it; never more than its sources do.
+
+        Raises:
+            InvalidInputError: A value cannot be used, or a source does not exist.
+            LlmError: The embedder failed; nothing was stored.
+        """
+        check_choice(kind, "kind", MEMORY_KINDS[1:])
+        check_choice(trust, "trust", TRUSTS)
+        cited = _sources(sources)
+        user = "" if user_id is None else check_id(user_id, "user_id")
+        new = NewMemory(
+            id=new_id(),
+            user_id=user,
+            kind=kind,
+            text=_text(text),
+            indexed=text,
+            near=None,
+            speaker=None,
+            trust=trust,
+            importance=check_share(importance, "importance", most=1.0),
+            valid_from=datetime.now(UTC),
+            metadata=check_object(metadata, "metadata"),
+            sources=cited,
+        )
+        return self._add(new)
+
+    def _add(self, new: NewMemory) -> Memory:
+        new = new._replace(vectors=tuple(self._store.embedded([new.text])))
+        cited = new.sources[0].session_id if new.sources else ""
+        with self._database.transaction(self._tenant_id, cited) as connection:
+            trusts = [TRUSTS.index(new.trust)]
+            for source in new.sources:
+                params = {"id": source.session_id, "from": source.from_seq, "to": source.to_seq}
+                if source.to_seq == 0:
+                    self._check_run(connection, source.session_id)
+                    continue
+                [(count, trust)] = (connection.execute(queries.messages.TRUST_OF_MESSAGES, params)).fetchall()
+                if count != source.to_seq - source.from_seq + 1:
+                    raise InvalidInputError(f"there are no messages {source.from_seq} to {source.to_seq} to cite.")
+                trusts.append(trust)
+            new = new._replace(trust=TRUSTS[min(trusts)])
+            self._spent(connection, new.user_id, "remember", new.text, new.vectors)
+            stored = self._store.add(connection, self._tenant_id, new.user_id, [new])
+            rows = connection.execute(queries.memories.MEMORIES_BY_ID, (stored.ids,)).fetchall()
+        return memory_from_row(rows[0])
+
+    def _check_run(self, connection: Any, session_id: str) -> None:
+        if not connection.execute(queries.sessions.SESSION_NUMBER, (session_id,)).fetchall():
+            raise InvalidInputError(f"there is no session {session_id!r} to cite.")
+
+    def correct(self, memory_id: object, text: str, *, trust: Trust = "app") -> Memory:
+        """Put a new memory in the place of one that is wrong; the old one is closed, and stays readable.
+
+        Where another memory of the user says the same already, that one takes its place.
+
+        Args:
+            memory_id: The one that is wrong.
+            text: What is right, at most 10,000 characters.
+            trust: Who vouches for it; anybody but the app no more than for what was wrong.
+
+        Raises:
+            InvalidInputError: The text cannot be kept, or the memory was superseded already.
+            MemoryNotFoundError: There is no such memory.
+        """
+        check_choice(trust, "trust", TRUSTS)
+        old = self.get(memory_id)
+        if old.valid_to is not None:
+            raise InvalidInputError(f"memory {old.id!r} holds no longer; correct the one that superseded it.")
+        new = NewMemory(
+            id=new_id(),
+            user_id=old.user_id or "",
+            kind=old.kind,
+            text=_text(text),
+            indexed=text,
+            near=None,
+            speaker=old.speaker,
+            trust="app" if trust == "app" else min(trust, old.trust, key=TRUSTS.index),
+            importance=old.importance,
+            valid_from=datetime.now(UTC),
+            metadata=old.metadata,
+            sources=old.sources,
+            closes=(old.id,),
+        )
+        vectors = tuple(self._store.embedded([new.text]))
+        with self._database.transaction(self._tenant_id) as connection:
+            self._spent(connection, new.user_id, "remember", new.text, vectors)
+            connection.execute(queries.memories.LOCK_MEMORIES, (self._tenant_id, new.user_id))
+            if not connection.execute(queries.memories.HOLDING, ([old.id],)).fetchall():
+                raise InvalidInputError(f"memory {old.id!r} was superseded meanwhile; correct what took its place.")
+            stored = self._store.add(connection, self._tenant_id, new.user_id, [new._replace(vectors=vectors)])
+        return self.get(stored.ids[0])
+
+    def forget(self, memory_id: object) -> None:
+        """Remove a memory for good; what it superseded stays closed.
+
+        Raises:
+            MemoryNotFoundError: There is no such memory.
+        """
+        id = self.get(memory_id).id
+        self._database.call(queries.memories.REMOVE_MEMORIES, (self._tenant_id, [id]))
+
+    def get(self, memory_id: object) -> Memory:
+        """One memory, also one that holds no longer.
+
+        Raises:
+            MemoryNotFoundError: There is no such memory here.
+        """
+        id = check_id(memory_id, "memory_id")
+        rows = self._database.fetch(self._tenant_id, queries.memories.GET_MEMORY, (id,))
+        if not rows:
+            raise MemoryNotFoundError(f"There is no memory {id!r} here.")
+        return memory_from_row(rows[0])
+
+    def history(self, memory_id: object) -> list[Memory]:
+        """A memory with all that it superseded and that superseded it, oldest first.
+
+        Raises:
+            MemoryNotFoundError: There is no such memory.
+        """
+        id = self.get(memory_id).id
+        rows = self._database.fetch(self._tenant_id, queries.memories.MEMORY_HISTORY, {"id": id})
+        return [memory_from_row(row) for row in rows]
+
+    def list(
+        self,
+        *,
+        user_id: object = None,
+        kinds: Sequence[MemoryKind] | None = None,
+        valid_at: datetime | None = None,
+        include_closed: bool = False,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Page[Memory]:
+        """One page of memories, the newest first.
+
+        Args:
+            user_id: Only this user's, without what the tenant shares; None: everybody's.
+            kinds: Only these; None: all.
+            valid_at: What held then; None: what holds now.
+            include_closed: Whether what holds no longer is listed too.
+            limit: How many a page holds at most.
+            offset: How many to pass over.
+
+        Raises:
+            InvalidInputError: A value cannot be used.
+        """
+        user = None if user_id is None else check_id(user_id, "user_id")
+        params = {
+            "user_id": user, "users": [user], "kinds": list(_kinds(kinds, MEMORY_KINDS)),
+            "at": check_time(valid_at, "valid_at"), "valid": not include_closed,
+            "limit": check_count(limit, "limit"), "offset": check_count(offset, "offset"),
+        }  # fmt: skip
+        rows = self._database.fetch(self._tenant_id, queries.memories.LIST_MEMORIES, params)
+        [(total,)] = self._database.fetch(self._tenant_id, queries.memories.COUNT_MEMORIES, params)
+        return Page(tuple(map(memory_from_row, rows)), total, limit, offset)
+
+    def stats(self, user_id: object = None) -> MemoryStats:
+        """How the memories of a user, or of the tenant, have grown."""
+        user = None if user_id is None else check_id(user_id, "user_id")
+        rows = self._database.fetch(self._tenant_id, queries.memories.MEMORY_STATS, {"user_id": user})
+        merged, superseded, never_recalled, pruned = (sum(row[column] for row in rows) for column in (2, 3, 4, 5))
+        return MemoryStats(
+            by_kind={row[0]: row[1] for row in rows},
+            merged=merged,
+            superseded=superseded,
+            never_recalled=never_recalled,
+            pruned=pruned,
+        )
+
+    def prune(
+        self,
+        *,
+        older_than: timedelta,
+        max_importance: float = 0.5,
+        user_id: object = None,
+        dry_run: bool = False,
+        limit: int = 1000,
+    ) -> Sequence[Memory]:
+        """Close memories that were never recalled, matter little and are old; unprune() opens them again.
+
+        Args:
+            older_than: How long ago they were learnt at least.
+            max_importance: How important they are at most, from 0 to 1.
+            user_id: Only this user's; None: the whole tenant's.
+            dry_run: Whether only to tell which.
+            limit: How many at most.
+
+        Raises:
+            InvalidInputError: A value cannot be used.
+        """
+        params = {
+            "importance": check_share(max_importance, "max_importance", most=1.0),
+            "age": check_duration(older_than, "older_than"),
+            "user_id": None if user_id is None else check_id(user_id, "user_id"),
+            "limit": check_count(limit, "limit"),
+        }  # fmt: skip
+        with self._database.transaction(self._tenant_id) as connection:
+            rows = connection.execute(queries.memories.TO_PRUNE, params).fetchall()
+            found = [memory_from_row(row) for row in rows]
+            if found and not dry_run:
+                connection.execute(queries.memories.LOCK_USERS, {"users": [memory.user_id or "" for memory in found]})
+                connection.execute(queries.memories.PRUNE, ([memory.id for memory in found],))
+        return found
+
+    def unprune(self, user_id: object = None) -> int:
+        """Open again what prune() closed; return how many."""
+        user = None if user_id is None else check_id(user_id, "user_id")
+        params = {"user_id": user}
+        with self._database.transaction(self._tenant_id) as connection:
+            connection.execute(queries.memories.LOCK_USERS, {"users": None if user is None else [user]})
+            return connection.execute(queries.memories.UNPRUNE, params).rowcount
+
+    def reembed(self, *, limit: int | None = None, drop_old: bool = False) -> Reembedded:
+        """Give memories without a vector of the configured embedding model one, in the order they were learnt.
+
+        May be stopped and called again at any time. Vectors of other models stay, and serve whoever is still
+        configured for them, until drop_old.
+
+        Args:
+            limit: How many memories at most, 1 or more; None: all.
+            drop_old: Whether to remove the vectors of other models where there is one of this model.
+
+        Raises:
+            ConfigurationError: There is no embedder, or Postgres has no pgvector.
+            LlmError: The embedder failed; what was embedded before is kept.
+        """
+        most = None if limit is None else check_count(limit, "limit", least=1)
+        return self._reembedding.run(most, drop_old=drop_old)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"
+
+
+def _kinds(kinds: Sequence[MemoryKind] | None, default: tuple[MemoryKind, ...]) -> list[MemoryKind]:
+    if kinds is not None and (isinstance(kinds, str) or not isinstance(kinds, Collection)):
+        raise InvalidInputError("kinds must be a list of kinds.")
+    return [check_choice(kind, "kinds", MEMORY_KINDS) for kind in (default if kinds is None else kinds)]
+
+
+def _query(query: object) -> str:
+    check_text(query, "query")
+    return str(query)[:MAX_QUERY]
+
+
+def _text(text: object) -> str:
+    check_text(text, "text")
+    said = str(text)
+    if not said.strip() or len(said) > MAX_TEXT:
+        raise InvalidInputError(f"text has {len(said)} characters; it must say something, in at most {MAX_TEXT}.")
+    return said
+
+
+def _sources(sources: Iterable[MemorySource | tuple[str, int, int]] | None) -> tuple[MemorySource, ...]:
+    if sources is not None and not isinstance(sources, Iterable):
+        raise InvalidInputError("sources must be a list of sources.")
+    return tuple(_source(source) for source in sources or ())
+
+
+def _source(source: MemorySource | tuple[str, int, int]) -> MemorySource:
+    try:
+        session_id, from_seq, to_seq = astuple(source) if isinstance(source, MemorySource) else source
+    except (TypeError, ValueError):
+        raise InvalidInputError("a source must be (session_id, from_seq, to_seq).") from None
+    first = check_count(from_seq, "from_seq", least=0 if to_seq == 0 else 1)
+    return MemorySource(check_id(session_id, "session_id"), first, check_count(to_seq, "to_seq", least=first))

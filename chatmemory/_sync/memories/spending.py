@@ -1,0 +1,69 @@
+# Generated from chatmemory/_async/memories/spending.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""What models are paid for, and where that ends."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+from psycopg import Connection
+
+from chatmemory._sync.storage.database import Database, Row
+from chatmemory.memories.records import Spend
+from chatmemory.settings import Settings
+from chatmemory.storage import queries
+
+LOG = logging.getLogger("chatmemory")
+DAY = timedelta(days=1)
+
+
+class Spending:
+    """The ledger of all tenants of one memory."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database, self._settings = database, settings
+
+    def add(
+        self, tenant_id: str, user_id: str, session_id: str | None, purpose: str, model: str, spent: tuple[int, int]
+    ) -> None:
+        """Note what one call cost; what was spent on a session that is gone by now is nobody's but the tenant's."""
+        with self._database.transaction(tenant_id) as connection:
+            self.note(connection, tenant_id, user_id, session_id, purpose, model, spent)
+
+    def note(
+        self, connection: Connection[Row], tenant_id: str, user_id: str, session_id: str | None, purpose: str,
+        model: str, spent: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """The same, in the caller's transaction."""
+        params = {
+            "tenant": tenant_id, "user": user_id, "session": session_id, "purpose": purpose, "model": model,
+            "sent": spent[0], "answered": spent[1],
+        }  # fmt: skip
+        connection.execute(queries.learning.ADD_SPEND, params)
+
+    def since(self, tenant_id: str, since: datetime) -> Spend:
+        """What one tenant's calls have cost since then."""
+        rows = self._database.fetch(tenant_id, queries.learning.SPENT_SINCE, (since,))
+        by_model: dict[str, int] = {}
+        by_user: dict[str, int] = {}
+        for model, user, sent, answered in rows:
+            by_model[model] = by_model.get(model, 0) + sent + answered
+            by_user[user] = by_user.get(user, 0) + sent + answered
+        sent, answered = (sum(row[column] for row in rows) for column in (2, 3))
+        return Spend(input_tokens=sent, output_tokens=answered, by_model=by_model, by_user=by_user)
+
+    def today(self, tenant_id: str) -> Spend:
+        """What one tenant's calls have cost since midnight in UTC."""
+        return self.since(tenant_id, datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+
+    def may_spend(self, tenant_id: str) -> bool:
+        """Whether a tenant is below its hard cap of today, in UTC; from the soft cap on, a log warns."""
+        soft, hard = self._settings.llm_soft_cap_tokens, self._settings.llm_hard_cap_tokens
+        if soft is None and hard is None:
+            return True
+        total = self.today(tenant_id).total
+        if hard is not None and total >= hard:
+            LOG.warning("tenant %r spent %s tokens today, its hard cap: it learns without a model", tenant_id, total)
+            return False
+        if soft is not None and total >= soft:
+            LOG.warning("tenant %r spent %s tokens today, above its soft cap of %s", tenant_id, total, soft)
+        return True

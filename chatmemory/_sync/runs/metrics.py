@@ -1,0 +1,119 @@
+# Generated from chatmemory/_async/runs/metrics.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Metrics on their way to Postgres: logged at once, written beside the caller's work."""
+
+import logging
+import time
+
+from chatmemory import _forks
+from chatmemory._concurrency import Lock, Pulse
+from chatmemory._sync.storage.database import Database
+from chatmemory.errors import ChatMemoryError, ConfigurationError, SessionNotFoundError, StorageUnavailableError
+from chatmemory.runs.metric_packing import Logged, Packed, Packer, Waiting
+from chatmemory.storage import queries
+
+FLUSH_SECONDS = 0.5  # how late Postgres may hear of a point
+AT_ONCE = 5_000  # calls packed in one go, so that an event loop is not held up
+
+
+class Metrics:
+    """What all runs of one memory log. A row that was written twice is still one row, so nothing is doubled."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._closed = False
+        self._begin()
+        _forks.watch(self)
+
+    def _begin(self) -> None:
+        self._waiting = Waiting()
+        self._packer = Packer()
+        self._lock = Lock()
+        self._flusher = Pulse(FLUSH_SECONDS, self._flush_quietly)
+
+    def forked(self) -> object:
+        """In a forked child: what waits is the parent's to write."""
+        parents = (self._flusher, self._lock)
+        self._begin()
+        return parents
+
+    def log(
+        self,
+        tenant_id: str,
+        session_id: str,
+        step: int | None,
+        values: tuple[tuple[str, float], ...],
+        at: float | None = None,
+    ) -> None:
+        """Take points to write soon; never waits."""
+        if self._closed:
+            raise ConfigurationError("This ChatMemory is closed; open a new one.")
+        self._waiting.append(Logged(tenant_id, session_id, step, values, time.time() if at is None else at))
+        self._flusher.start()
+
+    def flush(self) -> bool:
+        """Write all that was logged until now; tell whether there was something.
+
+        Raises:
+            StorageError: It is kept, and written later.
+        """
+        if not self._waiting and self._packer.is_written:
+            return False
+        with self._lock:
+            due = len(self._waiting)
+            while True:
+                self._pack(min(due, AT_ONCE))
+                due -= AT_ONCE
+                for rows in self._packer.unwritten():
+                    self._write(rows)
+                if due <= 0:
+                    return True
+
+    def _pack(self, count: int) -> None:
+        for _ in range(count):
+            logged = self._waiting[0]
+            if self._packer.needs_step(logged):
+                [(step,)] = self._database.fetch(logged.tenant_id, queries.runs.NEXT_STEP, (logged.session_id,))
+                self._packer.go_on_at(logged, step)
+            self._packer.add(logged)
+            self._waiting.popleft()  # not before: whoever looks meanwhile finds it in one place or in both
+
+    def _write(self, rows: list[Packed]) -> None:
+        """Write rows of one session; those of one that is gone have no place any more."""
+        tenant_id, session_id = rows[0].tenant_id, rows[0].session_id
+        try:
+            for attempt in self._database.retrying():
+                with attempt:
+                    with self._database.transaction(tenant_id, session_id) as connection:
+                        connection.execute(queries.runs.TOUCH_SESSION, (session_id,))
+                        connection.cursor().executemany(queries.runs.KEEP_METRICS, [row.row() for row in rows])
+        except SessionNotFoundError:
+            logging.getLogger("chatmemory").warning("metrics of session %r are dropped: it was erased", session_id)
+            self._packer.forget(tenant_id, session_id)
+        self._packer.written(rows)
+
+    def _flush_quietly(self) -> bool:
+        try:
+            return self.flush()
+        except ChatMemoryError:
+            return True  # it is kept; the next beat tries again
+
+    def forget(self, tenant_id: str, session_id: str) -> None:
+        """Hold nothing ready any more for a session that has ended, or is gone."""
+        with self._lock:
+            self._packer.forget(tenant_id, session_id)
+
+    def close(self) -> None:
+        """Write what waits, and stop.
+
+        Raises:
+            StorageUnavailableError: Postgres cannot be reached; it says how much is lost.
+        """
+        self._closed = True
+        self._flusher.close()
+        try:
+            self.flush()
+        except StorageUnavailableError as error:
+            lost = self._packer.count() + sum(len(logged.values) for logged in self._waiting)
+            self._waiting, self._packer = Waiting(), Packer()
+            raise StorageUnavailableError(f"{lost} points of metrics could not be written. {error}") from error

@@ -1,0 +1,184 @@
+# Generated from chatmemory/_async/sessions/runs.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""What a session does that is a run: its status, its progress, its metrics."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from chatmemory._sync.shared import Parts
+from chatmemory._sync.storage.database import Row
+from chatmemory.errors import InvalidInputError, SessionEndedError
+from chatmemory.records import Json
+from chatmemory.runs.metric_checks import check_metrics
+from chatmemory.runs.metric_records import MetricSeries, series_from_rows
+from chatmemory.sessions.changes import PAUSED, RUNNING, Changes, changed
+from chatmemory.sessions.records import SessionInfo, StatusChange, status_change_from_row
+from chatmemory.storage import queries
+from chatmemory.storage.postgres_errors import not_found
+from chatmemory.validation import check_count, check_id, check_time
+
+
+class Run:
+    """The part of a session's handle that changes what is known of it."""
+
+    id: str
+    tenant_id: str
+
+    def __init__(self, info: SessionInfo, parts: Parts) -> None:
+        self._info = info
+        self._parts = parts
+        self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
+
+    def update(
+        self,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
+        results: Json = None,
+        progress: float | None = None,
+        stage: str | None = None,
+        error: str | None = None,
+        run_status: str | None = None,
+        reason: str | None = None,
+        by: object = None,
+    ) -> SessionInfo:
+        """Change what is known of the session, all or nothing; what is None stays as it is.
+
+        Args:
+            title: A new title.
+            metadata: Merged key by key.
+            details: Merged key by key, in the form that the kind declares.
+            results: What has come of a run until now; objects are merged key by key.
+            progress: How far a run is, from 0 to 100. Where the details count it (training: current_epoch of
+                total_epochs) it follows from them.
+            stage: What a run is at.
+            error: What went wrong in a run.
+            run_status: As move(), together with the rest.
+            reason: Why it moved.
+            by: Who moved it; None: the session's user.
+
+        Raises:
+            InvalidInputError: A value cannot be stored; nothing was written.
+            MoveError: The kind does not allow the move; nothing was written.
+            SessionEndedError: It has ended: title and metadata may change, what its run did may not.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        return self._change(
+            Changes(
+                title=title,
+                metadata=metadata,  # type: ignore[arg-type]  # checked() makes a dict of it
+                details=details,  # type: ignore[arg-type]  # likewise
+                results=results,
+                progress=progress,
+                stage=stage,
+                error=error,
+                run_status=run_status,
+                reason=reason,
+                by=by,  # type: ignore[arg-type]  # likewise a string
+            )
+        )
+
+    def move(self, run_status: str, *, reason: str | None = None, by: object = None) -> SessionInfo:
+        """Take the run to another status; one it is in already changes nothing.
+
+        The session itself goes on, also in a final run status, until end() or cancel().
+
+        Args:
+            run_status: Where to, as its kind allows.
+            reason: Why, for the status history.
+            by: Who moves it; None: the session's user.
+
+        Raises:
+            MoveError: The kind does not allow it from where the run is now; the message says what it allows.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        return self._change(Changes(run_status=run_status, reason=reason, by=by))  # type: ignore[arg-type]  # checked() makes a string of it
+
+    def pause(self, *, reason: str | None = None) -> SessionInfo:
+        """Take the run from running to paused.
+
+        Raises:
+            MoveError: As move().
+        """
+        return self._change(Changes(run_status=PAUSED, reason=reason))
+
+    def unpause(self, *, reason: str | None = None) -> SessionInfo:
+        """Take the run from paused to running.
+
+        Raises:
+            MoveError: As move(); also where it is neither.
+        """
+        return self._change(Changes(run_status=RUNNING, only_from=PAUSED, reason=reason))
+
+    def status_history(self) -> list[StatusChange]:
+        """Every move of the run, oldest first, also after its end.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        params = {"id": self.id}
+        rows = self._database.fetch(self.tenant_id, queries.runs.STATUS_HISTORY, params, subject=self.id)
+        if not rows:
+            raise not_found(self.id)
+        return [status_change_from_row(row) for row in rows if row[0] is not None]
+
+    def log_metrics(self, values: Mapping[str, Any], *, step: int | None = None, at: datetime | None = None) -> None:
+        """Log what a run measures; never waits: it is written beside the caller's work, half a second later at most.
+
+        end(), metrics() and the memory's close() write what is still on its way. What Postgres does not take now is
+        kept and written later, in order and once.
+
+        Args:
+            values: Numbers by name, of any library; NaN and infinities are kept.
+            step: Where in the run, 0 or more. None: one more than the last of this session.
+            at: When it was measured, with a time zone; None: now.
+
+        Raises:
+            InvalidInputError: It is no number, or has no name.
+            SessionEndedError: This handle knows that the session has ended.
+        """
+        if not self._info.is_active:
+            raise SessionEndedError(f"Session {self.id!r} is {self._info.status} and takes no more metrics.")
+        step, points = check_metrics(values, step)
+        time = check_time(at, "at")
+        if points:
+            self._parts.metrics.log(self.tenant_id, self.id, step, points, time.timestamp() if time else None)
+
+    def metrics(self, names: Iterable[str] | None = None, *, max_points: int | None = None) -> MetricSeries:
+        """What was logged, in the order of its steps.
+
+        Args:
+            names: Only these metrics; None: all.
+            max_points: At most this many of each metric, 2 or more: of each stretch of the run the least and the
+                greatest, so that no peak is lost. None: all points.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        if isinstance(names, str):
+            raise InvalidInputError("names must be a list of names of metrics, not one string.")
+        wanted = None if names is None else [check_id(name, "the name of a metric") for name in names]
+        buckets = None if max_points is None else check_count(max_points, "max_points", least=2) // 2
+        self._parts.metrics.flush()
+        params = (self.tenant_id, self.id, wanted, buckets)
+        return series_from_rows(self._database.call(queries.runs.READ_METRICS, params, subject=self.id))
+
+    def _change(self, changes: Changes) -> SessionInfo:
+        changes = changes.checked()
+        with self._database.transaction(self.tenant_id, self.id) as connection:
+            key = {"id": self.id, "user_id": None}
+            old = self._learn(connection.execute(queries.sessions.LOCK_SESSION, key).fetchall())
+            change = changed(old, changes)
+            if change is None:
+                return old
+            values, events = change
+            rows = connection.execute(queries.sessions.UPDATE_SESSION, values).fetchall()
+            for event in events:
+                connection.execute(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, *event))
+        self._windows.forget_user(self.tenant_id, self._info.user_id)
+        return self._learn(rows)
+
+    def _learn(self, rows: list[Row]) -> SessionInfo:
+        raise NotImplementedError

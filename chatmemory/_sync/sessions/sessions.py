@@ -1,0 +1,288 @@
+# Generated from chatmemory/_async/sessions/sessions.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""A tenant's sessions: begin, find, list, end."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias, get_args
+
+from chatmemory._public import public
+from chatmemory._sync.sessions.session import Session
+from chatmemory._sync.shared import Parts
+from chatmemory._sync.storage.redis_windows import new_lease
+from chatmemory.errors import ChatMemoryError, InvalidInputError, SessionNotFoundError
+from chatmemory.kinds import begun_as, check_details
+from chatmemory.records import Page, to_json
+from chatmemory.runs.comparison import Comparison, comparison_from_rows
+from chatmemory.sessions.records import SessionInfo, Status, session_from_row
+from chatmemory.storage import queries
+from chatmemory.storage.postgres_errors import not_found
+from chatmemory.validation import (
+    check_choice,
+    check_count,
+    check_duration,
+    check_id,
+    check_kind,
+    check_object,
+    check_time,
+    check_title,
+    new_id,
+)
+
+Infos: TypeAlias = list[SessionInfo]  # inside the class, `list` is the method
+
+
+@public
+class Sessions:
+    """The sessions of one tenant."""
+
+    def __init__(self, tenant_id: str, parts: Parts) -> None:
+        self._tenant_id = tenant_id
+        self._parts = parts
+        self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
+
+    def create(
+        self,
+        *,
+        user_id: object,
+        session_id: object = None,
+        kind: str = "chat",
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """Create a session.
+
+        Args:
+            user_id: Whose it is.
+            session_id: Its id; None: a UUIDv7 is made.
+            kind: What it is: chat, general, training, testing, research, analysis, synthesis, or your own.
+            title: None: taken from the first user message that says enough.
+            metadata: What the app wants to keep with it, as a JSON object.
+            details: What belongs to this kind, as a JSON object in the form that the kind declares.
+
+        Raises:
+            KindError: There is no such kind.
+            SessionExistsError: The tenant has a session with this id.
+            SessionLimitError: The user has max_sessions_per_user active ones of this kind, and
+                session_limit_policy is "refuse"; with "end_oldest" the one that was idle longest is ended.
+        """
+        id = new_id() if session_id is None else check_id(session_id, "session_id")
+        known = check_details(check_kind(kind), check_object(details, "details"))
+        params = (
+            self._tenant_id,
+            id,
+            check_id(user_id, "user_id"),
+            kind,
+            check_title(title),
+            _json_or_none(metadata, "metadata"),
+            to_json(known) if known else None,
+            *self._settings.session_limits,
+            begun_as(kind, known),
+        )
+        rows = self._database.call_once(queries.sessions.CREATE_SESSION, params, subject=id)
+        self._parts.on_use()
+        return self._began(session_from_row(rows[0]))
+
+    def resume_or_create(
+        self,
+        session_id: object = None,
+        *,
+        user_id: object,
+        kind: str = "chat",
+        on_missing: Literal["new", "adopt"] = "new",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """Resume the active session of this user, or create one.
+
+        Anything that cannot be resumed (None, unknown, ended, idle for longer than session_timeout_hours, deleted,
+        of another kind, someone else's) gives a new session with a new id.
+
+        Args:
+            session_id: The session to resume.
+            user_id: Whose it is.
+            kind: What it is, or is to be.
+            on_missing: "adopt" creates an unknown id under that very id. When that session has ended later, the one
+                that continues it is found again under the old id; an id of another user raises.
+            metadata: For a new session, as a JSON object.
+
+        Raises:
+            SessionNotFoundError: With "adopt", the id exists and is not this user's.
+            SessionLimitError: As for create().
+        """
+        check_choice(on_missing, "on_missing", ("new", "adopt"))
+        id = None if session_id is None else check_id(session_id, "session_id")
+        user, how, lease = check_id(user_id, "user_id"), f"{on_missing} {check_kind(kind)} {id}", new_lease()
+        if id is not None:
+            known = self._windows.resumable(self._tenant_id, user, how, lease)
+            if known is not None:
+                return self._handle(known)
+        params = (
+            self._tenant_id,
+            id,
+            new_id(),
+            user,
+            kind,
+            on_missing == "adopt" and id is not None,
+            _json_or_none(metadata, "metadata"),
+            self._settings.session_timeout,
+            *self._settings.session_limits,
+            begun_as(kind, {}),
+        )
+        rows = self._database.call(queries.sessions.RESUME_OR_CREATE, params, subject=id or "")
+        self._parts.on_use()
+        info = session_from_row(rows[0])
+        if info.created_at == info.last_active_at:
+            return self._began(info)
+        self._windows.resumed(info, how, lease)
+        return self._handle(info)
+
+    def get(self, session_id: object, *, user_id: object = None) -> Session:
+        """Find a session, ended ones too, without resuming it.
+
+        Args:
+            session_id: Its id.
+            user_id: If given, it must be this user's.
+
+        Raises:
+            SessionNotFoundError: It is missing, deleted, or someone else's.
+        """
+        id = check_id(session_id, "session_id")
+        user = None if user_id is None else check_id(user_id, "user_id")
+        params = {"id": id, "user_id": user}
+        rows = self._database.fetch(self._tenant_id, queries.sessions.GET_SESSION, params, subject=id)
+        if not rows:
+            raise not_found(id)
+        return self._handle(session_from_row(rows[0]))
+
+    def list(
+        self,
+        *,
+        user_id: object = None,
+        kind: str | None = None,
+        status: Status | None = None,
+        active_only: bool = False,
+        runs_only: bool = False,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        order: Literal["last_active", "created"] = "last_active",
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Page[SessionInfo]:
+        """One page of sessions, newest first; deleted ones are left out.
+
+        Args:
+            user_id: Only this user's.
+            kind: Only of this kind.
+            status: Only in this status.
+            active_only: The same as status="active".
+            runs_only: Only those with a run status.
+            created_after: Only created at this time or later.
+            created_before: Only created before this time.
+            order: What newest means: the last activity, or the beginning.
+            limit: How many a page holds, 0 or more.
+            offset: How many to pass over.
+        """
+        if status is not None:
+            check_choice(status, "status", get_args(Status))
+        check_choice(order, "order", ("last_active", "created"))
+        if active_only and status not in (None, "active"):
+            raise InvalidInputError(f"active_only contradicts status={status!r}; give one of them.")
+        params = {
+            "user_id": None if user_id is None else check_id(user_id, "user_id"),
+            "kind": None if kind is None else check_kind(kind),
+            "status": "active" if active_only else status,
+            "runs_only": runs_only,
+            "by_start": order == "created",
+            "created_after": check_time(created_after, "created_after"),
+            "created_before": check_time(created_before, "created_before"),
+            "limit": check_count(limit, "limit"),
+            "offset": check_count(offset, "offset"),
+        }
+        with self._database.transaction(self._tenant_id) as connection:
+            rows = connection.execute(queries.sessions.LIST_SESSIONS, params).fetchall()
+            [(total,)] = connection.execute(queries.sessions.COUNT_SESSIONS, params).fetchall()
+        return Page(tuple(map(session_from_row, rows)), total, limit, offset)
+
+    def compare(self, session_ids: Iterable[object]) -> Comparison:
+        """Runs side by side: their details, their results, and the best of each of their metrics.
+
+        Args:
+            session_ids: Which, in this order.
+
+        Raises:
+            SessionNotFoundError: One of them is missing or deleted.
+        """
+        ids = [check_id(session_id, "session_id") for session_id in session_ids]
+        self._parts.metrics.flush()
+        with self._database.transaction(self._tenant_id) as connection:
+            rows = connection.execute(queries.sessions.SESSIONS_BY_ID, (ids,)).fetchall()
+            extremes = connection.execute(queries.runs.EXTREMES, (ids,)).fetchall()
+        try:
+            return comparison_from_rows(ids, rows, extremes)
+        except KeyError as error:
+            raise not_found(error.args[0]) from None
+
+    def end_many(self, session_ids: Iterable[object]) -> dict[str, SessionInfo | ChatMemoryError]:
+        """End sessions as completed, each on its own: one failure stops none of the others.
+
+        Returns:
+            For each id, the session as it is now, or the error.
+        """
+        ended: dict[str, SessionInfo | ChatMemoryError] = {}
+        for session_id in session_ids:
+            try:
+                ended[str(session_id)] = self.get(session_id).end()
+            except ChatMemoryError as error:
+                ended[str(session_id)] = error
+        return ended
+
+    def end_inactive(self, idle_for: timedelta) -> Infos:
+        """Expire this tenant's sessions that were idle for longer than `idle_for`; return them, oldest first."""
+        params = (check_duration(idle_for, "idle_for"),)
+        rows = self._database.fetch(self._tenant_id, queries.sessions.IDLE_SESSIONS, params)
+        ended = []
+        for (id,) in rows:
+            try:
+                ended.append(self._end(id, "expired", "idle"))
+            except SessionNotFoundError:  # deleted since
+                continue
+        return ended
+
+    def restore(self, session_id: object) -> Session:
+        """Bring back a deleted session.
+
+        Raises:
+            SessionLimitError: It is active, and there is no room for it: as for create().
+            SessionNotFoundError: There is no deleted session with this id.
+        """
+        id = check_id(session_id, "session_id")
+        params = (self._tenant_id, id, *self._settings.session_limits)
+        rows = self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=id)
+        if not rows:
+            raise not_found(id)
+        return self._began(session_from_row(rows[0]))
+
+    def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
+        params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary, None)
+        rows = self._database.call(queries.sessions.END_SESSION, params, subject=session_id)
+        if not rows:
+            raise not_found(session_id)
+        info = session_from_row(rows[0])
+        self._windows.forget_user(info.tenant_id, info.user_id)
+        return info
+
+    def _began(self, info: SessionInfo) -> Session:
+        """A handle on a new session, for which the user's oldest may have ended."""
+        self._windows.forget_user(info.tenant_id, info.user_id)
+        return self._handle(info)
+
+    def _handle(self, info: SessionInfo) -> Session:
+        return Session(info, self._parts)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._tenant_id!r}>"
+
+
+def _json_or_none(value: Mapping[str, Any] | None, what: str) -> str | None:
+    return to_json(check_object(value, what)) if value else None

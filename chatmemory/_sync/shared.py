@@ -1,0 +1,29 @@
+# Generated from chatmemory/_async/shared.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""What every handle of one memory shares."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from chatmemory._sync.memories.providers import Providers
+from chatmemory._sync.memories.spending import Spending
+from chatmemory._sync.memories.storing import MemoryStore
+from chatmemory._sync.runs.metrics import Metrics
+from chatmemory._sync.storage.database import Database
+from chatmemory._sync.storage.redis_windows import Windows
+from chatmemory.messages.tokenizer import Tokenizer
+from chatmemory.settings import Settings
+
+
+class Parts(NamedTuple):
+    """The parts of a memory that handles work with; on_use is called when a session begins or is resumed."""
+
+    settings: Settings
+    database: Database
+    windows: Windows
+    tokenizer: Tokenizer
+    providers: Providers
+    store: MemoryStore
+    spending: Spending
+    metrics: Metrics
+    on_use: Callable[[], None]

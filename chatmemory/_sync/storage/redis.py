@@ -1,0 +1,229 @@
+# Generated from chatmemory/_async/storage/redis.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Redis, as far as it can be trusted: every call answers or fails in bounded time, and a failure stops the trying."""
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from redis import Redis, RedisCluster
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.retry import Retry
+
+from chatmemory import _forks
+from chatmemory._concurrency import Background, Guard, within
+from chatmemory.errors import ConfigurationError
+from chatmemory.settings import Settings
+from chatmemory.storage.breaker import Breaker
+from chatmemory.storage.redis_deadline import reading_limits
+from chatmemory.storage.redis_keys import digest, script
+
+# What a server, or what claims to be one, may make redis-py raise. RuntimeError: its event loop is another.
+FAILURES = (
+    RedisError,
+    RedisClusterException,  # which is no RedisError
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+)
+# What it answers, perhaps out of a script, when it would refuse every key, not just this one.
+REFUSALS = re.compile(r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b")
+PROBE = "cm:probe"
+
+
+class Cache:
+    """One Redis, behind a circuit breaker."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._settings = settings
+        self.url = url
+        self._client: Any = None
+        self._breaker = Breaker()
+        self._prober = Background()
+        self._stale: dict[str, float] = {}  # keys that could not be dropped, and until when they may still stand
+        self._guard = Guard()  # of those
+        self._closed = False
+        self.last_error: str | None = None
+        _forks.watch(self)
+
+    def forked(self) -> object:
+        """In a forked child: leave the parent's connections alone, and connect anew at next use."""
+        parents = (self._client, self._prober)
+        self._client, self._prober, self._guard = None, Background(), Guard()
+        return parents
+
+    @property
+    def state(self) -> str:
+        """Closed (in use) or open (left alone)."""
+        return self._breaker.state
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether calls go through; a probe is started where one is due."""
+        if self._closed:
+            return False
+        if not self._breaker.is_closed and self._breaker.probe_is_due(time.monotonic()):
+            self._prober.start(self._probe)
+        return self._breaker.is_closed
+
+    def run(self, name: str, key: str, *args: Any) -> Any:
+        """Run a script of lua/ on one key.
+
+        Returns:
+            What it returns, or None: the breaker is open, Redis failed, or the key held something else, which is
+            then dropped.
+        """
+        if key in self._stale:
+            self.drop(key)
+        if not self.is_usable:
+            return None
+        try:
+            with within(self._settings.redis_timeout_seconds):
+                return self._evaluate(name, key, args)
+        except ResponseError as error:
+            if REFUSALS.search(str(error)):
+                self._failed(error, key)
+            else:
+                self.drop(key)
+        except FAILURES as error:
+            self._failed(error, key)
+        return None
+
+    def _evaluate(self, name: str, key: str, args: Sequence[Any]) -> Any:
+        client = self._client or self._connect()
+        try:
+            return client.evalsha(digest(name), 1, key, *args)
+        except NoScriptError:
+            return client.eval(script(name), 1, key, *args)
+
+    def drop(self, *keys: str) -> None:
+        """Forget what stands under these keys; where Redis cannot do it now, before it is used again."""
+        if not self.is_usable:
+            self.remember(*keys)
+            return
+        try:
+            with within(self._settings.redis_timeout_seconds):
+                client = self._client or self._connect()
+                for key in keys:
+                    self._delete(client, key)
+        except FAILURES as error:
+            self._failed(error, *keys)
+
+    def settle(self) -> bool:
+        """Drop what has become stale, as soon as Redis can; tell whether there is still something."""
+        while (key := self._next_stale()) is not None and self.is_usable:
+            self.drop(key)
+        return key is not None
+
+    def _delete(self, client: Any, key: str) -> None:
+        until = self._stale.get(key)
+        client.delete(key)
+        with self._guard:
+            if self._stale.get(key) == until:  # else it became stale once more
+                self._stale.pop(key, None)
+
+    def drop_soon(self, key: str) -> None:
+        """Forget what stands under this key, beside the caller's work."""
+        self.remember(key)
+        self._prober.start(self._probe)
+
+    def _failed(self, error: Exception, *keys: str) -> None:
+        self.last_error = _reason(error)
+        if isinstance(error, RuntimeError):  # the client belongs to an event loop that is gone
+            self._client = None
+        self._breaker.failed(time.monotonic())
+        self.remember(*keys)
+
+    def remember(self, *keys: str) -> None:
+        """Forget what stands under these keys before Redis is used again."""
+        until = time.monotonic() + self._settings.session_cache_ttl_seconds + 1
+        with self._guard:
+            self._stale.update(dict.fromkeys(keys, until))
+
+    def _next_stale(self) -> str | None:
+        with self._guard:
+            return next(iter(self._stale), None)
+
+    def _forget_expired(self) -> None:
+        now = time.monotonic()
+        with self._guard:
+            self._stale = {key: until for key, until in self._stale.items() if until > now}
+
+    def _probe(self) -> None:
+        """See whether Redis holds what it is given, and drop what has become stale meanwhile."""
+        self._forget_expired()
+        try:
+            with within(self._settings.redis_timeout_seconds):
+                client = self._client or self._connect()
+                asked = uuid4().hex
+                client.set(PROBE, asked, px=1000)
+                if client.get(PROBE) not in (asked, asked.encode()):
+                    raise RedisError("it does not hold what it was given")
+            while (key := self._next_stale()) is not None:
+                with within(self._settings.redis_timeout_seconds):
+                    self._delete(client, key)
+        except FAILURES as error:
+            self.last_error = _reason(error)
+            self._breaker.failed(time.monotonic())
+        else:
+            self.last_error = None
+            self._breaker.succeeded()
+
+    def _connect(self) -> Any:
+        """A client; it connects when it is used, and neither it nor its connections try again."""
+        if self._settings.redis_cluster and self.url.startswith("unix:"):
+            raise ConfigurationError(
+                "CHATMEMORY_REDIS_CLUSTER is on, but the Redis URL is a Unix socket, behind which there is no cluster. "
+                "Name one of the cluster's nodes as redis://host:port, or turn it off."
+            )
+        seconds = self._settings.redis_timeout_seconds / 2  # to connect, and to answer
+        options: dict[str, Any] = {
+            "socket_timeout": seconds,
+            "socket_connect_timeout": seconds,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        try:
+            if self._settings.redis_cluster:
+                self._client = RedisCluster.from_url(self.url, **options)
+            else:
+                self._client = Redis.from_url(self.url, **options, **reading_limits())
+        except ValueError:
+            raise unreadable_redis() from None
+        return self._client
+
+    def ping(self) -> bool:
+        """Whether Redis answers now, whatever the breaker thinks."""
+        if not self._closed:
+            self._probe()
+        return self._breaker.is_closed and not self._closed
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._closed = True
+        self._prober.close()
+        if self._client is not None:
+            client, self._client = self._client, None
+            client.close()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without what the error may quote of the address."""
+    refusal = REFUSALS.search(str(error)) if isinstance(error, ResponseError) else None
+    system = error if isinstance(error, OSError) else error.__cause__
+    said = refusal[0] if refusal else system.strerror if isinstance(system, OSError) else None
+    return ": ".join(filter(None, (type(error).__name__, said)))
+
+
+def unreadable_redis() -> ConfigurationError:
+    """The error for an address that makes no sense; the address is not shown."""
+    return ConfigurationError(
+        "The Redis URL cannot be read (it is not shown: it may hold a password). "
+        "Use redis://user:password@host:6379/0, rediss://… or unix:///path/to/socket."
+    )

@@ -1,0 +1,111 @@
+"""The newest messages of a session as they were read, and whether older ones are needed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from chatmemory.context.records import Source
+from chatmemory.context.request import Request
+from chatmemory.messages.pairing import unpaired
+from chatmemory.messages.records import Message, message_from_row
+from chatmemory.messages.token_counts import ESTIMATE, Counter, message_tokens
+from chatmemory.sessions.records import Appended, SessionInfo
+
+AVERAGE_TOKENS = 100  # of a message, where it is not known
+
+
+LEAST_READ, MOST_READ = 20, 500  # messages in one read
+
+
+class Window(NamedTuple):
+    """What was read of a session.
+
+    Attributes:
+        messages: The newest, without gaps, oldest first.
+        first: The system message the session begins with, where it is older than those.
+        last_seq: How far the session has come.
+        token_count: The stored tokens of all its messages.
+        source: Where it was read.
+        summary: What was said up to summary_seq.
+        summary_seq: The watermark.
+    """
+
+    messages: Sequence[Message]
+    first: Message | None
+    last_seq: int
+    token_count: int
+    source: Source
+    summary: str | None = None
+    summary_seq: int = 0
+
+
+def window_from_rows(rows: Sequence[Sequence[Any]]) -> Window:
+    """Build a window from what the schema's read_window gives."""
+    last_seq, token_count, _, summary_seq = rows[0][:4]
+    summary = next((row[2] for row in rows if row[2]), None)
+    messages = [message_from_row(row[4:]) for row in reversed(rows) if row[4] is not None]
+    first = None
+    if messages and messages[0].seq == 1 and messages[-1].seq != len(messages):
+        first, *messages = messages
+    return Window(messages, first, last_seq, token_count, "postgres", summary, summary_seq if summary else 0)
+
+
+def window_of(messages: Sequence[Message]) -> Window:
+    """Messages of several sessions as if they were one session's; they are counted anew."""
+    counted = [replace(message, seq=number) for number, message in enumerate(messages, 1)]
+    return Window(counted, None, len(counted), sum(message.tokens or 0 for message in counted), "postgres")
+
+
+def limit_of(request: Request, counts: Appended | SessionInfo) -> int:
+    """How many messages to read at first: about as many as the budget takes."""
+    if request.max_messages is not None or request.max_tokens is None:
+        return request.max_messages or 0
+    average = counts.token_count / counts.message_count if counts.token_count else AVERAGE_TOKENS
+    return max(LEAST_READ, min(MOST_READ, int(request.max_tokens / average * 1.2)))
+
+
+def needs_more(window: Window, request: Request, counter: Counter) -> bool:
+    """Whether older messages could still belong in the context."""
+    read_so_far = window.last_seq - window.messages[0].seq + 1 if window.messages else 0
+    if request.max_messages is not None and read_so_far >= request.max_messages:
+        return False
+    read = _read(window)
+    if read.complete:
+        return False
+    if request.max_tokens is None:
+        return True
+    return sum(_cost(counter, message) for message in read.messages) <= request.max_tokens
+
+
+class _Read(NamedTuple):
+    """What was read, looked at.
+
+    Attributes:
+        first: The system message the session begins with.
+        messages: The others that may be sent.
+        unpaired: The seqs of those that may not: see Context.
+        complete: Whether there is nothing older.
+    """
+
+    first: Message | None
+    messages: Sequence[Message]
+    unpaired: set[int]
+    complete: bool
+
+
+def _read(window: Window) -> _Read:
+    first, messages = window.first, window.messages
+    if first is None and messages and messages[0].seq == 1 and messages[0].role == "system":
+        first, messages = messages[0], messages[1:]
+    left_out = unpaired(messages)
+    complete = not messages or messages[0].seq == (2 if first else 1)
+    if left_out:
+        messages = [message for message in messages if message.seq not in left_out]
+    return _Read(first, messages, left_out, complete)
+
+
+def _cost(counter: Counter, message: Message) -> int:
+    stored = message.token_encoding
+    if message.tokens is not None and (stored == counter.name or (counter.name == ESTIMATE.name and stored)):
+        return message.tokens  # whatever counted it, it was not worse than an estimate
+    return message_tokens(counter, message.content, message.metadata)

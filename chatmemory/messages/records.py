@@ -1,0 +1,107 @@
+"""Messages as they are handed out, and as they are handed in."""
+
+# No `from __future__ import annotations`: public() moves these classes to another module name,
+# where typing.get_type_hints could not resolve annotations that are strings.
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from chatmemory._public import public
+from chatmemory.messages.tool_calls import ToolCall, answered_in, tool_calls_in
+
+if TYPE_CHECKING:
+    pass
+from chatmemory.records import JsonObject, Shown, shorten
+
+Content: TypeAlias = str | list[JsonObject]
+"""A message's content: plain text, or a list of JSON blocks (text parts, images, tool calls)."""
+
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
+def text_of(content: Content) -> str:
+    """The readable text of a message's content; its blocks without text are left out."""
+    if isinstance(content, str):
+        return content
+    texts = (block.get("text") for block in content)
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class Message(Shown):
+    """One entry of a session.
+
+    Attributes:
+        seq: Its place in the session: 1, 2, 3 … without gaps.
+        id: Unique in its session.
+        role: Who speaks.
+        content: A string, or a list of JSON blocks.
+        metadata: What the app attached.
+        tokens: Its cost in the prompt, in tokens.
+        token_encoding: What counted them: a tiktoken encoding, or "estimate".
+        created_at: When it was said, with a time zone.
+    """
+
+    seq: int
+    id: str
+    role: Role
+    content: Content
+    created_at: datetime
+    metadata: JsonObject = field(default_factory=dict)
+    tokens: int | None = field(default=None, compare=False)
+    token_encoding: str | None = field(default=None, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The readable text of the content."""
+        return text_of(self.content)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """What an assistant's message asks tools to do."""
+        bare = self.role != "assistant" or (isinstance(self.content, str) and not self.metadata)
+        return () if bare else tool_calls_in(self.content, self.metadata)
+
+    @property
+    def tool_call_id(self) -> str | None:
+        """Which call a tool's message answers."""
+        return next(iter(answered_in(self.role, self.content, self.metadata)), None) if self.role == "tool" else None
+
+    def __repr__(self) -> str:
+        return f"<Message {self.seq} {self.role}: {shorten(' '.join(self.text.split()), 60)!r}>"
+
+
+def message_from_row(row: Sequence[Any]) -> Message:
+    """Build a message from the columns every query names in this order."""
+    seq, id, role, text, blocks, metadata, tokens, encoding, created_at = row
+    return Message(seq, id, role, text if blocks is None else blocks, created_at, metadata or {}, tokens, encoding)
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to append.
+
+    Attributes:
+        role: `system`, `user` (`human`), `assistant` (`ai`) or `tool`.
+        content: A string, or a list of JSON blocks.
+        message_id: Unique in its session; appending it again adds nothing. None: one is made.
+        metadata: A JSON object to keep with it.
+        created_at: When it was said, with a time zone; None: now. For importing the past.
+    """
+
+    role: str
+    content: Content
+    message_id: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    created_at: datetime | None = None
+
+    @classmethod
+    def from_openai(cls, message: Mapping[str, Any]) -> "NewMessage":
+        """A message as OpenAI's chat protocol has it; its tool_calls and tool_call_id are kept as metadata."""
+        from chatmemory.messages.openai_format import from_openai
+
+        return from_openai(message)

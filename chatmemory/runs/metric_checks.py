@@ -1,0 +1,53 @@
+"""Numbers that a run logs, checked before they are accepted."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+from chatmemory.errors import InvalidInputError
+from chatmemory.validation import check_count, check_id
+
+if TYPE_CHECKING:
+    pass
+from chatmemory.runs.metric_packing import LAST_STEP
+
+
+def check_metrics(values: Mapping[str, Any], step: object) -> tuple[int | None, tuple[tuple[str, float], ...]]:
+    """Accept what log_metrics is given: numbers of any library, under names.
+
+    Raises:
+        InvalidInputError: It names what is no number.
+    """
+    if type(values) is not dict and not isinstance(values, Mapping):
+        raise InvalidInputError(f"metrics must be a mapping of names to numbers, not {type(values).__name__}.")
+    points = []
+    for name, value in values.items():
+        known = check_name(name) if isinstance(name, str) else _refused(name)
+        points.append((known, value if type(value) is float else _number(known, value)))
+    return _step(step), tuple(points)
+
+
+def _step(step: Any) -> int | None:
+    if step is None or (type(step) is int and 0 <= step <= LAST_STEP):
+        return step
+    return check_count(step if isinstance(step, bool) or not hasattr(step, "__index__") else index(step), "step")
+
+
+@lru_cache(maxsize=4096)
+def check_name(name: str) -> str:
+    """Return the name of a metric, if it can be one."""
+    return check_id(name, "the name of a metric")
+
+
+def _refused(name: object) -> str:
+    raise InvalidInputError(f"the name of a metric must be a string, not {type(name).__name__}.")
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        if not isinstance(value, (str, bytes)):
+            return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
+        pass
+    raise InvalidInputError(f"the metric {name!r} is no number, but {type(value).__name__}.")

@@ -1,0 +1,216 @@
+"""The metrics of runs as they are handed out: points, curves, extremes."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, overload
+
+from chatmemory._public import public
+from chatmemory.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+# What is better when it is less, as a part of a metric's name.
+_LESS_IS_BETTER = (
+    *("loss", "error", "err", "mse", "mae", "rmse", "mape", "nll", "perplexity", "ppl", "wer", "cer", "fid"),
+    *("regret", "cost", "latency", "duration", "seconds", "time"),
+)
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """One reading of a metric.
+
+    Attributes:
+        step: Where in the run.
+        value: What was measured; NaN and infinities are kept.
+        at: When it was logged.
+    """
+
+    step: int
+    value: float
+    at: datetime
+
+
+@public
+@dataclass(frozen=True, slots=True, repr=False)
+class MetricCurve(Sequence[MetricPoint]):
+    """One metric over a run, in the order of its steps; points of the same step in the order of their time.
+
+    Attributes:
+        name: The metric's.
+        steps: Where in the run, one for each point.
+        values: What was measured.
+        times: When, in seconds since 1970.
+        total: How many points were logged; more than there are here where the curve was downsampled.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    times: tuple[float, ...]
+    total: int
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @overload
+    def __getitem__(self, index: int) -> MetricPoint: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[MetricPoint, ...]: ...
+    def __getitem__(self, index: int | slice) -> MetricPoint | tuple[MetricPoint, ...]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        return MetricPoint(self.steps[index], self.values[index], datetime.fromtimestamp(self.times[index], UTC))
+
+    def __repr__(self) -> str:
+        of = f" of {self.total}" if self.total > len(self) else ""
+        return f"<MetricCurve {self.name}: {len(self)}{of} points>"
+
+
+@public
+class MetricSeries(Mapping[str, MetricCurve]):
+    """Metrics of one run by name: `series["loss"].values`."""
+
+    def __init__(self, curves: Iterable[MetricCurve]) -> None:
+        self._curves = {curve.name: curve for curve in curves}
+
+    def __getitem__(self, name: str) -> MetricCurve:
+        return self._curves[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._curves)
+
+    def __len__(self) -> int:
+        return len(self._curves)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A table with a row for each step and a column for each metric; of several points of a step, the newest.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        pandas = _pandas()
+        columns = {
+            name: pandas.Series(dict(zip(curve.steps, curve.values, strict=True)), dtype=float)
+            for name, curve in self.items()
+        }
+        table = pandas.DataFrame(columns).sort_index()
+        table.index.name = "step"
+        return table
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw all curves into one figure.
+
+        Args:
+            ax: Where to draw; None: a new figure.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        if ax is None:
+            try:
+                from matplotlib.figure import Figure
+            except ImportError:
+                raise _missing("matplotlib") from None
+            ax = Figure(figsize=(8, 4.5), layout="constrained").add_subplot()
+        for name, curve in self.items():
+            ax.plot(curve.steps, curve.values, label=name)
+        ax.set_xlabel("step")
+        if self:
+            ax.legend()
+        return ax
+
+    def __repr__(self) -> str:
+        return f"<MetricSeries of {', '.join(map(repr, self.values())) or 'nothing'}>"
+
+
+def series_from_rows(rows: Iterable[Sequence[Any]]) -> MetricSeries:
+    """Build curves from packed points: (name, total, steps, readings, times)."""
+    found: dict[str, tuple[int, list[int], list[float], list[float]]] = {}
+    for name, total, steps, readings, times in rows:
+        known = found.setdefault(name, (total, [], [], []))
+        for values, more in zip(known[1:], (steps, readings, times), strict=True):
+            values += more
+    return MetricSeries(_curve(name, *columns) for name, columns in sorted(found.items()))
+
+
+def _curve(name: str, total: int, steps: list[int], values: list[float], times: list[float]) -> MetricCurve:
+    if any(a >= b for a, b in pairwise(steps)):
+        order = sorted(range(len(steps)), key=lambda place: (steps[place], times[place]))
+        steps, values, times = ([each[place] for place in order] for each in (steps, values, times))  # type: ignore[assignment]  # the same three
+    return MetricCurve(name, tuple(steps), tuple(values), tuple(times), total)
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """The extremes of one metric of a run.
+
+    Attributes:
+        count: How many points were logged.
+        low: The least; NaN only if nothing else was logged.
+        low_step: Where it first was.
+        high: The greatest.
+        high_step: Where it first was.
+    """
+
+    name: str
+    count: int
+    low: float
+    low_step: int
+    high: float
+    high_step: int
+
+    @property
+    def best(self) -> float:
+        """The least where the name says that less is better (loss, error, rmse …), else the greatest."""
+        return self.low if less_is_better(self.name) else self.high
+
+    @property
+    def best_step(self) -> int:
+        """Where the best first was."""
+        return self.low_step if less_is_better(self.name) else self.high_step
+
+
+def less_is_better(name: str) -> bool:
+    """Whether the name of a metric says so."""
+    words = "".join(letter if letter.isalnum() else " " for letter in name.lower()).split()
+    return any(word.endswith(_LESS_IS_BETTER) for word in words)
+
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int = 24) -> str:
+    """A curve as one line of text; where nothing finite is, a gap."""
+    values = [value / 4 for value in values]  # so that no difference of two is too large for a float
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return ""
+    low, span = min(finite), max(finite) - min(finite)
+    count = min(width, len(values))
+    shown = []
+    for place in range(count):
+        part = values[place * len(values) // count : (place + 1) * len(values) // count]
+        seen = [value for value in part if math.isfinite(value)]
+        level = 0.5 if not span or not seen else (sum(value / len(seen) for value in seen) - low) / span
+        shown.append(BARS[round(level * (len(BARS) - 1))] if seen else " ")
+    return "".join(shown)
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise _missing("pandas") from None
+    return pandas
+
+
+def _missing(package: str) -> MissingExtraError:
+    return MissingExtraError(f"This needs {package}, which is not installed; run: pip install 'chatmemory[training]'")

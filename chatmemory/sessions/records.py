@@ -1,0 +1,192 @@
+"""What is known of a session: its state, its timeline, and what an append, an end or an erasure did to it."""
+
+# No `from __future__ import annotations`: public() moves these classes to another module name,
+# where typing.get_type_hints could not resolve annotations that are strings.
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from chatmemory._public import public
+
+if TYPE_CHECKING:
+    pass
+from chatmemory.records import Json, JsonObject, Shown, shorten
+
+Status: TypeAlias = Literal["active", "completed", "failed", "cancelled", "expired"]
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo(Shown):
+    """What is known of a session, at the time it was read.
+
+    Attributes:
+        status: The lifecycle: active, then completed, failed, cancelled or expired.
+        last_active_at: The newest of creation, resume and message.
+        last_seq: The `seq` of the newest message; 0 in an empty session.
+        parent_id: The session this one was forked from, or continues.
+        summary: What was said up to summary_seq, in short.
+        summary_seq: The watermark: up to here the session has been learnt from.
+        run_status: What a run of this kind is doing; None for conversations.
+        progress: How far a run is, from 0 to 100.
+        stage: What a run is at, in the app's words.
+        error: What went wrong in a run, in the app's words.
+    """
+
+    tenant_id: str
+    id: str
+    user_id: str
+    kind: str
+    status: Status
+    title: str | None
+    metadata: JsonObject
+    details: JsonObject
+    results: Json
+    created_at: datetime
+    updated_at: datetime
+    last_active_at: datetime
+    last_message_at: datetime | None
+    ended_at: datetime | None
+    archived_at: datetime | None
+    message_count: int
+    token_count: int
+    last_seq: int
+    parent_id: str | None
+    summary: str | None = None
+    summary_seq: int = 0
+    run_status: str | None = None
+    progress: float | None = None
+    stage: str | None = None
+    error: str | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it takes messages."""
+        return self.status == "active"
+
+    def __repr__(self) -> str:
+        title = f" {shorten(self.title, 40)!r}" if self.title else ""
+        state = f"{self.status}, {self.run_status}" if self.run_status else self.status
+        return (
+            f"<SessionInfo {self.id}{title} {self.kind} of {self.user_id}: "
+            f"{state}, {self.message_count} message{'' if self.message_count == 1 else 's'}>"
+        )
+
+
+SESSION_COLUMNS = tuple(column.name for column in fields(SessionInfo))
+
+
+def session_from_row(row: Sequence[Any]) -> SessionInfo:
+    """Build a session's info from SESSION_COLUMNS in their order."""
+    values = dict(zip(SESSION_COLUMNS, row, strict=True))
+    values["metadata"] = values["metadata"] or {}
+    values["details"] = values["details"] or {}
+    return SessionInfo(**values)
+
+
+# Index among those appended, seq, created_at, tokens, token_encoding, content_json, metadata.
+StoredRow: TypeAlias = tuple[int, int, str, int | None, str | None, list[JsonObject] | None, JsonObject | None]
+
+
+class Appended(NamedTuple):
+    """What one append did to its session."""
+
+    first_seq: int  # of the first message that is new
+    at: datetime | None  # when the new ones were stored; None: there was none
+    last_seq: int
+    message_count: int
+    token_count: int
+    title: str | None
+    last_message_at: datetime | None
+    summary_seq: int
+    stored: list[StoredRow] | None  # those that stood there before
+
+
+def after(appended: Appended, info: SessionInfo) -> SessionInfo:
+    """A session's info with what an append has changed."""
+    return replace(
+        info,
+        title=appended.title,
+        last_seq=appended.last_seq,
+        message_count=appended.message_count,
+        token_count=appended.token_count,
+        updated_at=appended.at or info.updated_at,
+        last_active_at=appended.at or info.last_active_at,
+        last_message_at=appended.last_message_at,
+    )
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a session's timeline.
+
+    Attributes:
+        at: When it happened.
+        type: created, resumed, renamed, updated, moved, ended, expired, forked, deleted, restored, archived.
+        data: What belongs to it: the new title, the reason, the results.
+    """
+
+    at: datetime
+    type: str
+    data: JsonObject
+
+    def __repr__(self) -> str:
+        return f"<Event {self.at:%Y-%m-%d %H:%M:%S} {self.type} {json.dumps(self.data, ensure_ascii=False)}>"
+
+
+def event_from_row(row: Sequence[Any]) -> Event:
+    """Build an event from (at, type, data)."""
+    at, type, data = row
+    return Event(at, type, data or {})
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """One move of a run.
+
+    Attributes:
+        at: When.
+        old: The run status it left.
+        new: The run status it went to.
+        by: Who moved it: the session's user, unless another was named. None: chatmemory itself.
+        reason: Why, if that was said.
+    """
+
+    at: datetime
+    old: str
+    new: str
+    by: str | None = None
+    reason: str | None = None
+
+
+def status_change_from_row(row: Sequence[Any]) -> StatusChange:
+    """Build a status change from (at, data) of an event."""
+    at, data = row
+    return StatusChange(at, data["old"], data["new"], data.get("by"), data.get("reason"))
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanUp:
+    """What one pass of the clean-up did, over all tenants."""
+
+    expired: int
+    archived: int
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """The receipt of an erasure: how much is gone for good; of metrics, how many points; of items, the user's."""
+
+    sessions: int = 0
+    messages: int = 0
+    events: int = 0
+    memories: int = 0
+    spend: int = 0
+    metrics: int = 0
+    items: int = 0

@@ -1,0 +1,48 @@
+"""Learning: which sessions are due, who works on them, what it cost."""
+
+# Learning.
+CLAIM_SESSIONS = "select * from chatmemory.claim_sessions(%s, %s, %s, %s, %s, %s, %s)"
+LEARNING_STATE = "select due, parked from chatmemory.learning_state(%s, %s, %s)"
+# The session as it is, if the lease is still held.
+LEASED_SESSION = (
+    "select user_id, kind, summary, summary_seq, last_seq, number, message_count, ended_at is not null, attempts "
+    "from chatmemory.sessions where id = %s and lease_owner = %s and deleted_at is null"
+)
+LOCK_LEASED = LEASED_SESSION + " for no key update"
+LEARN = (
+    "update chatmemory.sessions s set summary = %(summary)s, summary_seq = %(seq)s, summary_tokens = coalesce("
+    "(select sum(m.tokens) from chatmemory.messages m where m.session_id = s.id and m.seq > s.summary_seq "
+    "and m.seq <= %(seq)s), 0) + s.summary_tokens, lease_owner = null, lease_until = null, attempts = 0, "
+    "next_attempt_at = null, last_failure = null, parked_at = null, "
+    "processed_for_ltm = %(had_ended)s and s.last_seq = %(seq)s where s.id = %(id)s"
+)
+RELEASE = (
+    "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = greatest(attempts - 1, 0) "
+    "where id = %s and lease_owner = %s"
+)
+NOTHING_LEFT = (
+    "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = 0, "
+    "processed_for_ltm = %(had_ended)s where id = %(id)s and lease_owner = %(owner)s"
+)
+# Failures wait longer each time, by 30 seconds doubled up to an hour, give or take half.
+FAIL = (
+    "update chatmemory.sessions set lease_owner = null, lease_until = null, last_failure = %(reason)s, "
+    "next_attempt_at = now() + least(interval '1 hour', interval '30 seconds' * power(2, least(attempts, 10) - 1)) "
+    "* (0.5 + random()), parked_at = case when attempts >= %(most)s then now() else parked_at end "
+    "where id = %(id)s and lease_owner = %(owner)s returning parked_at is not null"
+)
+# What was spent on a session that was erased meanwhile names neither it nor its user; nor does what was spent on
+# embedding the memories of a user who was.
+ADD_SPEND = (
+    "with session as (select id from chatmemory.sessions where id = %(session)s for key share), "
+    "remembered as (select user_id from chatmemory.memory_users where user_id = %(user)s and %(session)s::text is null "
+    "and %(purpose)s = 'embed' for key share) "
+    "insert into chatmemory.spend (tenant_id, user_id, session_id, purpose, model, input_tokens, output_tokens) "
+    "select %(tenant)s, case when exists (select from session) or exists (select from remembered) "
+    "or %(session)s::text is null and %(purpose)s <> 'embed' then %(user)s else '' end, "
+    "(select id from session), %(purpose)s, %(model)s, %(sent)s, %(answered)s"
+)
+SPENT_SINCE = (
+    "select model, user_id, sum(input_tokens)::bigint, sum(output_tokens)::bigint from chatmemory.spend "
+    "where at >= %s group by model, user_id"
+)

@@ -1,0 +1,142 @@
+"""Long-term memories: find, store, close, remove."""
+
+from chatmemory.storage.queries.columns import MEMORY
+
+# What a deleted session taught is hidden with it.
+_SHOWN = (
+    " and not exists (select from chatmemory.memory_sources s join chatmemory.sessions t "
+    "on t.tenant_id = s.tenant_id and t.id = s.session_id "
+    "where s.tenant_id = m.tenant_id and s.memory_id = m.id and t.deleted_at is not null)"
+)
+# Now is not compared with the rows' times: they come from the apps' clocks, which need not be Postgres' own.
+_VALID = (
+    " and case when %(at)s::timestamptz is null then m.valid_to is null "
+    "else m.valid_from <= %(at)s and coalesce(m.valid_to > %(at)s, true) end"
+)
+ADD_MEMORIES = "select chatmemory.add_memories(%s, %s, %s)"
+REMOVE_MEMORIES = "select chatmemory.remove_memories(%s, %s)"
+LOCK_MEMORIES = (
+    "insert into chatmemory.memory_users (tenant_id, user_id) values (%s, %s) "
+    "on conflict (tenant_id, user_id) do update set places = memory_users.places"
+)
+# Whoever changes memories locks their users' rows first, in this order, then sessions, then memories.
+LOCK_USERS = (
+    "select from chatmemory.memory_users where %(users)s::text[] is null or user_id = any(%(users)s) "
+    "order by user_id for no key update"
+)
+FIND_TERMS = (
+    "select place, term, count, length, frequency, total from chatmemory.find_terms(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+FIND_NEAR = "select * from chatmemory.find_near(%s, %s, %s, %s, %s, %s, %s, %s)"
+ADD_VECTORS = "select chatmemory.add_vectors(%s, %s, %s)"
+HAS_VECTORS = "select to_regclass('chatmemory.memory_vectors') is not null"
+# Candidates of a recall, by place or by id, that may be shown and hold at the time asked for.
+CANDIDATES = (
+    "select m.id, m.place, m.speaker_terms, m.importance from chatmemory.memories m "
+    "where (m.place = any(%(places)s) or m.id = any(%(ids)s)) and m.user_id = any(%(users)s) "
+    "and m.kind = any(%(kinds)s) and m.trust >= %(trust)s"
+    + _VALID
+    + _SHOWN
+    + " and (%(session_id)s::text is null or exists (select from chatmemory.memory_sources s "
+    "where s.tenant_id = m.tenant_id and s.memory_id = m.id and s.session_id = %(session_id)s))"
+)
+MEMORIES_BY_ID = "select " + MEMORY + " from chatmemory.memories m where m.id = any(%s)"
+# Memories without a vector of a model, by place; episodes with what stands before and after them in their session.
+_WITHOUT_VECTOR = (
+    " from chatmemory.memories m where not exists (select from chatmemory.memory_vectors v "
+    "where v.tenant_id = m.tenant_id and v.memory_id = m.id and v.model = %(model)s)"
+)
+_NEIGHBOURS = (
+    "(select array_agg(b.text order by b.place) from (select n.text, n.place from chatmemory.memories n "
+    "where n.tenant_id = m.tenant_id and n.user_id = m.user_id and m.kind = 'episode' and n.kind = 'episode' and "
+)
+UNEMBEDDED = (
+    "select m.id, m.user_id, m.place, m.kind, m.text, "
+    + _NEIGHBOURS
+    + "n.place < m.place and n.place >= m.place >> 24 << 24 order by n.place desc limit 2) b), "
+    + _NEIGHBOURS
+    + "n.place > m.place and n.place < (m.place >> 24) + 1 << 24 order by n.place limit 2) b)"
+    + _WITHOUT_VECTOR
+    + " and m.place > %(place)s order by m.place limit %(limit)s"
+)
+COUNT_UNEMBEDDED = "select count(*)" + _WITHOUT_VECTOR
+DROP_OLD_VECTORS = (
+    "delete from chatmemory.memory_vectors v where v.model <> %(model)s and exists ("
+    "select from chatmemory.memory_vectors n "
+    "where n.tenant_id = v.tenant_id and n.memory_id = v.memory_id and n.model = %(model)s)"
+)
+# A recall need not wait until it is on disk that it was one, nor for whoever is at one of its memories.
+SOON = "set local synchronous_commit = off"
+RECALLED = (
+    "update chatmemory.memories set recalled_at = clock_timestamp(), recall_count = recall_count + 1 where id in ("
+    "select id from chatmemory.memories where id = any(%s) for no key update skip locked)"
+)
+GET_MEMORY = "select " + MEMORY + " from chatmemory.memories m where m.id = %s" + _SHOWN
+_LISTED_MEMORIES = (
+    " from chatmemory.memories m where (%(user_id)s::text is null or m.user_id = any(%(users)s)) "
+    "and m.kind = any(%(kinds)s) and (not %(valid)s or (true" + _VALID + "))" + _SHOWN
+)
+LIST_MEMORIES = (
+    "select " + MEMORY + _LISTED_MEMORIES + " order by m.valid_from desc, m.id desc limit %(limit)s offset %(offset)s"
+)
+COUNT_MEMORIES = "select count(*)" + _LISTED_MEMORIES
+# A memory with all that it took the place of, and what took its place, oldest first.
+MEMORY_HISTORY = (
+    "with recursive line(id) as (values (%(id)s::text) union "
+    "select case when m.id = l.id then m.superseded_by else m.id end from line l join chatmemory.memories m "
+    "on (m.id = l.id and m.superseded_by is not null) or m.superseded_by = l.id) "
+    "select "
+    + MEMORY
+    + " from chatmemory.memories m join line on line.id = m.id where true"
+    + _SHOWN
+    + " order by m.valid_from, m.created_at"
+)
+CLOSE_MEMORIES = (
+    "update chatmemory.memories set valid_to = greatest(%(at)s, valid_from), superseded_by = %(by)s "
+    "where id = any(%(ids)s) and user_id = %(user_id)s and valid_to is null"
+)
+# A memory that holds and says the same in the same words.
+KNOWN_MEMORY = (
+    "select m.id from chatmemory.memories m where m.digest = decode(%s, 'hex') and m.user_id = %s "
+    "and m.kind = any(%s) and m.valid_to is null" + _SHOWN + " order by m.created_at limit 1"
+)
+HOLDING = (
+    "select m.id from chatmemory.memories m where m.id = any(%s) and m.valid_to is null"
+    + _SHOWN
+    + " order by m.created_at"
+)
+# One that said the same, held at that time, and was superseded since.
+KNOWN_THEN = (
+    "select m.id from chatmemory.memories m where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
+    "and m.kind = any(%(kinds)s) and m.superseded_by is not null "
+    "and m.valid_from <= %(at)s and m.valid_to > %(at)s" + _SHOWN + " order by m.created_at limit 1"
+)
+CONFIRM_MEMORY = (
+    "update chatmemory.memories set confirmations = confirmations + 1, "
+    "importance = greatest(importance, %(importance)s) where id = %(id)s and valid_to is null"
+)
+# One more source; none that is trusted less than the memory, which has the trust of the lowest of its sources.
+ADD_SOURCE = (
+    "insert into chatmemory.memory_sources (tenant_id, memory_id, session_id, from_seq, to_seq) "
+    "select %(tenant)s, m.id, %(session)s, %(from)s, %(to)s from chatmemory.memories m "
+    "where m.id = %(memory)s and m.trust <= %(trust)s on conflict do nothing"
+)
+MEMORY_STATS = (
+    "select m.kind, count(*) filter (where m.valid_to is null), coalesce(sum(m.confirmations), 0), "
+    "count(m.superseded_by), count(*) filter (where m.valid_to is null and m.recall_count = 0), count(m.pruned_at) "
+    "from chatmemory.memories m where %(user_id)s::text is null or m.user_id = %(user_id)s group by m.kind"
+)
+_PRUNED = (
+    " where m.valid_to is null and m.recall_count = 0 and m.importance <= %(importance)s "
+    "and m.created_at < now() - %(age)s::interval and (%(user_id)s::text is null or m.user_id = %(user_id)s)"
+)
+TO_PRUNE = (
+    "select " + MEMORY + " from chatmemory.memories m" + _PRUNED + _SHOWN + " order by m.created_at limit %(limit)s"
+)
+PRUNE = "update chatmemory.memories set valid_to = now(), pruned_at = now() where id = any(%s) and valid_to is null"
+UNPRUNE = (
+    "update chatmemory.memories m set valid_to = null, pruned_at = null where m.pruned_at is not null "
+    "and (%(user_id)s::text is null or m.user_id = %(user_id)s) and not exists (select from chatmemory.memories k "
+    "where k.digest = m.digest and k.user_id = m.user_id and (k.valid_to is null "  # it was learnt again meanwhile,
+    "or k.pruned_at is not null and (k.created_at, k.id) > (m.created_at, m.id)))"  # and perhaps pruned again
+)

@@ -1,0 +1,54 @@
+"""Messages: append, read, count."""
+
+# The hot path: one function, one round trip.
+_APPEND = " from chatmemory.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) a"
+_APPEND_TURN = " from chatmemory.append_turn(" + "%s, " * 18 + "%s) a"
+APPEND = "select a.*" + _APPEND
+APPEND_TURN = "select a.*" + _APPEND_TURN
+# The same, and then the window with what was appended, unless the caller knows all that was there before: one
+# statement, and still one round trip. The offset keeps the condition where it decides whether the function is called.
+_AND_WINDOW = (
+    " left join lateral (select * from chatmemory.read_window(%s, %s, %s, %s, null) "
+    "where a.first_seq <> %s or a.summary_seq <> %s offset 0) w on true"
+)
+APPEND_AND_READ = "select a.*, w.*" + _APPEND + _AND_WINDOW
+APPEND_TURN_AND_READ = "select a.*, w.*" + _APPEND_TURN + _AND_WINDOW
+READ_WINDOW = "select * from chatmemory.read_window(%s, %s, %s, %s, %s)"
+READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
+MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
+
+# Copy a session's messages up to a seq into another, and count them there.
+COPY_MESSAGES = (
+    "insert into chatmemory.messages "
+    "(tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at) "
+    "select tenant_id, %(to)s, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
+    "from chatmemory.messages where session_id = %(from)s and seq <= %(at_seq)s"
+)
+COUNT_COPIED = (
+    "update chatmemory.sessions set parent_id = %(from)s, message_count = t.count, last_seq = t.count, "
+    "token_count = t.tokens, last_message_at = t.newest from (select count(*) as count, "
+    "coalesce(sum(tokens), 0) as tokens, max(created_at) as newest from chatmemory.messages "
+    "where session_id = %(to)s) t where id = %(to)s"
+)
+
+# Single messages: those too large for the window.
+READ_SEQS = (
+    "select seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
+    "from chatmemory.messages where session_id = %(id)s and seq = any(%(seqs)s) "
+    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null)"
+)
+TRUST_OF_MESSAGES = (
+    "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
+    "from chatmemory.messages where session_id = %(id)s and seq between %(from)s and %(to)s "
+    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null)"
+)
+HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %s and seq <= %s and role = 'tool')"
+
+# A user's data.
+RECENT_MESSAGES = (
+    "select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding, m.created_at from ("
+    "select id from chatmemory.sessions where user_id = %(user_id)s and deleted_at is null "
+    "and kind in ('chat', 'general') and last_seq > 0 order by last_active_at desc limit %(limit)s) s "
+    "cross join lateral (select * from chatmemory.messages n where n.session_id = s.id "
+    "order by n.seq desc limit %(limit)s) m order by m.created_at desc, m.session_id, m.seq desc limit %(limit)s"
+)

@@ -1,0 +1,45 @@
+"""Runs: their moves and their metrics."""
+
+READ_METRICS = "select * from chatmemory.read_metrics(%s, %s, %s, %s)"
+
+# Every move between run statuses; a session without any gives one row of nulls.
+STATUS_HISTORY = (
+    "select e.at, e.data from chatmemory.sessions s left join chatmemory.events e "
+    "on e.tenant_id = s.tenant_id and e.session_id = s.id and e.type = 'moved' "
+    "where s.id = %(id)s and s.deleted_at is null order by e.number"
+)
+
+# Keep packed points: writing the same row again changes nothing, and one that has grown takes its place.
+KEEP_METRICS = (
+    "insert into chatmemory.metrics (tenant_id, session_id, name, id, count, steps, readings, times, "
+    "from_step, to_step, low, low_step, low_at, high, high_step, high_at) "
+    "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+    "on conflict (tenant_id, session_id, name, id) do update set count = excluded.count, steps = excluded.steps, "
+    "readings = excluded.readings, times = excluded.times, from_step = excluded.from_step, "
+    "to_step = excluded.to_step, low = excluded.low, low_step = excluded.low_step, low_at = excluded.low_at, "
+    "high = excluded.high, high_step = excluded.high_step, high_at = excluded.high_at"
+)
+# A run that measures is not idle; hardly ever written, since it is often asked.
+TOUCH_SESSION = (
+    "update chatmemory.sessions set last_active_at = clock_timestamp() where id = %s and status = 'active' "
+    "and last_active_at < clock_timestamp() - interval '1 minute'"
+)
+# All points of a session, packed, in order.
+METRICS_TO_EXPORT = (
+    "select name, steps, readings, times from chatmemory.metrics where session_id = %s order by name, from_step, id"
+)
+# The step after the last one of a session.
+NEXT_STEP = (
+    "select least(coalesce(max(to_step), -1), 9223372036854775806) + 1 from chatmemory.metrics where session_id = %s"
+)
+EXTREMES = (
+    "select session_id, name, sum(count)::bigint, "
+    "(array_agg(low order by low, low_step))[1], (array_agg(low_step order by low, low_step))[1], "
+    "(array_agg(high order by high = 'NaN', high desc, high_step))[1], "
+    "(array_agg(high_step order by high = 'NaN', high desc, high_step))[1] "
+    "from chatmemory.metrics where session_id = any(%s) group by session_id, name order by name"
+)
+ERASE_METRICS = (
+    "with gone as (delete from chatmemory.metrics where session_id = %s returning count) "
+    "select coalesce(sum(count), 0)::bigint from gone"
+)

@@ -1,0 +1,88 @@
+"""Sessions: begin, find, change, end, hide, copy; their timeline."""
+
+from chatmemory.storage.queries.columns import SESSION
+
+RESUME_OR_CREATE = (
+    "select " + SESSION + " from chatmemory.resume_or_create(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+
+# Functions that also stand alone.
+CREATE_SESSION = (
+    "select " + SESSION + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s, %s)"
+)
+END_SESSION = "select " + SESSION + " from chatmemory.end_session(%s, %s, %s, %s, %s, %s, %s)"
+CLEAN_UP = "select expired, archived from chatmemory.clean_up(%s, %s, %s, %s)"
+
+# One session that is not deleted.
+GET_SESSION = (
+    "select " + SESSION + " from chatmemory.sessions "
+    "where id = %(id)s and deleted_at is null and user_id = coalesce(%(user_id)s, user_id)"
+)
+LOCK_USER = "select chatmemory.lock_user(%s, %s)"
+LOCK_SESSION = GET_SESSION + " for no key update"
+
+_LISTED = (
+    " from chatmemory.sessions where deleted_at is null"
+    " and (%(user_id)s::text is null or user_id = %(user_id)s)"
+    " and (%(kind)s::text is null or kind = %(kind)s)"
+    " and (%(status)s::text is null or status = %(status)s)"
+    " and (not %(runs_only)s or run_status is not null)"
+    " and (%(created_after)s::timestamptz is null or created_at >= %(created_after)s)"
+    " and (%(created_before)s::timestamptz is null or created_at < %(created_before)s)"
+)
+# One page of sessions, last active or last begun first, and how many there are in all.
+LIST_SESSIONS = (
+    "select " + SESSION + _LISTED + " order by "
+    "case when %(by_start)s then created_at else last_active_at end desc, id desc limit %(limit)s offset %(offset)s"
+)
+COUNT_SESSIONS = "select count(*)" + _LISTED
+
+# Active sessions that were idle for longer than an interval, oldest first.
+IDLE_SESSIONS = (
+    "select id from chatmemory.sessions where ended_at is null and deleted_at is null "
+    "and last_active_at < clock_timestamp() - %s::interval order by last_active_at"
+)
+
+# New values for what a caller may change.
+UPDATE_SESSION = (
+    "update chatmemory.sessions set title = %(title)s, metadata = %(metadata)s, details = %(details)s, "
+    "results = coalesce(%(results)s::json, results), progress = %(progress)s, stage = %(stage)s, error = %(error)s, "
+    "run_status = %(run_status)s, "
+    "run_ended_at = case when %(is_final)s then clock_timestamp() else run_ended_at end, "
+    "last_active_at = case when %(is_work)s then clock_timestamp() else last_active_at end, "
+    "updated_at = clock_timestamp() where id = %(id)s returning " + SESSION
+)
+
+# Hide a session everywhere, and show it again.
+DELETE_SESSION = (
+    "update chatmemory.sessions set deleted_at = clock_timestamp() "
+    "where id = %s and deleted_at is null returning " + SESSION
+)
+RESTORE_SESSION = "select " + SESSION + " from chatmemory.restore_session(%s, %s, %s, %s, %s)"
+# A fork of the same user's is not learnt from a second time: as far as it goes, it has been.
+FORKED = (
+    "update chatmemory.sessions f set summary = p.summary, summary_seq = p.summary_seq, "
+    "summary_tokens = p.summary_tokens from chatmemory.sessions p where f.id = %(to)s and p.id = %(from)s "
+    "and p.user_id = f.user_id and p.summary_seq <= f.last_seq"
+)
+
+# The timeline.
+ADD_EVENT = "insert into chatmemory.events (tenant_id, session_id, type, data) values (%s, %s, %s, %s)"
+EVENTS = (
+    "select at, type, data from (select number, at, type, data from chatmemory.events where session_id = %(id)s "
+    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null) "
+    "order by number desc limit %(limit)s) newest order by number"
+)
+
+# What a comparison is made of: sessions, and the extremes of each of their metrics.
+SESSIONS_BY_ID = "select " + SESSION + " from chatmemory.sessions where id = any(%s) and deleted_at is null"
+
+# Gone for good; the lock lets one eraser at a time go on.
+LOCK_TO_ERASE = "select id from chatmemory.sessions where id = %s for update"
+ERASE_MESSAGES = "delete from chatmemory.messages where session_id = %s"
+ERASE_EVENTS = "delete from chatmemory.events where session_id = %s"
+ERASE_SESSION = "delete from chatmemory.sessions where id = %s"
+SESSION_NUMBER = "select number from chatmemory.sessions where id = %s and deleted_at is null"
+ERASE_SPEND_OF_SESSION = "delete from chatmemory.spend where session_id = %s"
+# In this order, what belongs to a session.
+ERASE_ALL = (ERASE_SPEND_OF_SESSION, ERASE_MESSAGES, ERASE_EVENTS, ERASE_SESSION)

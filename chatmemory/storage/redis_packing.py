@@ -1,0 +1,129 @@
+"""Messages and sessions as they stand in Redis: JSON text, and back; anything else raises ValueError."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+from chatmemory.context.window import Window
+from chatmemory.messages.records import Message, Role
+from chatmemory.messages.tool_calls import answered_in
+from chatmemory.records import JsonObject, to_json
+from chatmemory.sessions.records import SessionInfo
+
+# What a value that is none of ours may raise while it is read.
+LIES = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
+MOST_COUNTED = 2**63  # as Postgres counts
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROLES = frozenset(get_args(Role))
+_MICROSECOND = timedelta(microseconds=1)
+_TIMES = ("created_at", "updated_at", "last_active_at", "last_message_at", "ended_at", "archived_at")
+
+
+def microseconds(at: datetime) -> int:
+    """A time as a number."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def pack(message: Message, most_bytes: int) -> str:
+    """One message; one that is larger than this as a stub: without content and metadata, but with the calls in it."""
+    head = [message.seq, message.id, message.role, microseconds(message.created_at)]
+    counted = [message.tokens, message.token_encoding]
+    packed = to_json([*head, *counted, message.content, message.metadata or None])
+    return packed if len(packed) <= most_bytes else to_json([*head, *counted, None, _calls(message) or None])
+
+
+def _calls(message: Message) -> list[JsonObject]:
+    """What pairing must know of a message: the ids of the calls it makes and answers, as blocks."""
+    answered = answered_in(message.role, message.content, message.metadata)
+    calls = [{"type": "tool_call", "id": call.id} for call in message.tool_calls]
+    return calls or [{"type": "tool_result", "tool_use_id": id} for id in answered]
+
+
+def packed_first(window: Window) -> str:
+    """The system message a session begins with, whole; "" where there is none."""
+    first = window.first or window.messages[0]
+    return pack(first, sys.maxsize) if first.seq == 1 and first.role == "system" else ""
+
+
+def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int], str]:
+    """What the window script read, the seqs of the messages that are there without their content, and the lease."""
+    last, tokens, begins, summary, lease, *items = (_text(part) for part in reply)
+    rows = json.loads(f"[{','.join(items)}]")
+    messages = [_message(row) for row in rows]
+    last_seq, token_count = int(last), int(tokens)
+    if [message.seq for message in messages] != list(range(last_seq - len(messages) + 1, last_seq + 1)):
+        raise ValueError("the window has a gap")
+    first = _message(json.loads(begins)) if begins else None
+    stubs = {row[0] for row in rows if row[6] is None}
+    if first is not None and messages and messages[0].seq <= first.seq:
+        first = None
+    summary_seq, summary_text = json.loads(summary) if summary else (0, "")
+    _check(_is_count(last_seq), _is_count(token_count), _is_count(summary_seq), isinstance(summary_text, str))
+    return Window(messages, first, last_seq, token_count, "redis", summary_text or None, summary_seq), stubs, lease
+
+
+def pack_summary(window: Window) -> str:
+    """What stands for all that is older than the window."""
+    return to_json([window.summary_seq, window.summary]) if window.summary else ""
+
+
+def _text(part: Any) -> str:
+    if isinstance(part, bytes):
+        return part.decode()
+    if isinstance(part, str):
+        return part
+    raise ValueError("the window has a hole")
+
+
+def _message(row: Sequence[Any]) -> Message:
+    seq, id, role, at, tokens, encoding, content, metadata = row
+    if content is None:  # a stub
+        content, metadata = metadata or "", None
+    if not (
+        _is_count(seq)
+        and type(at) is int
+        and (tokens is None or _is_count(tokens))
+        and isinstance(id, str)
+        and role in _ROLES
+        and (encoding is None or isinstance(encoding, str))
+        and (isinstance(content, str) or _are_blocks(content))
+        and (metadata is None or isinstance(metadata, dict))
+    ):
+        raise ValueError("a field is of another type")
+    return Message(seq, id, role, content, _EPOCH + timedelta(microseconds=at), metadata or {}, tokens, encoding)
+
+
+def _are_blocks(content: object) -> bool:
+    return isinstance(content, list) and all(isinstance(block, dict) for block in content)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < MOST_COUNTED
+
+
+def _check(*conditions: bool) -> None:
+    if not all(conditions):
+        raise ValueError("a field is of another type")
+
+
+def pack_session(info: SessionInfo) -> str:
+    """A session's info."""
+    values = asdict(info)
+    return to_json({**values, **{name: values[name] and values[name].isoformat() for name in _TIMES}})
+
+
+def unpack_session(text: Any) -> SessionInfo:
+    """A session's info again."""
+    values: dict[str, Any] = dict(json.loads(text))
+    times = {name: values[name] and datetime.fromisoformat(values[name]) for name in _TIMES}
+    info = SessionInfo(**{**values, **times})
+    _check(
+        all(isinstance(value, str) for value in (info.tenant_id, info.id, info.user_id, info.status)),
+        all(_is_count(count) for count in (info.message_count, info.token_count, info.last_seq)),
+        info.created_at.utcoffset() is not None,
+    )
+    return info
