@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import logging
 import os
+import select
 import signal
 import threading
 import time
@@ -158,6 +159,15 @@ async def async_ask(owner: object, name: str, *arguments: object) -> Any:
 def ask(owner: object, name: str, *arguments: object) -> Any:
     """Call a method of somebody else's object."""
     return getattr(owner, name)(*arguments)
+
+
+def has_news(descriptor: int) -> bool:
+    """Whether a socket can be read without waiting: the other side has sent something, or has hung up."""
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLHUP)
+    return bool(poll.poll(0))
 
 
 def async_within(seconds: float) -> asyncio.Timeout:

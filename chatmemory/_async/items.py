@@ -109,7 +109,7 @@ class AsyncItems:
             return list(map(item_from_row, rows))
         async with (
             self._database.transaction(self._tenant_id) as connection,
-            connection.cursor(name="items") as cursor,
+            await connection.cursor("items") as cursor,
         ):
             await cursor.execute(queries.items.FIND_ITEMS, {**params, "limit": None, "offset": 0})
             while len(found) < skip + wanted and (rows := await cursor.fetchmany(PAGE)):

@@ -111,7 +111,7 @@ class Items:
             return list(map(item_from_row, rows))
         with (
             self._database.transaction(self._tenant_id) as connection,
-            connection.cursor(name="items") as cursor,
+            connection.cursor("items") as cursor,
         ):
             cursor.execute(queries.items.FIND_ITEMS, {**params, "limit": None, "offset": 0})
             while len(found) < skip + wanted and (rows := cursor.fetchmany(PAGE)):

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from chatmemory._sync.storage.database import Database
 from chatmemory._sync.storage.migrations import applied
+from chatmemory._sync.storage.transaction import Statement
 from chatmemory.cli.terminal import stdout, text
 from chatmemory.errors import ChatMemoryError, SchemaVersionError
 from chatmemory.messages.token_counts import ESTIMATE
@@ -204,20 +205,29 @@ def _data_dir(database: Database) -> str:
 def _examine_isolation(database: Database, report: Report) -> None:
     """Whether row-level security is on, cannot be bypassed, and really hides one tenant from another."""
     probe = f"doctor-{uuid4()}"
-    with database.transaction(probe) as connection, connection.transaction(force_rollback=True):
-        open_tables = [name for (name,) in connection.execute(queries.admin.UNPROTECTED_TABLES)]
-        bypassing = [name for (name,) in connection.execute(queries.admin.BYPASSING_ROLES)]
-        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, 0, None)
-        connection.execute(queries.sessions.CREATE_SESSION, written)
-        own = _row(connection, queries.admin.ROWS_WITHOUT_TENANT)[0]
-        connection.execute(queries.admin.ENTER_TENANT, (f"another-{probe}",))
-        foreign = _row(connection, queries.admin.ROWS_WITHOUT_TENANT)[0]
-        connection.execute(queries.admin.ENTER_TENANT, (None,))
-        nobody = _row(connection, queries.admin.ROWS_WITHOUT_TENANT)[0]
+    written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, 0, None)
+    count: Statement = (queries.admin.ROWS_WITHOUT_TENANT, ())
+    with database.transaction(probe) as transaction:
+        tables, roles, _, own, _, foreign, _, nobody = transaction.run(
+            (queries.admin.UNPROTECTED_TABLES, ()),
+            (queries.admin.BYPASSING_ROLES, ()),
+            (queries.sessions.CREATE_SESSION, written),
+            count,
+            (queries.admin.ENTER_TENANT, (f"another-{probe}",)),
+            count,
+            (queries.admin.ENTER_TENANT, (None,)),
+            count,
+        )
+        transaction.roll_back()
+    open_tables, bypassing = ([name for (name,) in rows] for rows in (tables, roles))
+    own_rows, foreign_rows, nobody_rows = (rows[0][0] for rows in (own, foreign, nobody))
     report.check("row-level security", not open_tables, _without(open_tables, "forced on every table", "not forced on"))
     report.check("roles", not bypassing, _without(bypassing, "neither role can bypass it", "bypass it:"))
-    seen = f"a tenant sees its own {own} rows, another tenant {foreign} of them, nobody's transaction {nobody} of all"
-    report.check("tenant isolation", own == 2 and foreign == 0 and nobody == 0, seen)
+    seen = (
+        f"a tenant sees its own {own_rows} rows, another tenant {foreign_rows} of them, "
+        f"nobody's transaction {nobody_rows} of all"
+    )
+    report.check("tenant isolation", (own_rows, foreign_rows, nobody_rows) == (2, 0, 0), seen)
 
 
 def _examine_learning(database: Database, settings: Settings, report: Report) -> None:

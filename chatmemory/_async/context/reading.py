@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from chatmemory._async.shared import AsyncParts
-from chatmemory._async.storage.database import Row
+from chatmemory._async.storage.transaction import Row
 from chatmemory._concurrency import Guard, async_in_thread
 from chatmemory.context.recent_messages import EVERY, NOTHING, Held, after_reading
 from chatmemory.context.records import Context

@@ -3,9 +3,8 @@
 import logging
 from datetime import UTC, datetime, timedelta
 
-from psycopg import AsyncConnection
-
-from chatmemory._async.storage.database import AsyncDatabase, Row
+from chatmemory._async.storage.database import AsyncDatabase
+from chatmemory._async.storage.transaction import AsyncTransaction
 from chatmemory.memories.records import Spend
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
@@ -28,7 +27,7 @@ class AsyncSpending:
             await self.note(connection, tenant_id, user_id, session_id, purpose, model, spent)
 
     async def note(
-        self, connection: AsyncConnection[Row], tenant_id: str, user_id: str, session_id: str | None, purpose: str,
+        self, connection: AsyncTransaction, tenant_id: str, user_id: str, session_id: str | None, purpose: str,
         model: str, spent: tuple[int, int],
     ) -> None:  # fmt: skip
         """The same, in the caller's transaction."""

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from psycopg import AsyncConnection
-
 from chatmemory._async.memories.providers import AsyncProviders
-from chatmemory._async.storage.database import AsyncDatabase, Row
+from chatmemory._async.storage.database import AsyncDatabase
+from chatmemory._async.storage.transaction import AsyncTransaction
 from chatmemory.errors import ConfigurationError
 from chatmemory.memories.records import TRUSTS, NewMemory, digest
 from chatmemory.memories.vectors import similarity, to_text
@@ -69,9 +68,7 @@ class AsyncMemoryStore:
                 "`vector` and run `chatmemory migrate`, or leave the embedder out: recall then goes by words."
             )
 
-    async def add(
-        self, connection: AsyncConnection[Row], tenant_id: str, user_id: str, new: Iterable[NewMemory]
-    ) -> Stored:
+    async def add(self, connection: AsyncTransaction, tenant_id: str, user_id: str, new: Iterable[NewMemory]) -> Stored:
         """Store memories of one user in the caller's transaction; facts that are known are confirmed instead."""
         await connection.execute(queries.memories.LOCK_MEMORIES, (tenant_id, user_id))
         ids: list[str] = []
@@ -97,7 +94,7 @@ class AsyncMemoryStore:
         await self._close(connection, closing)
         return Stored(ids, dict(Counter(memory.kind for memory in adding)), confirmed)
 
-    async def _known(self, connection: AsyncConnection[Row], tenant_id: str, memory: NewMemory) -> str | None:
+    async def _known(self, connection: AsyncTransaction, tenant_id: str, memory: NewMemory) -> str | None:
         """The id of a memory that says the same, and is not about to be closed."""
         if not memory.is_known_once:
             return None
@@ -111,7 +108,7 @@ class AsyncMemoryStore:
             rows = await (await connection.execute(queries.memories.HOLDING, (alike,))).fetchall() if alike else []
         return next((id for (id,) in rows if id not in memory.closes), None)
 
-    async def _known_then(self, connection: AsyncConnection[Row], memory: NewMemory) -> str | None:
+    async def _known_then(self, connection: AsyncTransaction, memory: NewMemory) -> str | None:
         """The id of a memory that says the same and held when this was said, and was superseded since."""
         if not memory.is_known_once or not memory.sources:
             return None
@@ -121,7 +118,7 @@ class AsyncMemoryStore:
         rows = await (await connection.execute(queries.memories.KNOWN_THEN, params)).fetchall()
         return rows[0][0] if rows and rows[0][0] not in memory.closes else None
 
-    async def _confirm(self, connection: AsyncConnection[Row], tenant_id: str, known: str, memory: NewMemory) -> None:
+    async def _confirm(self, connection: AsyncTransaction, tenant_id: str, known: str, memory: NewMemory) -> None:
         await connection.execute(queries.memories.CONFIRM_MEMORY, {"id": known, "importance": memory.importance})
         for source in memory.sources:
             params = {
@@ -130,7 +127,7 @@ class AsyncMemoryStore:
             }  # fmt: skip
             await connection.execute(queries.memories.ADD_SOURCE, params)
 
-    async def _add_vectors(self, connection: AsyncConnection[Row], tenant_id: str, adding: list[NewMemory]) -> None:
+    async def _add_vectors(self, connection: AsyncTransaction, tenant_id: str, adding: list[NewMemory]) -> None:
         rows = [
             {"memory_id": memory.id, "part": part, "embedding": to_text(vector)}
             for memory in adding
@@ -140,7 +137,7 @@ class AsyncMemoryStore:
             params = (tenant_id, self._providers.embedding_model, to_json(rows))
             await connection.execute(queries.memories.ADD_VECTORS, params)
 
-    async def _close(self, connection: AsyncConnection[Row], closing: list[tuple[NewMemory, str]]) -> None:
+    async def _close(self, connection: AsyncTransaction, closing: list[tuple[NewMemory, str]]) -> None:
         """Close what is superseded, by the new memory or by the one that said the same already."""
         for memory, by in closing:
             ids = [id for id in memory.closes if id != by]

@@ -84,7 +84,7 @@ class AsyncMetrics:
                 with attempt:
                     async with self._database.transaction(tenant_id, session_id) as connection:
                         await connection.execute(queries.runs.TOUCH_SESSION, (session_id,))
-                        await connection.cursor().executemany(queries.runs.KEEP_METRICS, [row.row() for row in rows])
+                        await connection.execute_many(queries.runs.KEEP_METRICS, [row.row() for row in rows])
         except SessionNotFoundError:
             logging.getLogger("chatmemory").warning("metrics of session %r are dropped: it was erased", session_id)
             self._packer.forget(tenant_id, session_id)

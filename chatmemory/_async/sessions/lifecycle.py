@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from psycopg import AsyncConnection
-
 from chatmemory._async.context.reading import AsyncContexts
 from chatmemory._async.memories.worker import AsyncWorker
 from chatmemory._async.sessions.runs import AsyncRun
 from chatmemory._async.shared import AsyncParts
-from chatmemory._async.storage.database import Row
+from chatmemory._async.storage.transaction import AsyncTransaction
 from chatmemory.errors import ConfigurationError, InvalidInputError, LlmError
 from chatmemory.kinds import begun_as
 from chatmemory.memories.records import Consolidation, joined
@@ -174,9 +172,7 @@ class AsyncLifecycle(AsyncRun):
                         if change is not None:
                             await connection.execute(queries.sessions.UPDATE_SESSION, change[0])
                         if points and old.is_active:
-                            await connection.cursor().executemany(
-                                queries.runs.KEEP_METRICS, [row.row() for row in points]
-                            )
+                            await connection.execute_many(queries.runs.KEEP_METRICS, [row.row() for row in points])
                         rows = await (await connection.execute(queries.sessions.END_SESSION, params)).fetchall()
                         if remembers and old.is_active and rows:
                             await self._remember_result(connection, session_from_row(rows[0]), share, vectors)
@@ -197,7 +193,7 @@ class AsyncLifecycle(AsyncRun):
             return ()
 
     async def _remember_result(
-        self, connection: AsyncConnection[Row], info: SessionInfo, share: bool, vectors: tuple[Sequence[float], ...]
+        self, connection: AsyncTransaction, info: SessionInfo, share: bool, vectors: tuple[Sequence[float], ...]
     ) -> None:
         extremes = await (await connection.execute(queries.runs.EXTREMES, ([self.id],))).fetchall()
         [(number,)] = await (await connection.execute(queries.sessions.SESSION_NUMBER, (self.id,))).fetchall()

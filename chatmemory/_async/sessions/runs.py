@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from chatmemory._async.shared import AsyncParts
-from chatmemory._async.storage.database import Row
+from chatmemory._async.storage.transaction import Row
 from chatmemory.errors import InvalidInputError, SessionEndedError
 from chatmemory.records import Json
 from chatmemory.runs.metric_checks import check_metrics

@@ -6,7 +6,7 @@ from typing import Any, Literal, LiteralString, TypeAlias, get_args
 
 from chatmemory._async.memories.memories import AsyncMemories
 from chatmemory._async.sessions.lifecycle import AsyncLifecycle
-from chatmemory._async.storage.database import Call, Row
+from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._concurrency import async_in_thread
 from chatmemory._public import public
 from chatmemory.context.records import Context
@@ -105,11 +105,11 @@ class AsyncSession(AsyncLifecycle):
 
         whose = (self.tenant_id, self.id, self._info.created_at)
 
-        def checked(check_ids: bool = True) -> Call:
+        def checked(check_ids: bool = True) -> Statement:
             return statements[0], (*whose, *batch_arguments(once), title, check_ids, *window)
 
         if new_ids and len(once) <= 2:
-            call: Call = statements[1], (*whose, title, *turn_arguments(once), *window)
+            call: Statement = statements[1], (*whose, title, *turn_arguments(once), *window)
         else:
             call = checked(not new_ids)
         try:

@@ -1,9 +1,12 @@
 """Postgres: the pool, one tenant's transactions, and psycopg's errors in our words."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import math
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, LiteralString
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import AsyncConnection
@@ -12,7 +15,8 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from chatmemory import _forks
 from chatmemory._async.storage.migrations import apply, ensure_schema
-from chatmemory._concurrency import AsyncLock, async_in_thread, async_undisturbed
+from chatmemory._async.storage.transaction import AsyncTransaction, Params, Row, Statement
+from chatmemory._concurrency import AsyncLock, async_in_thread, async_undisturbed, has_news
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.errors import ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
@@ -20,10 +24,8 @@ from chatmemory.storage import queries
 from chatmemory.storage.postgres_address import address_of, unreadable
 from chatmemory.storage.postgres_errors import DRIVER_ERRORS, cause_of, said_by, translated, went_away
 
-Row = tuple[Any, ...]
-Params = Sequence[Any] | dict[str, Any]
-Call = tuple[LiteralString, Params]
 Pool = AsyncConnectionPool[AsyncConnection[Row]]
+IDLE_SECONDS = 1.0  # after which a connection may have died without a word
 
 
 class AsyncDatabase:
@@ -35,6 +37,7 @@ class AsyncDatabase:
         self._pool: Pool | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._closed = False
+        self._used: WeakKeyDictionary[AsyncConnection[Row], float] = WeakKeyDictionary()  # when each was given back
         self.healed = 0  # how often connections were replaced: another server may answer since
         _forks.watch(self)
 
@@ -46,7 +49,7 @@ class AsyncDatabase:
         return parents
 
     async def call(
-        self, query: LiteralString, params: Params, *, subject: str = "", again: Callable[[], Call] | None = None
+        self, query: LiteralString, params: Params, *, subject: str = "", again: Callable[[], Statement] | None = None
     ) -> list[Row]:
         """Run one statement in a transaction of its own: one round trip, and more if Postgres goes away.
 
@@ -77,6 +80,7 @@ class AsyncDatabase:
                 cursor = await connection.execute(query, params, prepare=self._prepare, binary=True)
                 return await cursor.fetchall()
             finally:
+                self._used[connection] = time.monotonic()
                 await async_undisturbed(pool.putconn, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
@@ -100,27 +104,35 @@ class AsyncDatabase:
         )
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: str, subject: str = "") -> AsyncIterator[AsyncConnection[Row]]:
+    async def transaction(self, tenant_id: str, subject: str = "") -> AsyncIterator[AsyncTransaction]:
         """A transaction that sees one tenant's rows, under the role that cannot bypass that."""
-        async with self._live_connection(subject) as connection, connection.transaction():
-            await connection.execute(queries.admin.ENTER_TENANT, (tenant_id,))
-            yield connection
+        async with self._live_connection(subject) as connection:
+            transaction = AsyncTransaction(connection, tenant_id, prepare=self._prepare)
+            try:
+                yield transaction
+            except BaseException:
+                await transaction.leave(failed=True)
+                raise
+            await transaction.leave(failed=False)
 
     @asynccontextmanager
     async def _live_connection(self, subject: str) -> AsyncIterator[AsyncConnection[Row]]:
-        """A connection that has just answered, so that a restart of Postgres before this call is not felt."""
+        """A connection that is not known to be dead, so that a restart of Postgres before this call is not felt."""
         pool = self._pool or await self.connect()
         try:
             connection = await self._live(pool)
             try:
                 yield connection
             finally:
+                self._used[connection] = time.monotonic()
                 await async_undisturbed(pool.putconn, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
     async def _live(self, pool: Pool) -> AsyncConnection[Row]:
         connection = await pool.getconn()
+        if not self._may_be_dead(connection):
+            return connection
         try:
             await pool.check_connection(connection)
         except psycopg.OperationalError:
@@ -132,12 +144,25 @@ class AsyncDatabase:
             raise
         return connection
 
-    async def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
-        """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""
+    def _may_be_dead(self, connection: AsyncConnection[Row]) -> bool:
+        """Whether a connection deserves a round trip to check it: it has been idle, or the server has hung up."""
+        idle = time.monotonic() - self._used.get(connection, -math.inf)
+        return idle > IDLE_SECONDS or has_news(connection.fileno())
+
+    async def run(self, tenant_id: str, *statements: Statement, subject: str = "") -> list[list[Row]]:
+        """Run statements as a tenant, in one transaction and one round trip; return the rows of each.
+
+        They are repeated if Postgres goes away, so all of them must be safe to repeat.
+        """
         async for attempt in self.retrying():
             with attempt:
-                async with self.transaction(tenant_id, subject) as connection:
-                    rows = await (await connection.execute(query, params)).fetchall()
+                async with self.transaction(tenant_id, subject) as transaction:
+                    rows = await transaction.finish(*statements)
+        return rows
+
+    async def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
+        """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""
+        [rows] = await self.run(tenant_id, (query, params), subject=subject)
         return rows
 
     async def ping(self) -> None:

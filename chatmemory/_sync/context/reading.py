@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from chatmemory._concurrency import Guard, in_thread
 from chatmemory._sync.shared import Parts
-from chatmemory._sync.storage.database import Row
+from chatmemory._sync.storage.transaction import Row
 from chatmemory.context.recent_messages import EVERY, NOTHING, Held, after_reading
 from chatmemory.context.records import Context
 from chatmemory.context.request import Request

@@ -5,9 +5,8 @@
 import logging
 from datetime import UTC, datetime, timedelta
 
-from psycopg import Connection
-
-from chatmemory._sync.storage.database import Database, Row
+from chatmemory._sync.storage.database import Database
+from chatmemory._sync.storage.transaction import Transaction
 from chatmemory.memories.records import Spend
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
@@ -30,7 +29,7 @@ class Spending:
             self.note(connection, tenant_id, user_id, session_id, purpose, model, spent)
 
     def note(
-        self, connection: Connection[Row], tenant_id: str, user_id: str, session_id: str | None, purpose: str,
+        self, connection: Transaction, tenant_id: str, user_id: str, session_id: str | None, purpose: str,
         model: str, spent: tuple[int, int],
     ) -> None:  # fmt: skip
         """The same, in the caller's transaction."""

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from psycopg import Connection
-
 from chatmemory._sync.memories.providers import Providers
-from chatmemory._sync.storage.database import Database, Row
+from chatmemory._sync.storage.database import Database
+from chatmemory._sync.storage.transaction import Transaction
 from chatmemory.errors import ConfigurationError
 from chatmemory.memories.records import TRUSTS, NewMemory, digest
 from chatmemory.memories.vectors import similarity, to_text
@@ -71,7 +70,7 @@ class MemoryStore:
                 "`vector` and run `chatmemory migrate`, or leave the embedder out: recall then goes by words."
             )
 
-    def add(self, connection: Connection[Row], tenant_id: str, user_id: str, new: Iterable[NewMemory]) -> Stored:
+    def add(self, connection: Transaction, tenant_id: str, user_id: str, new: Iterable[NewMemory]) -> Stored:
         """Store memories of one user in the caller's transaction; facts that are known are confirmed instead."""
         connection.execute(queries.memories.LOCK_MEMORIES, (tenant_id, user_id))
         ids: list[str] = []
@@ -97,7 +96,7 @@ class MemoryStore:
         self._close(connection, closing)
         return Stored(ids, dict(Counter(memory.kind for memory in adding)), confirmed)
 
-    def _known(self, connection: Connection[Row], tenant_id: str, memory: NewMemory) -> str | None:
+    def _known(self, connection: Transaction, tenant_id: str, memory: NewMemory) -> str | None:
         """The id of a memory that says the same, and is not about to be closed."""
         if not memory.is_known_once:
             return None
@@ -111,7 +110,7 @@ class MemoryStore:
             rows = connection.execute(queries.memories.HOLDING, (alike,)).fetchall() if alike else []
         return next((id for (id,) in rows if id not in memory.closes), None)
 
-    def _known_then(self, connection: Connection[Row], memory: NewMemory) -> str | None:
+    def _known_then(self, connection: Transaction, memory: NewMemory) -> str | None:
         """The id of a memory that says the same and held when this was said, and was superseded since."""
         if not memory.is_known_once or not memory.sources:
             return None
@@ -121,7 +120,7 @@ class MemoryStore:
         rows = connection.execute(queries.memories.KNOWN_THEN, params).fetchall()
         return rows[0][0] if rows and rows[0][0] not in memory.closes else None
 
-    def _confirm(self, connection: Connection[Row], tenant_id: str, known: str, memory: NewMemory) -> None:
+    def _confirm(self, connection: Transaction, tenant_id: str, known: str, memory: NewMemory) -> None:
         connection.execute(queries.memories.CONFIRM_MEMORY, {"id": known, "importance": memory.importance})
         for source in memory.sources:
             params = {
@@ -130,7 +129,7 @@ class MemoryStore:
             }  # fmt: skip
             connection.execute(queries.memories.ADD_SOURCE, params)
 
-    def _add_vectors(self, connection: Connection[Row], tenant_id: str, adding: list[NewMemory]) -> None:
+    def _add_vectors(self, connection: Transaction, tenant_id: str, adding: list[NewMemory]) -> None:
         rows = [
             {"memory_id": memory.id, "part": part, "embedding": to_text(vector)}
             for memory in adding
@@ -140,7 +139,7 @@ class MemoryStore:
             params = (tenant_id, self._providers.embedding_model, to_json(rows))
             connection.execute(queries.memories.ADD_VECTORS, params)
 
-    def _close(self, connection: Connection[Row], closing: list[tuple[NewMemory, str]]) -> None:
+    def _close(self, connection: Transaction, closing: list[tuple[NewMemory, str]]) -> None:
         """Close what is superseded, by the new memory or by the one that said the same already."""
         for memory, by in closing:
             ids = [id for id in memory.closes if id != by]

@@ -86,7 +86,7 @@ class Metrics:
                 with attempt:
                     with self._database.transaction(tenant_id, session_id) as connection:
                         connection.execute(queries.runs.TOUCH_SESSION, (session_id,))
-                        connection.cursor().executemany(queries.runs.KEEP_METRICS, [row.row() for row in rows])
+                        connection.execute_many(queries.runs.KEEP_METRICS, [row.row() for row in rows])
         except SessionNotFoundError:
             logging.getLogger("chatmemory").warning("metrics of session %r are dropped: it was erased", session_id)
             self._packer.forget(tenant_id, session_id)

@@ -8,13 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-from psycopg import Connection
-
 from chatmemory._sync.context.reading import Contexts
 from chatmemory._sync.memories.worker import Worker
 from chatmemory._sync.sessions.runs import Run
 from chatmemory._sync.shared import Parts
-from chatmemory._sync.storage.database import Row
+from chatmemory._sync.storage.transaction import Transaction
 from chatmemory.errors import ConfigurationError, InvalidInputError, LlmError
 from chatmemory.kinds import begun_as
 from chatmemory.memories.records import Consolidation, joined
@@ -176,7 +174,7 @@ class Lifecycle(Run):
                         if change is not None:
                             connection.execute(queries.sessions.UPDATE_SESSION, change[0])
                         if points and old.is_active:
-                            connection.cursor().executemany(queries.runs.KEEP_METRICS, [row.row() for row in points])
+                            connection.execute_many(queries.runs.KEEP_METRICS, [row.row() for row in points])
                         rows = connection.execute(queries.sessions.END_SESSION, params).fetchall()
                         if remembers and old.is_active and rows:
                             self._remember_result(connection, session_from_row(rows[0]), share, vectors)
@@ -197,7 +195,7 @@ class Lifecycle(Run):
             return ()
 
     def _remember_result(
-        self, connection: Connection[Row], info: SessionInfo, share: bool, vectors: tuple[Sequence[float], ...]
+        self, connection: Transaction, info: SessionInfo, share: bool, vectors: tuple[Sequence[float], ...]
     ) -> None:
         extremes = connection.execute(queries.runs.EXTREMES, ([self.id],)).fetchall()
         [(number,)] = connection.execute(queries.sessions.SESSION_NUMBER, (self.id,)).fetchall()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from chatmemory._sync.shared import Parts
-from chatmemory._sync.storage.database import Row
+from chatmemory._sync.storage.transaction import Row
 from chatmemory.errors import InvalidInputError, SessionEndedError
 from chatmemory.records import Json
 from chatmemory.runs.metric_checks import check_metrics

@@ -10,7 +10,7 @@ from chatmemory._concurrency import in_thread
 from chatmemory._public import public
 from chatmemory._sync.memories.memories import Memories
 from chatmemory._sync.sessions.lifecycle import Lifecycle
-from chatmemory._sync.storage.database import Call, Row
+from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.context.records import Context
 from chatmemory.context.request import Budget, Oversize, Recalls
 from chatmemory.context.window import limit_of
@@ -107,11 +107,11 @@ class Session(Lifecycle):
 
         whose = (self.tenant_id, self.id, self._info.created_at)
 
-        def checked(check_ids: bool = True) -> Call:
+        def checked(check_ids: bool = True) -> Statement:
             return statements[0], (*whose, *batch_arguments(once), title, check_ids, *window)
 
         if new_ids and len(once) <= 2:
-            call: Call = statements[1], (*whose, title, *turn_arguments(once), *window)
+            call: Statement = statements[1], (*whose, title, *turn_arguments(once), *window)
         else:
             call = checked(not new_ids)
         try:

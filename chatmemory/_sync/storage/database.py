@@ -2,10 +2,13 @@
 # Do not edit: change that file, then run: make sync
 """Postgres: the pool, one tenant's transactions, and psycopg's errors in our words."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import Connection
@@ -13,8 +16,9 @@ from psycopg_pool import ConnectionPool
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from chatmemory import _forks
-from chatmemory._concurrency import Lock, in_thread, undisturbed
+from chatmemory._concurrency import Lock, has_news, in_thread, undisturbed
 from chatmemory._sync.storage.migrations import apply, ensure_schema
+from chatmemory._sync.storage.transaction import Params, Row, Statement, Transaction
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.errors import ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
@@ -22,10 +26,8 @@ from chatmemory.storage import queries
 from chatmemory.storage.postgres_address import address_of, unreadable
 from chatmemory.storage.postgres_errors import DRIVER_ERRORS, cause_of, said_by, translated, went_away
 
-Row = tuple[Any, ...]
-Params = Sequence[Any] | dict[str, Any]
-Call = tuple[LiteralString, Params]
 Pool = ConnectionPool[Connection[Row]]
+IDLE_SECONDS = 1.0  # after which a connection may have died without a word
 
 
 class Database:
@@ -37,6 +39,7 @@ class Database:
         self._pool: Pool | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._closed = False
+        self._used: WeakKeyDictionary[Connection[Row], float] = WeakKeyDictionary()  # when each was given back
         self.healed = 0  # how often connections were replaced: another server may answer since
         _forks.watch(self)
 
@@ -48,7 +51,7 @@ class Database:
         return parents
 
     def call(
-        self, query: LiteralString, params: Params, *, subject: str = "", again: Callable[[], Call] | None = None
+        self, query: LiteralString, params: Params, *, subject: str = "", again: Callable[[], Statement] | None = None
     ) -> list[Row]:
         """Run one statement in a transaction of its own: one round trip, and more if Postgres goes away.
 
@@ -79,6 +82,7 @@ class Database:
                 cursor = connection.execute(query, params, prepare=self._prepare, binary=True)
                 return cursor.fetchall()
             finally:
+                self._used[connection] = time.monotonic()
                 undisturbed(pool.putconn, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
@@ -102,27 +106,35 @@ class Database:
         )
 
     @contextmanager
-    def transaction(self, tenant_id: str, subject: str = "") -> Iterator[Connection[Row]]:
+    def transaction(self, tenant_id: str, subject: str = "") -> Iterator[Transaction]:
         """A transaction that sees one tenant's rows, under the role that cannot bypass that."""
-        with self._live_connection(subject) as connection, connection.transaction():
-            connection.execute(queries.admin.ENTER_TENANT, (tenant_id,))
-            yield connection
+        with self._live_connection(subject) as connection:
+            transaction = Transaction(connection, tenant_id, prepare=self._prepare)
+            try:
+                yield transaction
+            except BaseException:
+                transaction.leave(failed=True)
+                raise
+            transaction.leave(failed=False)
 
     @contextmanager
     def _live_connection(self, subject: str) -> Iterator[Connection[Row]]:
-        """A connection that has just answered, so that a restart of Postgres before this call is not felt."""
+        """A connection that is not known to be dead, so that a restart of Postgres before this call is not felt."""
         pool = self._pool or self.connect()
         try:
             connection = self._live(pool)
             try:
                 yield connection
             finally:
+                self._used[connection] = time.monotonic()
                 undisturbed(pool.putconn, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
     def _live(self, pool: Pool) -> Connection[Row]:
         connection = pool.getconn()
+        if not self._may_be_dead(connection):
+            return connection
         try:
             pool.check_connection(connection)
         except psycopg.OperationalError:
@@ -134,12 +146,25 @@ class Database:
             raise
         return connection
 
-    def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
-        """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""
+    def _may_be_dead(self, connection: Connection[Row]) -> bool:
+        """Whether a connection deserves a round trip to check it: it has been idle, or the server has hung up."""
+        idle = time.monotonic() - self._used.get(connection, -math.inf)
+        return idle > IDLE_SECONDS or has_news(connection.fileno())
+
+    def run(self, tenant_id: str, *statements: Statement, subject: str = "") -> list[list[Row]]:
+        """Run statements as a tenant, in one transaction and one round trip; return the rows of each.
+
+        They are repeated if Postgres goes away, so all of them must be safe to repeat.
+        """
         for attempt in self.retrying():
             with attempt:
-                with self.transaction(tenant_id, subject) as connection:
-                    rows = connection.execute(query, params).fetchall()
+                with self.transaction(tenant_id, subject) as transaction:
+                    rows = transaction.finish(*statements)
+        return rows
+
+    def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
+        """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""
+        [rows] = self.run(tenant_id, (query, params), subject=subject)
         return rows
 
     def ping(self) -> None:

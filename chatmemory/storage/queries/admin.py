@@ -1,5 +1,9 @@
 """The schema itself: its version, its isolation, its tenants."""
 
+# A transaction whose isolation does not depend on a default that an administrator has set.
+BEGIN = "begin isolation level read committed"
+COMMIT = "commit"
+ROLLBACK = "rollback"
 # Whoever runs these sees one tenant's rows, until the transaction ends.
 ENTER_TENANT = "select set_config('role', 'chatmemory_app', true), set_config('chatmemory.tenant_id', %s, true)"
 

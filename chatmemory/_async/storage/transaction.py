@@ -1,0 +1,83 @@
+"""One tenant's transaction, in which statements that are given together travel together."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection, AsyncCursor, AsyncServerCursor
+from psycopg.pq import TransactionStatus
+
+from chatmemory._concurrency import async_undisturbed
+from chatmemory.storage import queries
+
+Row = tuple[Any, ...]
+Params = Sequence[Any] | dict[str, Any]
+Statement = tuple[LiteralString, Params]
+
+
+class AsyncTransaction:
+    """A transaction under the role that cannot bypass row-level security, with one tenant's rows in sight.
+
+    It begins with its first statement, in the same round trip. `run()` costs one round trip however many statements
+    it is given, and `finish()` commits in that of its statements; where nobody calls it, leaving commits.
+    """
+
+    def __init__(self, connection: AsyncConnection[Row], tenant_id: str, *, prepare: bool | None = None) -> None:
+        self._connection = connection
+        self._tenant_id = tenant_id
+        self._prepare = prepare
+        self._begun = self._finished = False
+
+    async def run(self, *statements: Statement) -> list[list[Row]]:
+        """Run statements in one round trip; return the rows of each."""
+        return await self._send(statements, commit=False)
+
+    async def finish(self, *statements: Statement) -> list[list[Row]]:
+        """Run the last statements and commit, in one round trip; return the rows of each."""
+        return await self._send(statements, commit=True)
+
+    async def roll_back(self) -> None:
+        """Undo all of it."""
+        self._finished = True
+        await self._connection.execute(queries.admin.ROLLBACK)
+
+    async def execute(self, query: LiteralString, params: Params | None = None) -> AsyncCursor[Row]:
+        """Run one statement whose cursor is needed, for its row count."""
+        await self._begin()
+        return await self._connection.execute(query, params)
+
+    async def execute_many(self, query: LiteralString, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each of many rows."""
+        await self._begin()
+        await self._connection.cursor().executemany(query, rows)
+
+    async def cursor(self, name: str) -> AsyncServerCursor[Row]:
+        """Open a cursor on the server, to read what would not fit into memory."""
+        await self._begin()
+        return self._connection.cursor(name=name)
+
+    async def _begin(self) -> None:
+        if not self._begun:
+            await self._send((), commit=False)
+
+    async def _send(self, statements: Sequence[Statement], *, commit: bool) -> list[list[Row]]:
+        async with self._connection.pipeline():
+            if not self._begun:
+                self._begun = True
+                await self._connection.execute(queries.admin.BEGIN)
+                await self._connection.execute(queries.admin.ENTER_TENANT, (self._tenant_id,), prepare=self._prepare)
+            cursors = [
+                await self._connection.execute(query, params, prepare=self._prepare) for query, params in statements
+            ]
+            if commit:
+                self._finished = True
+                await self._connection.execute(queries.admin.COMMIT)
+        return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    async def leave(self, *, failed: bool) -> None:
+        """Commit what was begun, or roll it back; a connection that is lost has nothing left to undo."""
+        if self._connection.closed or self._connection.info.transaction_status == TransactionStatus.IDLE:
+            return
+        if not failed and self._begun and not self._finished:
+            await self._connection.execute(queries.admin.COMMIT)
+        else:
+            await async_undisturbed(self._connection.execute, queries.admin.ROLLBACK)

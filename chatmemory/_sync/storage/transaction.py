@@ -1,0 +1,83 @@
+# Generated from chatmemory/_async/storage/transaction.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""One tenant's transaction, in which statements that are given together travel together."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, LiteralString
+
+from psycopg import Connection, Cursor, ServerCursor
+from psycopg.pq import TransactionStatus
+
+from chatmemory._concurrency import undisturbed
+from chatmemory.storage import queries
+
+Row = tuple[Any, ...]
+Params = Sequence[Any] | dict[str, Any]
+Statement = tuple[LiteralString, Params]
+
+
+class Transaction:
+    """A transaction under the role that cannot bypass row-level security, with one tenant's rows in sight.
+
+    It begins with its first statement, in the same round trip. `run()` costs one round trip however many statements
+    it is given, and `finish()` commits in that of its statements; where nobody calls it, leaving commits.
+    """
+
+    def __init__(self, connection: Connection[Row], tenant_id: str, *, prepare: bool | None = None) -> None:
+        self._connection = connection
+        self._tenant_id = tenant_id
+        self._prepare = prepare
+        self._begun = self._finished = False
+
+    def run(self, *statements: Statement) -> list[list[Row]]:
+        """Run statements in one round trip; return the rows of each."""
+        return self._send(statements, commit=False)
+
+    def finish(self, *statements: Statement) -> list[list[Row]]:
+        """Run the last statements and commit, in one round trip; return the rows of each."""
+        return self._send(statements, commit=True)
+
+    def roll_back(self) -> None:
+        """Undo all of it."""
+        self._finished = True
+        self._connection.execute(queries.admin.ROLLBACK)
+
+    def execute(self, query: LiteralString, params: Params | None = None) -> Cursor[Row]:
+        """Run one statement whose cursor is needed, for its row count."""
+        self._begin()
+        return self._connection.execute(query, params)
+
+    def execute_many(self, query: LiteralString, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each of many rows."""
+        self._begin()
+        self._connection.cursor().executemany(query, rows)
+
+    def cursor(self, name: str) -> ServerCursor[Row]:
+        """Open a cursor on the server, to read what would not fit into memory."""
+        self._begin()
+        return self._connection.cursor(name=name)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._send((), commit=False)
+
+    def _send(self, statements: Sequence[Statement], *, commit: bool) -> list[list[Row]]:
+        with self._connection.pipeline():
+            if not self._begun:
+                self._begun = True
+                self._connection.execute(queries.admin.BEGIN)
+                self._connection.execute(queries.admin.ENTER_TENANT, (self._tenant_id,), prepare=self._prepare)
+            cursors = [self._connection.execute(query, params, prepare=self._prepare) for query, params in statements]
+            if commit:
+                self._finished = True
+                self._connection.execute(queries.admin.COMMIT)
+        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    def leave(self, *, failed: bool) -> None:
+        """Commit what was begun, or roll it back; a connection that is lost has nothing left to undo."""
+        if self._connection.closed or self._connection.info.transaction_status == TransactionStatus.IDLE:
+            return
+        if not failed and self._begun and not self._finished:
+            self._connection.execute(queries.admin.COMMIT)
+        else:
+            undisturbed(self._connection.execute, queries.admin.ROLLBACK)
