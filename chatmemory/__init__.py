@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StorageError,
         StorageUnavailableError,
     )
+    from chatmemory.files.records import ImportedConversation
     from chatmemory.items.records import Item, NewItem
     from chatmemory.kinds import Kind, register_kind
     from chatmemory.memories.records import (
@@ -108,6 +109,7 @@ _HOMES = {
         "StorageError",
         "StorageUnavailableError",
     ],
+    "chatmemory.files.records": ["ImportedConversation"],
     "chatmemory.items.records": ["Item", "NewItem"],
     "chatmemory.kinds": ["Kind", "register_kind"],
     "chatmemory.memories.records": [
@@ -159,6 +161,7 @@ __all__ = [
     "Erasure",
     "Event",
     "Health",
+    "ImportedConversation",
     "InvalidInputError",
     "Item",
     "Items",

@@ -3,17 +3,15 @@
 # No `from __future__ import annotations`: public() moves these classes to another module name,
 # where typing.get_type_hints could not resolve annotations that are strings.
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import ClassVar, Literal
 
 from chatmemory._public import public
-
-if TYPE_CHECKING:
-    pass
+from chatmemory.json_form import Record
 
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(Record):
     """What works, and what does without.
 
     Attributes:
@@ -25,6 +23,8 @@ class Health:
     postgres: Literal["ok", "unreachable"]
     redis: Literal["ok", "unreachable", "off"]
     tokens: str
+
+    _derived: ClassVar = ("ok",)
 
     @property
     def ok(self) -> bool:

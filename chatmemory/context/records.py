@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from chatmemory._public import public
+from chatmemory.json_form import Record
 from chatmemory.memories.notes import to_text
 from chatmemory.memories.records import Recalled
 from chatmemory.messages.openai_format import to_openai
@@ -19,7 +20,7 @@ Source: TypeAlias = Literal["redis", "postgres"]
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Omitted:
+class Omitted(Record):
     """What a context leaves out, and no summary covers.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from chatmemory.context.records import Source
 from chatmemory.context.request import Request
 from chatmemory.messages.pairing import unpaired
-from chatmemory.messages.records import Message, message_from_row
+from chatmemory.messages.records import MESSAGE_COLUMNS, Message, message_from_row
 from chatmemory.messages.token_counts import ESTIMATE, Counter, message_tokens
 from chatmemory.sessions.records import Appended, SessionInfo
 
@@ -39,11 +39,16 @@ class Window(NamedTuple):
     summary_seq: int = 0
 
 
+SESSION_OF_WINDOW = ("last_seq", "token_count", "summary", "summary_seq")
+WINDOW_COLUMNS = (*SESSION_OF_WINDOW, *MESSAGE_COLUMNS)
+
+
 def window_from_rows(rows: Sequence[Sequence[Any]]) -> Window:
-    """Build a window from what the schema's read_window gives."""
-    last_seq, token_count, _, summary_seq = rows[0][:4]
+    """Build a window from WINDOW_COLUMNS in their order; a null seq means that there is no message."""
+    width = len(SESSION_OF_WINDOW)
+    last_seq, token_count, _, summary_seq = rows[0][:width]
     summary = next((row[2] for row in rows if row[2]), None)
-    messages = [message_from_row(row[4:]) for row in reversed(rows) if row[4] is not None]
+    messages = [message_from_row(row[width:]) for row in reversed(rows) if row[width] is not None]
     first = None
     if messages and messages[0].seq == 1 and messages[-1].seq != len(messages):
         first, *messages = messages

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
@@ -20,7 +19,6 @@ MOST_COUNTED = 2**63  # as Postgres counts
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROLES = frozenset(get_args(Role))
 _MICROSECOND = timedelta(microseconds=1)
-_TIMES = ("created_at", "updated_at", "last_active_at", "last_message_at", "ended_at", "archived_at")
 
 
 def microseconds(at: datetime) -> int:
@@ -112,18 +110,11 @@ def _check(*conditions: bool) -> None:
 
 def pack_session(info: SessionInfo) -> str:
     """A session's info."""
-    values = asdict(info)
-    return to_json({**values, **{name: values[name] and values[name].isoformat() for name in _TIMES}})
+    return to_json(info.to_dict())
 
 
 def unpack_session(text: Any) -> SessionInfo:
     """A session's info again."""
-    values: dict[str, Any] = dict(json.loads(text))
-    times = {name: values[name] and datetime.fromisoformat(values[name]) for name in _TIMES}
-    info = SessionInfo(**{**values, **times})
-    _check(
-        all(isinstance(value, str) for value in (info.tenant_id, info.id, info.user_id, info.status)),
-        all(_is_count(count) for count in (info.message_count, info.token_count, info.last_seq)),
-        info.created_at.utcoffset() is not None,
-    )
+    info = SessionInfo.from_dict(json.loads(text))
+    _check(*map(_is_count, (info.message_count, info.token_count, info.last_seq)))
     return info

@@ -101,7 +101,7 @@ def test_a_user_gets_the_metrics_too(memory: ChatMemory) -> None:
     session.delete()
     users = memory.tenant("acme").users
     lines = [json.loads(line) for line in users.export("ann")]
-    [kept] = [line for line in lines if line["type"] == "metrics"]
+    [kept] = [line for line in lines if line["record"] == "metrics"]
     assert (kept["session_id"], kept["name"]) == (session.id, "loss")
     assert (kept["steps"], kept["values"], len(kept["times"])) == ([1, 2], ["nan", 0.5], 2)
 

@@ -25,7 +25,7 @@ from chatmemory.messages.drafts import (
     unique,
 )
 from chatmemory.messages.records import Content, Message, NewMessage, message_from_row
-from chatmemory.runs.metric_records import MetricSummary
+from chatmemory.runs.metric_records import MetricSummary, curve_from_row
 from chatmemory.sessions.records import Appended
 from chatmemory.storage import queries
 from chatmemory.validation import (
@@ -297,4 +297,5 @@ class AsyncSession(AsyncLifecycle):
             rows = await self._database.fetch(self.tenant_id, queries.runs.EXTREMES, ([self.id],))
             return exports.to_markdown(info, messages, [MetricSummary(*row[1:]) for row in rows])
         points = await self._database.fetch(self.tenant_id, queries.runs.METRICS_TO_EXPORT, (self.id,))
-        return exports.to_json(info, messages, await self.status_history(), points)
+        curves = map(curve_from_row, points)
+        return exports.to_json(info, messages, await self.status_history(), curves)
