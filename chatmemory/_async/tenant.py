@@ -44,7 +44,7 @@ class AsyncTenant:
         """
         return await self._parts.spending.since(self.id, check_time(since, "since") or datetime.min)
 
-    async def import_conversations(
+    def import_conversations(
         self, file: BinaryIO | str | PathLike[str], *, user_id: object = None, default_user_id: object = None
     ) -> AsyncIterator[ImportedConversation]:
         """Import the conversations of a file, each into a session under its own id; importing it again adds nothing.
@@ -66,8 +66,7 @@ class AsyncTenant:
         from chatmemory._async.files.importing import AsyncImporter
 
         users = (None if user is None else check_id(user, "user_id") for user in (user_id, default_user_id))
-        async for result in AsyncImporter(self.id, self._parts, *users).take(file):
-            yield result
+        return AsyncImporter(self.id, self._parts, *users).take(file)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"

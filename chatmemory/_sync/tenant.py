@@ -68,8 +68,7 @@ class Tenant:
         from chatmemory._sync.files.importing import Importer
 
         users = (None if user is None else check_id(user, "user_id") for user in (user_id, default_user_id))
-        for result in Importer(self.id, self._parts, *users).take(file):
-            yield result
+        return Importer(self.id, self._parts, *users).take(file)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"

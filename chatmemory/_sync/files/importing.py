@@ -15,7 +15,7 @@ from chatmemory._sync.shared import Parts
 from chatmemory.errors import InvalidInputError, MessageConflictError, SessionExistsError, SessionNotFoundError
 from chatmemory.files.conversations import Conversation, Refused, batches
 from chatmemory.files.formats import conversations
-from chatmemory.files.records import ImportedConversation
+from chatmemory.files.records import ImportedConversation, ImportOutcome
 from chatmemory.kinds import find
 from chatmemory.runs.metric_records import MetricCurve
 from chatmemory.validation import check_messages
@@ -60,7 +60,7 @@ class Importer:
         session = self._find(id)
         if session is not None and not _is_unfinished(session):
             new = self._missing(session, conversation)
-            outcome = "grown" if new else "unchanged"
+            outcome: ImportOutcome = "grown" if new else "unchanged"
             return ImportedConversation(id=id, outcome=outcome, title=session.info.title, new_messages=new)
         stored = self._store(session or self._create(conversation), conversation, again=session is not None)
         return ImportedConversation(id=id, outcome="imported", title=title, messages=stored)
