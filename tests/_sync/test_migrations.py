@@ -10,7 +10,8 @@ from psycopg import Connection
 
 from chatmemory import ChatMemory
 from chatmemory.embedded.server import EmbeddedPostgres
-from chatmemory.storage.schema import function_files, migrations, record_sql
+from chatmemory.storage.schema import record_sql
+from chatmemory.storage.schema.files import functions, migrations
 from tests.fixtures.postgres import create_database, own_roles
 
 # As 0.1 left a database: roles of the whole server, and all functions noted as one.
@@ -37,7 +38,7 @@ def make_old(url: str) -> None:
         for migration in migrations()[:4]:
             connection.execute(migration.text.encode())
             connection.execute(record_sql(migration).encode())
-        for function in function_files("functions"):
+        for function in functions():
             connection.execute(function.text.encode())
         connection.execute(OWNERS)
 
