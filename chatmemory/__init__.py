@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chatmemory._sync.sessions.sessions import Sessions
     from chatmemory._sync.tenant import Tenant
     from chatmemory._sync.users import Users
-    from chatmemory.admin.records import Health
+    from chatmemory.admin.records import Check, Examination, Health, Migrated
     from chatmemory.context.records import Context, Omitted
     from chatmemory.errors import (
         ChatMemoryError,
@@ -84,7 +84,7 @@ _HOMES = {
     "chatmemory._sync.sessions.sessions": ["Sessions"],
     "chatmemory._sync.tenant": ["Tenant"],
     "chatmemory._sync.users": ["Users"],
-    "chatmemory.admin.records": ["Health"],
+    "chatmemory.admin.records": ["Check", "Examination", "Health", "Migrated"],
     "chatmemory.context.records": ["Context", "Omitted"],
     "chatmemory.errors": [
         "ChatMemoryError",
@@ -148,6 +148,7 @@ __all__ = [
     "AsyncUsers",
     "ChatMemory",
     "ChatMemoryError",
+    "Check",
     "CleanUp",
     "ComparedRun",
     "Comparison",
@@ -160,6 +161,7 @@ __all__ = [
     "Embedder",
     "Erasure",
     "Event",
+    "Examination",
     "Health",
     "ImportedConversation",
     "InvalidInputError",
@@ -181,6 +183,7 @@ __all__ = [
     "MetricPoint",
     "MetricSeries",
     "MetricSummary",
+    "Migrated",
     "MissingExtraError",
     "MoveError",
     "NewItem",
