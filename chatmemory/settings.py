@@ -59,6 +59,13 @@ class Settings(BaseSettings):
     window_message_bytes: int = Field(
         32_768, ge=1, le=MOST, description="a larger message is fetched from Postgres when it is needed"
     )
+    # recent_cache.py
+    recent_messages_bytes: int = Field(
+        64 * 2**20,
+        ge=0,
+        le=100 * MOST,
+        description="memory for the newest messages of all sessions in use, in bytes, about; 0: none are kept",
+    )
     # tokens.py
     model: str | None = Field(None, description="the model whose encoding counts tokens; unknown or none: o200k_base")
     # context.py

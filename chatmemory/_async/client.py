@@ -25,6 +25,7 @@ from chatmemory.protocols import Embedder, Llm
 from chatmemory.sessions.records import CleanUp
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
+from chatmemory.storage.recent_cache import RecentMessagesCache
 from chatmemory.validation import check_count, check_id
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class AsyncChatMemory:
         self.settings = settings
         self._database = AsyncDatabase(settings)
         self._cache = _cache(settings)
-        self._windows = AsyncWindows(self._cache, settings)
+        recent = RecentMessagesCache(settings, lambda: self._database.healed)
+        self._windows = AsyncWindows(self._cache, settings, recent)
         tokenizer = Tokenizer(settings.model)
         self._providers = AsyncProviders(settings, llm, embedder)
         self._metrics = AsyncMetrics(self._database)
@@ -52,6 +54,7 @@ class AsyncChatMemory:
             settings=settings,
             database=self._database,
             windows=self._windows,
+            recent=recent,
             tokenizer=tokenizer,
             providers=self._providers,
             store=AsyncMemoryStore(self._database, self._providers, settings),

@@ -27,6 +27,7 @@ from chatmemory.protocols import Embedder, Llm
 from chatmemory.sessions.records import CleanUp
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
+from chatmemory.storage.recent_cache import RecentMessagesCache
 from chatmemory.validation import check_count, check_id
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class ChatMemory:
         self.settings = settings
         self._database = Database(settings)
         self._cache = _cache(settings)
-        self._windows = Windows(self._cache, settings)
+        recent = RecentMessagesCache(settings, lambda: self._database.healed)
+        self._windows = Windows(self._cache, settings, recent)
         tokenizer = Tokenizer(settings.model)
         self._providers = Providers(settings, llm, embedder)
         self._metrics = Metrics(self._database)
@@ -54,6 +56,7 @@ class ChatMemory:
             settings=settings,
             database=self._database,
             windows=self._windows,
+            recent=recent,
             tokenizer=tokenizer,
             providers=self._providers,
             store=MemoryStore(self._database, self._providers, settings),

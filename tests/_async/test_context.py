@@ -90,7 +90,7 @@ async def test_a_rebuild_does_not_overwrite_a_newer_window(async_cached_memory: 
     await windows.forget(info)
     found = await windows.read(info, 20, 0)
     assert found.window is None
-    old = Window(await session.history(), None, 5, 0, "postgres")
+    old = Window(await session.history(), None, 1, 5, 0, "postgres")
     await session.append("user", "news")
     await windows.flush()
     await windows.store(info, old, found.lease)

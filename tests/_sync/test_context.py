@@ -92,7 +92,7 @@ def test_a_rebuild_does_not_overwrite_a_newer_window(cached_memory: ChatMemory) 
     windows.forget(info)
     found = windows.read(info, 20, 0)
     assert found.window is None
-    old = Window(session.history(), None, 5, 0, "postgres")
+    old = Window(session.history(), None, 1, 5, 0, "postgres")
     session.append("user", "news")
     windows.flush()
     windows.store(info, old, found.lease)

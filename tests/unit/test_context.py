@@ -248,5 +248,5 @@ def test_values_outside_their_range_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_an_empty_session_has_an_empty_context() -> None:
     """Nothing but the prompt's own tokens."""
-    context = build(Window([], None, 0, 0, "postgres"), request(100), ESTIMATE, "s")
+    context = build(Window([], None, 1, 0, 0, "postgres"), request(100), ESTIMATE, "s")
     assert (len(context), context.tokens, context.omitted) == (0, PROMPT_TOKENS, None)

@@ -34,12 +34,14 @@ LOG = logging.getLogger("chatmemory")
 class AsyncLifecycle(AsyncRun):
     """The part of a session's handle that ends, forks, hides, erases, exports, and learns from it."""
 
-    def __init__(self, info: SessionInfo, parts: AsyncParts) -> None:
+    def __init__(self, info: SessionInfo, parts: AsyncParts, *, is_current: bool = True) -> None:
         self.id = info.id
         self.tenant_id = info.tenant_id
         super().__init__(info, parts)
         self._appended: Appended | None = None
         self._contexts = AsyncContexts(info, parts)
+        if is_current:  # read from Postgres just now
+            self._contexts.saw_row(info)
 
     @property
     def info(self) -> SessionInfo:
@@ -332,12 +334,12 @@ class AsyncLifecycle(AsyncRun):
         return {"id": self.id, "user_id": None}
 
     def _learn(self, rows: list[tuple[Any, ...]]) -> SessionInfo:
-        if not rows:
+        info = session_from_row(rows[0]) if rows else None
+        if info is None or info.created_at != self._info.created_at:  # another session has the id of an erased one
             raise not_found(self.id)
-        self._appended = None
-        self._info = session_from_row(rows[0])
-        self._contexts.saw(self._info.last_seq)
-        return self._info
+        self._appended, self._info = None, info
+        self._contexts.saw_row(info)
+        return info
 
     def _repr_html_(self) -> str:
         return self.info._repr_html_()

@@ -14,7 +14,6 @@ _AND_WINDOW = (
 APPEND_AND_READ = "select a.*, w.*" + _APPEND + _AND_WINDOW
 APPEND_TURN_AND_READ = "select a.*, w.*" + _APPEND_TURN + _AND_WINDOW
 READ_WINDOW = "select * from chatmemory.read_window(%s, %s, %s, %s, %s)"
-READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
 
 # Copy a session's messages up to a seq into another, and count them there.
@@ -35,7 +34,7 @@ COUNT_COPIED = (
 READ_SEQS = (
     "select seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
     "from chatmemory.messages where session_id = %(id)s and seq = any(%(seqs)s) "
-    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null)"
+    "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null)"
 )
 TRUST_OF_MESSAGES = (
     "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
