@@ -60,7 +60,7 @@ class RecentMessages(NamedTuple):
         token_count: The stored tokens of all the session's messages.
         summary: The summary of what was said up to summary_seq.
         summary_seq: The watermark.
-        size: The memory that the messages take, in bytes, about.
+        messages_size: The memory that these messages take, in bytes, about.
     """
 
     messages: tuple[StoredMessage, ...]
@@ -70,7 +70,13 @@ class RecentMessages(NamedTuple):
     token_count: int
     summary: str | None
     summary_seq: int
-    size: int
+    messages_size: int
+
+    @property
+    def size(self) -> int:
+        """The memory that all of it takes, in bytes, about."""
+        first = self.first.size if self.first else 0
+        return self.messages_size + first + sys.getsizeof(self.summary or "")
 
     @property
     def is_complete(self) -> bool:
@@ -116,19 +122,22 @@ class RecentMessages(NamedTuple):
         return self._replace(
             messages=self.messages + added,
             last_seq=self.last_seq + len(added),
-            size=self.size + sum(stored.size for stored in added),
+            messages_size=self.messages_size + sum(stored.size for stored in added),
         )
 
     def _bounded(self, bounds: Bounds) -> "RecentMessages":
-        drop, size = 0, self.size
+        drop, size = 0, self.messages_size
         while drop < len(self.messages) and (len(self.messages) - drop > bounds.messages or size > bounds.size):
             size -= self.messages[drop].size
             drop += 1
         if drop == 0:
             return self
-        first = self._first_before(drop)
-        size += first.size if first is not None and self.first is None else 0
-        return self._replace(messages=self.messages[drop:], first=first, first_seq=self.first_seq + drop, size=size)
+        return self._replace(
+            messages=self.messages[drop:],
+            first=self._first_before(drop),
+            first_seq=self.first_seq + drop,
+            messages_size=size,
+        )
 
     def _first_before(self, index: int) -> StoredMessage | None:
         """The system message the session begins with, where it is older than the message at this index."""
@@ -147,7 +156,7 @@ def recent_from_window(window: Window, bounds: Bounds) -> RecentMessages:
         window.token_count,
         window.summary,
         window.summary_seq,
-        first.size if first else 0,
+        0,
     )
     return empty._with(window.messages)._bounded(bounds)
 
@@ -163,8 +172,8 @@ def after_reading(recent: RecentMessages | None, window: Window, bounds: Bounds)
         return recent_from_window(window, bounds)
     begin = recent.last_seq + 1 if window.source == "redis" else window.first_seq
     older = recent.messages[: begin - recent.first_seq]
-    size = recent.size - sum(stored.size for stored in recent.messages[len(older) :])
-    before = recent._replace(messages=older, last_seq=begin - 1, size=size)
+    size = recent.messages_size - sum(stored.size for stored in recent.messages[len(older) :])
+    before = recent._replace(messages=older, last_seq=begin - 1, messages_size=size)
     joined = before._with(window.messages[begin - window.first_seq :])
     return joined._replace(
         token_count=window.token_count, summary=window.summary, summary_seq=window.summary_seq

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 from chatmemory.messages.records import Message
 from chatmemory.records import JsonObject, Shown
 
-Source: TypeAlias = Literal["redis", "postgres"]
+Source: TypeAlias = Literal["process", "redis", "postgres"]
 
 
 @public

@@ -93,7 +93,7 @@ def test_every_context_is_what_postgres_says(
             expected = met(there, there.context(**asked, fresh=True))
             assert (given and shown(given)) == (expected and shown(expected))
             recent = recent_of(session)
-            assert recent is None or (len(recent.messages) <= 12 and recent.size <= 4000)
+            assert recent is None or (len(recent.messages) <= 12 and recent.messages_size <= 4000)
             if given:
                 spoil(given)
 

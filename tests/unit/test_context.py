@@ -141,7 +141,8 @@ def test_a_partial_window_decides_the_same(messages: list[Message], max_tokens: 
         return
     for count in range(1, len(messages)):
         first = messages[0] if messages[0].role == "system" else None
-        window = whole(messages)._replace(messages=messages[-count:], first=first)
+        begin = len(messages) - count + 1
+        window = whole(messages)._replace(messages=messages[-count:], first=first, first_seq=begin)
         if not needs_more(window, asked, ESTIMATE):
             assert build(window, asked, ESTIMATE, "s") == expected
 

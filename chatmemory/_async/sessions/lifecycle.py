@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Self
 
 from chatmemory._async.context.reading import AsyncContexts
@@ -259,7 +260,7 @@ class AsyncLifecycle(AsyncRun):
             SessionNotFoundError: It is deleted already, or erased.
         """
         async with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
-            row = await (await connection.execute(queries.sessions.DELETE_SESSION, (self.id,))).fetchone()
+            row = await (await connection.execute(queries.sessions.DELETE_SESSION, self._birth)).fetchone()
             if row is None:
                 raise not_found(self.id)
             await connection.execute(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, "deleted", None))
@@ -273,7 +274,7 @@ class AsyncLifecycle(AsyncRun):
         """
         params = (self.tenant_id, self.id, *self._settings.session_limits)
         info = self._learn(await self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=self.id))
-        await self._windows.forget_user(info.tenant_id, info.user_id)
+        await self._windows.forget(info)
         return info
 
     async def erase(self) -> Erasure:
@@ -293,7 +294,7 @@ class AsyncLifecycle(AsyncRun):
                 queries.users.LOCK_TO_FORGET, {"user_id": self._info.user_id, "session_id": self.id}
             )
             await connection.execute(queries.memories.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
-            if not await (await connection.execute(queries.sessions.LOCK_TO_ERASE, (self.id,))).fetchall():
+            if not await (await connection.execute(queries.sessions.LOCK_TO_ERASE, self._birth)).fetchall():
                 raise not_found(self.id)
             [(metrics,)] = await (await connection.execute(queries.runs.ERASE_METRICS, (self.id,))).fetchall()
             rows = await (await connection.execute(queries.users.MEMORIES_OF_SESSION, (self.id,))).fetchall()
@@ -314,7 +315,7 @@ class AsyncLifecycle(AsyncRun):
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        params = {"id": self.id, "limit": check_count(limit, "limit", least=1)}
+        params = {"id": self.id, "born": self._info.created_at, "limit": check_count(limit, "limit", least=1)}
         rows = await self._database.fetch(self.tenant_id, queries.sessions.EVENTS, params, subject=self.id)
         if not rows:  # every session has at least been created
             raise not_found(self.id)
@@ -328,6 +329,11 @@ class AsyncLifecycle(AsyncRun):
             yield
         finally:
             await self._windows.forget(self._info)
+
+    @property
+    def _birth(self) -> tuple[str, datetime]:
+        """What names this session, and none that has its id later."""
+        return self.id, self._info.created_at
 
     @property
     def _key(self) -> JsonObject:

@@ -125,7 +125,7 @@ class Contexts:
         """
         counter, limit = self._counter(request), limit_of(request, counts)
         if recent is not None:
-            window = recent.window(limit)
+            window = recent.window(limit, "process")
             if not needs_more(window, request, counter):
                 return self._build(window, set(), request, counter)
         cached, generation = self._session(), self._cache.generation()

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Self
 
 from chatmemory._sync.context.reading import Contexts
@@ -259,7 +260,7 @@ class Lifecycle(Run):
             SessionNotFoundError: It is deleted already, or erased.
         """
         with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
-            row = connection.execute(queries.sessions.DELETE_SESSION, (self.id,)).fetchone()
+            row = connection.execute(queries.sessions.DELETE_SESSION, self._birth).fetchone()
             if row is None:
                 raise not_found(self.id)
             connection.execute(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, "deleted", None))
@@ -273,7 +274,7 @@ class Lifecycle(Run):
         """
         params = (self.tenant_id, self.id, *self._settings.session_limits)
         info = self._learn(self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=self.id))
-        self._windows.forget_user(info.tenant_id, info.user_id)
+        self._windows.forget(info)
         return info
 
     def erase(self) -> Erasure:
@@ -291,7 +292,7 @@ class Lifecycle(Run):
         with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
             connection.execute(queries.users.LOCK_TO_FORGET, {"user_id": self._info.user_id, "session_id": self.id})
             connection.execute(queries.memories.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
-            if not connection.execute(queries.sessions.LOCK_TO_ERASE, (self.id,)).fetchall():
+            if not connection.execute(queries.sessions.LOCK_TO_ERASE, self._birth).fetchall():
                 raise not_found(self.id)
             [(metrics,)] = connection.execute(queries.runs.ERASE_METRICS, (self.id,)).fetchall()
             rows = connection.execute(queries.users.MEMORIES_OF_SESSION, (self.id,)).fetchall()
@@ -312,7 +313,7 @@ class Lifecycle(Run):
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        params = {"id": self.id, "limit": check_count(limit, "limit", least=1)}
+        params = {"id": self.id, "born": self._info.created_at, "limit": check_count(limit, "limit", least=1)}
         rows = self._database.fetch(self.tenant_id, queries.sessions.EVENTS, params, subject=self.id)
         if not rows:  # every session has at least been created
             raise not_found(self.id)
@@ -326,6 +327,11 @@ class Lifecycle(Run):
             yield
         finally:
             self._windows.forget(self._info)
+
+    @property
+    def _birth(self) -> tuple[str, datetime]:
+        """What names this session, and none that has its id later."""
+        return self.id, self._info.created_at
 
     @property
     def _key(self) -> JsonObject:
