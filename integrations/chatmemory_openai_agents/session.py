@@ -98,6 +98,8 @@ class ChatMemorySession:
                 if item is not None:
                     found.append((message, item))
             before, page = messages[0].seq, PAGE
+            if before == 1:
+                break
         return found[:limit]
 
     async def _append(self, messages: list[NewMessage]) -> list[Message]:

@@ -80,7 +80,7 @@ class AsyncContexts:
     def as_of_row(self) -> RecentMessages | None:
         """The recent messages, where they are as new as the row that was read from Postgres a moment ago."""
         row, self._row = self._row, None
-        if row is None or time.monotonic() - self._row_at > ROW_SECONDS:
+        if row is None or time.monotonic() - self._row_at >= ROW_SECONDS:
             return None
         recent = self._cache.as_of_row(self._session(), row)
         return recent if recent is not None and recent.last_seq >= self._seen else None
