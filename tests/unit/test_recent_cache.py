@@ -1,10 +1,14 @@
 """How much memory the cache of recent messages takes."""
 
 import gc
+import os
+import signal
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
+
+import pytest
 
 from chatmemory import Message, Settings
 from chatmemory.context.window import Window
@@ -56,3 +60,20 @@ def test_ten_thousand_sessions_stay_within_the_bound() -> None:
         counted, allocated = taken(text, sessions)
         assert 0.95 * BOUND < counted <= BOUND
         assert 0.7 * counted < allocated < counted, f"{allocated} bytes for {counted} of {text.__name__} messages"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_begins_empty() -> None:
+    """It waits for no thread of its parent that was at the cache, and the parent keeps what it has."""
+    cache = RecentMessagesCache(Settings(), lambda: 0)
+    touch(cache, 1, short)
+    before = cache.size
+    with cache.guard:  # as another thread may hold it
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            is_empty = cache.size == 0
+            touch(cache, 2, short)
+            os._exit(0 if is_empty and cache.size == before else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert cache.size == before
