@@ -200,7 +200,7 @@ CALLS = [
     Call("session.append", 1, lambda _, s: s.append("user", TEXT), 1),
     Call("session.append_many (2)", 1, lambda _, s: s.append_many(turns(2)), 1),
     Call("session.append_and_context", 1, lambda _, s: s.append_and_context(turns(2)), 1),
-    Call("session.context after its own append", 0, lambda _, s: s.context(), 1, appended),
+    Call("session.context after its own append", 1, lambda _, s: s.context(), 1, appended),
     Call("session.context of a second handle", 1, lambda _, s: s.context(), 1, seen_before),
     Call("session.context, fresh", 1, lambda _, s: s.context(fresh=True), 1),
     Call("session.context, of all the user's chats", 5, lambda _, s: s.context(scope="user")),
