@@ -195,6 +195,16 @@ class Call(NamedTuple):
         """What a test accepts: the goal, or the present number where the goal is not reached yet."""
         return max(self.now, self.goal or 0)
 
+    @property
+    def method(self) -> str:
+        """The method's name, with the one of what it belongs to."""
+        return self.name.replace(",", " ").split()[0]
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it only reads, and no commit waits for a disk."""
+        return self.method.partition(".")[2] in READS
+
 
 CALLS = [
     Call("session.append", 1, lambda _, s: s.append("user", TEXT), 1),
@@ -276,6 +286,10 @@ CALLS = [
     Call("memory.health", 2, lambda w, _: w.memory.health()),
     Call("a with_memory turn", 3, lambda w, _: w.turn(), 2),
 ]
+READS = (
+    "compare context end_inactive events export get health history list messages metrics namespaces profile prune "
+    "recall recent refresh search spend stats status_history"
+).split()
 # Public calls without a row, and why.
 UNCOUNTED = {
     "memories.find": "the half of recall that takes what was checked",

@@ -77,7 +77,7 @@ def test_async_calls_take_no_more_round_trips_than_they_may(proxy: Proxy) -> Non
 
 def test_every_public_call_is_counted() -> None:
     """Each public method stands in the table, or among those that need no row."""
-    named = {call.name.replace(",", " ").split()[0] for call in CALLS} | UNCOUNTED.keys()
+    named = {call.method for call in CALLS} | UNCOUNTED.keys()
     classes = {owner: getattr(chatmemory, {"memory": "ChatMemory"}.get(owner, owner.title())) for owner in OWNERS}
     public = {f"{owner}.{name}" for owner, each in classes.items() for name in dir(each) if not name.startswith("_")}
     missing = sorted(public - named)
