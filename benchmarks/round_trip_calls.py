@@ -203,7 +203,7 @@ class Call(NamedTuple):
     @property
     def is_read(self) -> bool:
         """Whether it only reads, and no commit waits for a disk."""
-        return self.method.partition(".")[2] in READS
+        return self.method.partition(".")[2] in READS.split()
 
 
 CALLS = [
@@ -289,7 +289,7 @@ CALLS = [
 READS = (
     "compare context end_inactive events export get health history list messages metrics namespaces profile prune "
     "recall recent refresh search spend stats status_history"
-).split()
+)
 # Public calls without a row, and why.
 UNCOUNTED = {
     "memories.find": "the half of recall that takes what was checked",
