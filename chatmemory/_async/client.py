@@ -26,6 +26,7 @@ from chatmemory.sessions.records import CleanUp
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_address import address_of
+from chatmemory.storage.recent_cache import RecentMessagesCache
 from chatmemory.validation import check_count, check_id
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class AsyncChatMemory:
         self.settings = settings
         self._database = AsyncDatabase(settings)
         self._cache = _cache(settings)
-        self._windows = AsyncWindows(self._cache, settings)
+        recent = RecentMessagesCache(settings, lambda: self._database.healed)
+        self._windows = AsyncWindows(self._cache, settings, recent)
         tokenizer = Tokenizer(settings.model)
         self._providers = AsyncProviders(settings, llm, embedder)
         self._metrics = AsyncMetrics(self._database)
@@ -54,6 +56,7 @@ class AsyncChatMemory:
             settings=settings,
             database=self._database,
             windows=self._windows,
+            recent=recent,
             tokenizer=tokenizer,
             providers=self._providers,
             store=AsyncMemoryStore(self._database, self._providers, settings),

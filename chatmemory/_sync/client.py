@@ -28,6 +28,7 @@ from chatmemory.sessions.records import CleanUp
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_address import address_of
+from chatmemory.storage.recent_cache import RecentMessagesCache
 from chatmemory.validation import check_count, check_id
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class ChatMemory:
         self.settings = settings
         self._database = Database(settings)
         self._cache = _cache(settings)
-        self._windows = Windows(self._cache, settings)
+        recent = RecentMessagesCache(settings, lambda: self._database.healed)
+        self._windows = Windows(self._cache, settings, recent)
         tokenizer = Tokenizer(settings.model)
         self._providers = Providers(settings, llm, embedder)
         self._metrics = Metrics(self._database)
@@ -56,6 +58,7 @@ class ChatMemory:
             settings=settings,
             database=self._database,
             windows=self._windows,
+            recent=recent,
             tokenizer=tokenizer,
             providers=self._providers,
             store=MemoryStore(self._database, self._providers, settings),

@@ -15,7 +15,7 @@ from chatmemory.messages.records import Message
 from chatmemory.notebook.html import Table
 from chatmemory.records import JsonObject, Shown
 
-Source: TypeAlias = Literal["redis", "postgres"]
+Source: TypeAlias = Literal["process", "redis", "postgres"]
 
 
 @public
@@ -53,7 +53,7 @@ class Context(Shown):
         omitted: What is left out because the budget, or the number of messages, is full.
         unpaired: The seqs of tool calls among the messages that are left out because a result is missing (the turn
             broke off, or is not over), and of results that answer no call: no provider takes one without the other.
-        source: Where it was read.
+        source: Where the messages were read: "postgres", "redis", or "process", the memory's own cache.
         exact_tokens: Whether the tokens were counted with the model's own vocabulary; not so for a model that tiktoken
             does not know (counted as o200k_base), or without a vocabulary (estimated).
         prefix_id: The same as long as the context begins with the same bytes, up to what was its newest message.

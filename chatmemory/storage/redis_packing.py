@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-from chatmemory.context.window import Window
+from chatmemory.context.window import Window, begins_session
 from chatmemory.messages.records import Message, Role
 from chatmemory.messages.tool_calls import answered_in
 from chatmemory.records import JsonObject, to_json
@@ -44,7 +44,7 @@ def _calls(message: Message) -> list[JsonObject]:
 def packed_first(window: Window) -> str:
     """The system message a session begins with, whole; "" where there is none."""
     first = window.first or window.messages[0]
-    return pack(first, sys.maxsize) if first.seq == 1 and first.role == "system" else ""
+    return pack(first, sys.maxsize) if begins_session(first.seq, first.role) else ""
 
 
 def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int], str]:
@@ -53,20 +53,22 @@ def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int], str]:
     rows = json.loads(f"[{','.join(items)}]")
     messages = [_message(row) for row in rows]
     last_seq, token_count = int(last), int(tokens)
-    if [message.seq for message in messages] != list(range(last_seq - len(messages) + 1, last_seq + 1)):
+    first_seq = last_seq - len(messages) + 1
+    if [message.seq for message in messages] != list(range(first_seq, last_seq + 1)):
         raise ValueError("the window has a gap")
     first = _message(json.loads(begins)) if begins else None
     stubs = {row[0] for row in rows if row[6] is None}
-    if first is not None and messages and messages[0].seq <= first.seq:
+    if first is not None and first_seq <= first.seq:
         first = None
     summary_seq, summary_text = json.loads(summary) if summary else (0, "")
     _check(_is_count(last_seq), _is_count(token_count), _is_count(summary_seq), isinstance(summary_text, str))
-    return Window(messages, first, last_seq, token_count, "redis", summary_text or None, summary_seq), stubs, lease
+    window = Window(messages, first, first_seq, last_seq, token_count, "redis", summary_text or None, summary_seq)
+    return window, stubs, lease
 
 
 def pack_summary(window: Window) -> str:
-    """What stands for all that is older than the window."""
-    return to_json([window.summary_seq, window.summary]) if window.summary else ""
+    """The watermark, and the summary of what was said up to it."""
+    return to_json([window.summary_seq, window.summary or ""]) if window.summary_seq else ""
 
 
 def _text(part: Any) -> str:

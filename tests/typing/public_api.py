@@ -135,7 +135,7 @@ def attributes(context: Context) -> None:
     if omitted is not None:
         print(omitted.count + omitted.from_seq + omitted.to_seq)
     unpaired: tuple[int, ...] = context.unpaired
-    source: Literal["redis", "postgres"] = context.source
+    source: Literal["process", "redis", "postgres"] = context.source
     exact: bool = context.exact_tokens
     sent: list[dict[str, Any]] = context.as_openai()
     seqs: list[int] = [message.seq for message in context]
