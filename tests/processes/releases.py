@@ -60,7 +60,7 @@ def released(release: Release, folder: Path) -> Installed:
     return Installed(folder / "tree", folder / "venv")
 
 
-def following(folder: Path) -> Installed:
+def following(folder: Path, *, rules: bool = True) -> Installed:
     """The release after this tree: a table and a column more, a newer function, one under a new name, other rules."""
     installed = present(folder)
     schema = installed.tree / SCHEMA
@@ -74,12 +74,16 @@ def following(folder: Path) -> Installed:
     text = re.sub(r"revision: (\d+)", lambda found: f"revision: {int(found[1]) + 1}", append.read_text(), count=1)
     append.write_text(text.replace("$$\n", f"$$\n{MARK}\n", 1))
     _rename(installed, "read_messages", "read_messages_v2")
-    access = schema / "access.sql"
+    if rules:
+        _change_rules(schema / "access.sql")
+    return installed
+
+
+def _change_rules(access: Path) -> None:
     text = re.sub(r"revision: (\d+)", lambda found: f"revision: {int(found[1]) + 1}", access.read_text(), count=1)
     rule = "), worker(relname, privileges, command) as (\n    values "
     assert rule in text
     access.write_text(text.replace(rule, rule + "('following', array['SELECT'], 'all'), "))
-    return installed
 
 
 def one_but_next(folder: Path) -> Installed:

@@ -92,11 +92,12 @@ def test_two_releases_serve_one_database(
         assert release.migrate(empty_postgres_url) == "up to date\n"
 
 
+@pytest.mark.parametrize("rules", [True, False])
 def test_an_older_release_leaves_what_a_newer_one_installed(
-    served: Served, empty_postgres_url: str, tmp_path: Path
+    served: Served, empty_postgres_url: str, tmp_path: Path, rules: bool
 ) -> None:
     """The older one's first use of a newer database, and its `migrate`, change no function and no rule."""
-    old, new = present(tmp_path / "old"), following(tmp_path / "new")
+    old, new = present(tmp_path / "old"), following(tmp_path / "new", rules=rules)
     old.migrate(empty_postgres_url)
     assert "_following.sql" in new.migrate(empty_postgres_url)
     installed = (
@@ -111,7 +112,7 @@ def test_an_older_release_leaves_what_a_newer_one_installed(
     served.stop()
     assert old.migrate(empty_postgres_url) == "up to date\n"
     assert rows(empty_postgres_url, installed) == before
-    assert rows(empty_postgres_url, "select count(*) from pg_policies where tablename = 'following'") == [(2,)]
+    assert rows(empty_postgres_url, "select count(*) from pg_policies where tablename = 'following'") == [(1 + rules,)]
 
 
 def test_a_release_drops_what_the_one_before_the_last_needed(
