@@ -7,8 +7,8 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
 from chatmemory import AsyncSession, ConfigurationError, Session, SessionError
-from chatmemory_langchain.halves import apast_of, past_of
 from chatmemory_langchain.messages import from_context, from_message, to_message
+from chatmemory_langchain.sync_or_async import apast_of, past_of
 
 
 class ChatMemoryHistory(BaseChatMessageHistory):

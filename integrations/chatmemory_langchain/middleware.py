@@ -21,8 +21,8 @@ from chatmemory import (
     NewMessage,
     Session,
 )
-from chatmemory_langchain.halves import apast_of, past_of
 from chatmemory_langchain.messages import from_context, to_message
+from chatmemory_langchain.sync_or_async import apast_of, past_of
 
 LONGEST_QUERY = 2000  # characters
 

@@ -12,7 +12,7 @@ from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field
 
 from chatmemory import AsyncTenant, MemoryKind, Recalled, Tenant, Trust
-from chatmemory_langchain.halves import sync_tenant
+from chatmemory_langchain.sync_or_async import sync_tenant
 
 
 class ChatMemoryRetriever(BaseRetriever):

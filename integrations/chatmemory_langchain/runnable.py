@@ -33,9 +33,9 @@ from chatmemory import (
     Message,
     Session,
 )
-from chatmemory_langchain.halves import apast_of, past_of
 from chatmemory_langchain.history import ChatMemoryHistory
 from chatmemory_langchain.messages import from_context, from_message
+from chatmemory_langchain.sync_or_async import apast_of, past_of
 
 FIELDS = [
     ConfigurableFieldSpec("tenant_id", str, "Tenant", "Whose organisation's session it is.", "default", True),

@@ -20,8 +20,8 @@ from langgraph.store.base.embed import get_text_at_path, tokenize_path
 
 from chatmemory import AsyncTenant, InvalidInputError, NewItem, Tenant
 from chatmemory import Item as StoredItem
-from chatmemory_langchain.halves import check_tenant, sync_tenant
 from chatmemory_langchain.messages import plain
+from chatmemory_langchain.sync_or_async import check_tenant, sync_tenant
 
 
 class ChatMemoryStore(BaseStore):

@@ -165,7 +165,7 @@ def test_two_runs_of_one_name_get_directories_of_their_own(root: Path, caplog: p
     first, second = manager(root), manager(root)
     assert (first.run_name, second.run_name) == ("run-1", "run-1-2")
     assert second.run_artifact_dir == str(root / "run-1-2")
-    assert "goes on already" in caplog.text
+    assert "is already in progress" in caplog.text
     first.finalize_session()
     assert manager(root).run_name == "run-1"
 

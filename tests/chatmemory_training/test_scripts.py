@@ -115,7 +115,7 @@ def test_two_scripts_of_one_name_at_once(tmp_path: Path, tenant: Tenant, postgre
     assert first.stdout is not None
     assert first.stdout.readline() == "name twin\n"
     second = train(tmp_path, "twin", postgres_url, 40)
-    assert "goes on already" in ended(second)
+    assert "is already in progress" in ended(second)
     first.communicate("\n", timeout=60)
     assert (losses(tenant, "twin"), losses(tenant, "twin-2")) == (list(range(30)), list(range(40)))
 

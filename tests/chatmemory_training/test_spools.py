@@ -12,9 +12,9 @@ import pytest
 
 from chatmemory import ChatMemory, Settings, Tenant
 from chatmemory_training import Recording, SessionManager, deliver_spools, record_run
-from chatmemory_training.delivery import spool_path
 from chatmemory_training.directories import RunLock
 from chatmemory_training.spool import Spool
+from chatmemory_training.spool_delivery import spool_path
 
 
 def begin(name: str, **more: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def half_told(root: Path, tenant: Tenant) -> tuple[Recording, Path]:
     while run.session_id is None or path.stat().st_size:
         time.sleep(0.01)
     run._reporter._thread = None  # as after a SIGKILL: nobody delivers any more
-    run._reporter._spool.add(run._reporter._going_on())
+    run._reporter._spool.add(run._reporter._resume_entry())
     run._reporter._spool.add(log(7))
     assert run._lock is not None
     run._lock.release()
@@ -118,7 +118,7 @@ def test_two_runs_of_a_name_in_two_places_lose_no_results(
     info = tenant.sessions.get("r").info
     assert info.results == {"b": 2}
     assert info.metadata["late"] == {"ended_as": "completed", "results": {"a": 1}}
-    assert "another run of its name" in caplog.text
+    assert "another run of the same name" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["end", "delete", "erase"])
@@ -130,7 +130,7 @@ def test_last_steps_that_have_no_place_are_told_of(
     getattr(tenant.sessions.get("r"), how)()
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path) as run:
         run.log({"loss": 0.5}, 8)
-    assert "lacks something" in caplog.text
+    assert "record is incomplete" in caplog.text
     assert run.session_id == ("r" if how == "erase" else "r.2")
     assert steps(tenant, str(run.session_id)) == [8]
 
@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_delivered_stands_in_nobodys_way(
         run.results(rmse=0.5)
     assert tenant.sessions.get("mine").info.results == {"rmse": 0.5}
     assert steps(tenant, "good") == steps(tenant, "bad-2") == [1]
-    assert "lacks something" in caplog.text
+    assert "record is incomplete" in caplog.text
 
 
 def test_a_file_that_is_refused_for_now_stays(
@@ -282,6 +282,6 @@ def test_runs_that_give_way_say_so_once(tmp_path: Path, postgres_url: str, caplo
         assert info.metadata["late"] == {
             "ended_as": "completed", "results": {"rmse": 0.5}, "details": {"current_epoch": 4}
         }  # fmt: skip
-    told = [record.getMessage() for record in caplog.records if "lacks something" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "record is incomplete" in record.getMessage()]
     assert len(told) == len(set(told)) <= 2
     assert "max_sessions_per_user" in told[0]
