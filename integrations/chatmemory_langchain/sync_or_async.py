@@ -1,24 +1,25 @@
-"""Which half of chatmemory an adapter was given, and what to say where the other one is needed."""
+"""Checks of the sync or async object that an adapter received, and reading a context from either."""
 
 from typing import Any
 
 from chatmemory import AsyncSession, AsyncTenant, ConfigurationError, Context, ContextTooSmallError, Session, Tenant
 
 
-def check_tenant(tenant: object, what: str) -> None:
-    """Refuse what is no tenant.
+def check_tenant(tenant: object, adapter: str) -> None:
+    """Check that an adapter received a Tenant or an AsyncTenant.
 
     Raises:
-        ConfigurationError: It is neither a Tenant nor an AsyncTenant.
+        ConfigurationError: It received something else.
     """
     if not isinstance(tenant, (Tenant, AsyncTenant)):
         raise ConfigurationError(
-            f"{what} needs a Tenant or an AsyncTenant, as memory.tenant(id) gives it, not a {type(tenant).__name__}."
+            f"{adapter} needs a Tenant or an AsyncTenant, as returned by memory.tenant(id), "
+            f"not a {type(tenant).__name__}."
         )
 
 
-def sync_tenant(tenant: Tenant | AsyncTenant, what: str) -> Tenant:
-    """The tenant, where it can be used without waiting.
+def sync_tenant(tenant: Tenant | AsyncTenant, adapter: str) -> Tenant:
+    """Return the tenant if its methods are sync.
 
     Raises:
         ConfigurationError: It is an AsyncTenant.
@@ -26,28 +27,28 @@ def sync_tenant(tenant: Tenant | AsyncTenant, what: str) -> Tenant:
     if isinstance(tenant, Tenant):
         return tenant
     raise ConfigurationError(
-        f"{what} was given the tenant of an AsyncChatMemory: use its async methods, or give it that of a ChatMemory."
+        f"{adapter} has the tenant of an AsyncChatMemory: use its async methods, or pass the tenant of a ChatMemory."
     )
 
 
-def past_of(session: Session, max_tokens: int | None, **how: Any) -> Context:
-    """What was said before, for a turn that is only stored when it is over.
+def read_context(session: Session, max_tokens: int | None, **options: Any) -> Context:
+    """Read the context of a turn that is stored only when it is over.
 
-    A newest message that is too large even when it is cut, such as a call with long arguments, is left out: else no
-    turn could ever follow it.
+    If the newest message exceeds the budget even after truncation, as a call with long arguments may, it is omitted:
+    otherwise no turn could follow it.
 
     Raises:
-        ContextTooSmallError: The system message that the session begins with exceeds the budget.
+        ContextTooSmallError: The session's first system message exceeds the budget.
     """
     try:
-        return session.context(max_tokens, **how)
+        return session.context(max_tokens, **options)
     except ContextTooSmallError:
-        return session.context(max_tokens, **{**how, "on_oversize": "omit"})
+        return session.context(max_tokens, **{**options, "on_oversize": "omit"})
 
 
-async def apast_of(session: AsyncSession, max_tokens: int | None, **how: Any) -> Context:
-    """The same with an AsyncSession."""
+async def aread_context(session: AsyncSession, max_tokens: int | None, **options: Any) -> Context:
+    """Read the same context from an AsyncSession."""
     try:
-        return await session.context(max_tokens, **how)
+        return await session.context(max_tokens, **options)
     except ContextTooSmallError:
-        return await session.context(max_tokens, **{**how, "on_oversize": "omit"})
+        return await session.context(max_tokens, **{**options, "on_oversize": "omit"})

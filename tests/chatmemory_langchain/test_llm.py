@@ -73,10 +73,10 @@ async def test_json_where_there_is_no_structured_output(text: str) -> None:
     ],
 )
 async def test_no_usable_answer(make: Any) -> None:
-    """What has not the form asked for is an LlmError that repeats nothing of it."""
-    with pytest.raises(LlmError, match="not the form asked for") as sync:
+    """An answer that does not match the schema is an LlmError that quotes nothing of it."""
+    with pytest.raises(LlmError, match="does not match the requested schema") as sync:
         make().complete(ASKED, Place)
-    with pytest.raises(LlmError, match="not the form asked for") as waiting:
+    with pytest.raises(LlmError, match="does not match the requested schema") as waiting:
         await make().acomplete(ASKED, Place)
     assert "secret" not in f"{sync.value} {waiting.value}"
 

@@ -158,9 +158,9 @@ async def test_what_is_no_operation_is_refused(memory: ChatMemory) -> None:
     """A batch with something else in it is refused whole."""
     store = ChatMemoryStore(memory.tenant("acme"), user_at=None)
     batch: Any = [PutOp(("n",), "k", {"a": 1}), ("get", "k")]
-    with pytest.raises(InvalidInputError, match="tuple is no operation"):
+    with pytest.raises(InvalidInputError, match="tuple is not an operation"):
         store.batch(batch)
-    with pytest.raises(InvalidInputError, match="tuple is no operation"):
+    with pytest.raises(InvalidInputError, match="tuple is not an operation"):
         await store.abatch(batch)
     assert store.search(()) == []
 

@@ -340,9 +340,9 @@ def test_a_stream_of_several_messages(memory: ChatMemory) -> None:
 def test_missing_fields_are_named(memory: ChatMemory) -> None:
     """The error says which, and how to give them."""
     chat = with_memory(counter, memory)
-    with pytest.raises(InvalidInputError, match=r"does not say user_id and session_id.*configurable"):
+    with pytest.raises(InvalidInputError, match=r"lacks user_id and session_id.*configurable"):
         chat.invoke("a")
-    with pytest.raises(InvalidInputError, match="does not say session_id"):
+    with pytest.raises(InvalidInputError, match="lacks session_id"):
         chat.invoke("a", {"configurable": {"user_id": "ann"}})
     assert [spec.id for spec in chat.config_specs] == ["session_id", "tenant_id", "user_id"]
 
@@ -352,8 +352,8 @@ def test_missing_fields_are_named(memory: ChatMemory) -> None:
     [
         ({"input_messages_key": "q"}, "a", "input is a str, not a dict"),
         ({"input_messages_key": "q"}, {"x": "a"}, "input has no 'q', only 'x'"),
-        ({}, {"x": "a", "y": "b"}, "name one as input_messages_key"),
-        ({}, 7, "input is a int, which holds no messages"),
+        ({}, {"x": "a", "y": "b"}, "pass one of them as input_messages_key"),
+        ({}, 7, "input is a int, which has no messages"),
         ({"output_messages_key": "z"}, "a", "output has no 'z', only 'x', 'y'"),
     ],
 )

@@ -224,7 +224,7 @@ async def test_what_was_removed_stays_readable_for_the_app(async_memory: AsyncCh
     await session.clear_session()
     assert await session.get_items() == []
     texts = [message.text for message in await stored.history()]
-    assert texts == ["One", "Two", "Message 2 was taken back.", "What was said before was cleared."]
+    assert texts == ["One", "Two", "Message 2 was removed.", "Earlier messages were removed."]
 
 
 async def test_readable_without_the_sdk(async_memory: AsyncChatMemory) -> None:
