@@ -9,7 +9,7 @@ from chatmemory.cli.options import JsonOption, PostgresOption
 
 if TYPE_CHECKING:
     from chatmemory import Report
-    from chatmemory._concurrency import AsyncEvent
+    from chatmemory._concurrency import AsyncFlag
 
 
 NOTHING_DUE = (
@@ -36,7 +36,7 @@ def worker(
     from chatmemory._concurrency import until_signalled
     from chatmemory.cli.terminal import note, to_json
 
-    async def work(stop: "AsyncEvent") -> "Report":
+    async def work(stop: "AsyncFlag") -> "Report":
         async with AsyncChatMemory.open(postgres) as memory:
             if retry_parked:
                 await memory.retry_parked()

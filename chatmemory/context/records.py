@@ -80,9 +80,9 @@ class Context(Shown):
         """The memories as they stand in a prompt, before the newest user's message: as data, with no authority."""
         if not self.memories:
             return None
-        from chatmemory.memories.notes import to_text
+        from chatmemory.memories.notes import notes_text
 
-        return to_text(self.memories)
+        return notes_text(self.memories)
 
     def as_openai(self) -> list[JsonObject]:
         """The context as messages for any server that speaks OpenAI's chat protocol."""

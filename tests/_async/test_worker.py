@@ -13,7 +13,7 @@ import pytest
 from chatmemory import AsyncChatMemory, AsyncSession, Memory, SessionNotFoundError, Settings
 from chatmemory._async.memories.worker import AsyncWorker
 from chatmemory._async.storage.database import AsyncDatabase
-from chatmemory._concurrency import AsyncEvent, async_side_by_side
+from chatmemory._concurrency import AsyncFlag, async_side_by_side
 from chatmemory.errors import StorageUnavailableError
 from tests.fixtures.openai_server import (
     FAULTS,
@@ -126,7 +126,7 @@ async def test_a_worker_expires_idle_sessions(postgres_url: str, openai_server: 
     async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
         await talk(memory)
     rows(postgres_url, "update chatmemory.sessions set last_active_at = now() - interval '2 days'")
-    stop = AsyncEvent()
+    stop = AsyncFlag()
 
     def chat(_: Any) -> Reply:
         openai_server.asked.set()
@@ -710,7 +710,7 @@ async def test_a_session_erased_while_it_is_learnt_from_leaves_nothing(
             await mine.erase()
             erased.set()
 
-        erased = AsyncEvent()
+        erased = AsyncFlag()
         import threading
 
         gone = threading.Event()
@@ -841,7 +841,7 @@ async def test_a_fault_of_our_own_is_one_failure(
 
     import chatmemory._async.memories.learner as learner
 
-    monkeypatch.setattr(learner, "cut", cut)
+    monkeypatch.setattr(learner, "cut_episodes", cut)
     await talk(async_taught)
     report = await async_taught.run_due()
     assert report.failed == 1
@@ -868,7 +868,7 @@ async def test_two_passes_at_once_learn_each_session_once(
 async def test_run_worker_ends_when_it_is_told_to(postgres_url: str, openai_server: OpenAIServer) -> None:
     """It works several sessions at once, finishes what it began after `stop` is set, and reports."""
     settings = openai_server.settings(worker_poll_seconds=60)
-    stop = AsyncEvent()
+    stop = AsyncFlag()
     openai_server.chat = lambda body: learnt() if len(openai_server.chats) < 5 else FAULTS["refusal"]
     async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
         for _ in range(5):

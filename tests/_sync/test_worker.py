@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from chatmemory import ChatMemory, Memory, Session, SessionNotFoundError, Settings
-from chatmemory._concurrency import Event, side_by_side
+from chatmemory._concurrency import Flag, side_by_side
 from chatmemory._sync.memories.worker import Worker
 from chatmemory._sync.storage.database import Database
 from chatmemory.errors import StorageUnavailableError
@@ -126,7 +126,7 @@ def test_a_worker_expires_idle_sessions(postgres_url: str, openai_server: OpenAI
     with ChatMemory.open(postgres_url, settings=settings) as memory:
         talk(memory)
     rows(postgres_url, "update chatmemory.sessions set last_active_at = now() - interval '2 days'")
-    stop = Event()
+    stop = Flag()
 
     def chat(_: Any) -> Reply:
         openai_server.asked.set()
@@ -690,7 +690,7 @@ def test_a_session_erased_while_it_is_learnt_from_leaves_nothing(
             mine.erase()
             erased.set()
 
-        erased = Event()
+        erased = Flag()
         import threading
 
         gone = threading.Event()
@@ -819,7 +819,7 @@ def test_a_fault_of_our_own_is_one_failure(
 
     import chatmemory._sync.memories.learner as learner
 
-    monkeypatch.setattr(learner, "cut", cut)
+    monkeypatch.setattr(learner, "cut_episodes", cut)
     talk(taught)
     report = taught.run_due()
     assert report.failed == 1
@@ -846,7 +846,7 @@ def test_two_passes_at_once_learn_each_session_once(
 def test_run_worker_ends_when_it_is_told_to(postgres_url: str, openai_server: OpenAIServer) -> None:
     """It works several sessions at once, finishes what it began after `stop` is set, and reports."""
     settings = openai_server.settings(worker_poll_seconds=60)
-    stop = Event()
+    stop = Flag()
     openai_server.chat = lambda body: learnt() if len(openai_server.chats) < 5 else FAULTS["refusal"]
     with ChatMemory.open(postgres_url, settings=settings) as memory:
         for _ in range(5):

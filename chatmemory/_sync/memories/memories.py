@@ -26,7 +26,7 @@ from chatmemory.memories.records import (
     Trust,
     memory_from_row,
 )
-from chatmemory.memories.vectors import to_text
+from chatmemory.memories.vectors import pgvector_text
 from chatmemory.records import Page
 from chatmemory.storage import queries
 from chatmemory.validation import (
@@ -146,7 +146,7 @@ class Memories:
         hits = [Hit(*row) for row in rows]
         near: dict[str, float] = {}
         if vectors:
-            like = (asked.users, kinds, self._store.model, to_text(vectors[0]), top, *bounds)
+            like = (asked.users, kinds, self._store.model, pgvector_text(vectors[0]), top, *bounds)
             near = dict(connection.execute(queries.memories.FIND_NEAR, (self._tenant_id, *like)).fetchall())
         scores = by_place(hits)
         params = {
