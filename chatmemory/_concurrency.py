@@ -218,7 +218,7 @@ class Once(Generic[T]):
 
     @property
     def is_running(self) -> bool:
-        """Whether the call is still running."""
+        """True while the call is running."""
         return self.result is None and not self._done.is_set()
 
     def wait(self, seconds: float) -> None:

@@ -53,7 +53,7 @@ class Kind:
 
     @property
     def is_run(self) -> bool:
-        """Whether sessions of this kind have a run status."""
+        """True if sessions of this kind have a run status."""
         return bool(self.moves)
 
     @property

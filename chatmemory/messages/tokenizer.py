@@ -74,7 +74,7 @@ class Tokenizer:
 
     @property
     def is_loading(self) -> bool:
-        """Whether the exact counter is still loading."""
+        """True while the exact counter is loading."""
         return _loading(self._model).start().is_running
 
     def best(self) -> Counter:

@@ -135,7 +135,7 @@ class Packer:
 
     @property
     def is_written(self) -> bool:
-        """Whether all rows are written."""
+        """True if all rows are written."""
         return not self._unwritten
 
     def count(self) -> int:

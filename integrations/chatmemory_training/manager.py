@@ -357,7 +357,7 @@ class SessionManager:
 
     @property
     def is_wandb_active(self) -> bool:
-        """Whether a wandb run was started."""
+        """True if a wandb run was started."""
         if self._is_wandb_active is None:
             raise SessionManagerError(_NO_WANDB)
         return self._is_wandb_active

@@ -66,7 +66,7 @@ class Reporter:
 
     @property
     def is_forked(self) -> bool:
-        """Whether this process is a forked child; only the parent records the run."""
+        """True in a forked child; only the parent records the run."""
         return os.getpid() != self._pid
 
     def begin(self, details: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a handle holds of its session is never seen: every context is what a fresh reading of Postgres gives."""
+"""A handle's copy of its session is invisible: every context equals a fresh reading of Postgres."""
 
 import random
 from collections.abc import Callable

@@ -61,7 +61,7 @@ async def known(memory: AsyncChatMemory, *kinds: Any, user_id: str = "ann") -> l
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params)
         return cursor.fetchall() if cursor.description else []
@@ -209,7 +209,7 @@ async def test_run_due_takes_no_more_than_its_limit(async_taught: AsyncChatMemor
 async def test_facts_are_learnt_with_their_sources(
     async_taught: AsyncChatMemory, openai_server: OpenAIServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cites messages there are becomes a memory of the user; the rest is dropped, and a log says so."""
+    """Facts that cite existing messages become memories of the user; the others are dropped and logged."""
     openai_server.chat = lambda _: learnt(
         "Ann lives in Lisbon.",
         fact("Ann lives in Lisbon.", 1, importance=0.9),
@@ -834,7 +834,7 @@ async def test_whatever_somebody_elses_model_raises_is_one_failure(
 async def test_a_fault_of_our_own_is_one_failure(
     async_taught: AsyncChatMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What no one foresaw parks one session, and does not end the worker."""
+    """An unexpected error parks one session and does not end the worker."""
 
     def cut(_: Any) -> Any:
         raise RuntimeError("what Ann said")

@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_held.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""What a handle holds of its session is never seen: every context is what a fresh reading of Postgres gives."""
+"""A handle's copy of its session is invisible: every context equals a fresh reading of Postgres."""
 
 import random
 from collections.abc import Callable

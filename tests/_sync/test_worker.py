@@ -61,7 +61,7 @@ def known(memory: ChatMemory, *kinds: Any, user_id: str = "ann") -> list[Memory]
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params)
         return cursor.fetchall() if cursor.description else []
@@ -205,7 +205,7 @@ def test_run_due_takes_no_more_than_its_limit(taught: ChatMemory) -> None:
 def test_facts_are_learnt_with_their_sources(
     taught: ChatMemory, openai_server: OpenAIServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cites messages there are becomes a memory of the user; the rest is dropped, and a log says so."""
+    """Facts that cite existing messages become memories of the user; the others are dropped and logged."""
     openai_server.chat = lambda _: learnt(
         "Ann lives in Lisbon.",
         fact("Ann lives in Lisbon.", 1, importance=0.9),
@@ -812,7 +812,7 @@ def test_whatever_somebody_elses_model_raises_is_one_failure(
 def test_a_fault_of_our_own_is_one_failure(
     taught: ChatMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What no one foresaw parks one session, and does not end the worker."""
+    """An unexpected error parks one session and does not end the worker."""
 
     def cut(_: Any) -> Any:
         raise RuntimeError("what Ann said")

@@ -18,7 +18,7 @@ LEARNT = {"summary": "Ann rows.", "facts": [{"text": "Ann rows on Sundays.", "so
 
 
 class Place(BaseModel):
-    """What is asked for."""
+    """The requested schema."""
 
     city: str
 
@@ -44,7 +44,7 @@ def model_with(*answers: AIMessage) -> Llm:
 
 
 async def both(make: Any) -> list[Any]:
-    """What both halves answer, each of a model of its own."""
+    """Return the answers of the sync and the async method, each with a model of its own."""
     return [make().complete(ASKED, Place), await make().acomplete(ASKED, Place)]
 
 

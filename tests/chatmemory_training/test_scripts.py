@@ -126,7 +126,7 @@ def _full_disk(size: int) -> Callable[[], None]:
 
 
 def test_a_full_disk_stops_no_training(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
-    """What the spool cannot hold goes to the database from memory."""
+    """Entries that cannot be spooled go to the database from memory."""
     told = ended(train(tmp_path, "full", postgres_url, 1000, preexec_fn=_full_disk(600)))
     assert losses(tenant, "full") == list(range(1000))
     assert tenant.sessions.get("full").info.run_status == "completed"

@@ -1,4 +1,4 @@
-"""What waits in files until a database has it, and all that can be wrong with it."""
+"""Spool files: delivery to the database, and everything that can be wrong with them."""
 
 import errno
 import json
@@ -29,7 +29,7 @@ def log(step: int) -> dict[str, Any]:
 
 
 def left(root: Path, tenant: Tenant, name: str, *entries: dict[str, Any]) -> Path:
-    """What a killed run of this name left."""
+    """Write the spool of a killed run."""
     path = spool_path(root / name, tenant)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
@@ -178,7 +178,7 @@ DETAILS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("details", DETAILS, ids=["nan", "negative", "large", "broken"])
 def test_details_that_cannot_be_stored_cost_no_run(tmp_path: Path, tenant: Tenant, details: dict[str, Any]) -> None:
-    """Whatever a library calls its parameters: the run is recorded, at worst without them."""
+    """Details in any form are accepted; at worst the run is recorded without them."""
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path, details=details) as run:
         run.log({"loss": 1.0, "x" * 300: 2, "": 3}, 4)
     assert tenant.sessions.get("r").info.status == "completed"
@@ -194,7 +194,7 @@ def test_a_step_that_is_none_stops_no_training(tmp_path: Path, tenant: Tenant) -
 
 
 def test_a_disk_that_was_full_for_a_while_leaves_no_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be written comes before what can, or the entries after it would make no sense."""
+    """Entries that could not be written are written first, before later ones."""
     spool = Spool(tmp_path / "r/.spool")
     write = os.write
 

@@ -130,7 +130,7 @@ hidden: dict[str, int] = {}  # deleted sessions, and how many times they have be
 
 
 async def flush(memory: AsyncChatMemory, gate: Gate) -> None:
-    """What is late arrives; a process that was cut off is connected again."""
+    """Deliver delayed commands, and reconnect a disconnected process."""
     for _ in range(3):
         await gate.wait()
         await memory._windows.flush()

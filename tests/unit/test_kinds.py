@@ -16,7 +16,7 @@ MOVES = {"open": ("done", "over")}
 
 @pytest.fixture(autouse=True)
 def _no_kind_stays() -> Iterator[None]:
-    """What a test registers is forgotten."""
+    """Remove the kinds that a test registers."""
     before = dict(kinds._kinds)
     yield
     kinds._kinds.clear()
@@ -94,7 +94,7 @@ def test_an_app_registers_its_own() -> None:
 
 
 def test_details_are_typed_and_others_are_kept() -> None:
-    """What a kind knows must have its type, the error names it and not its value; what it does not know passes."""
+    """A declared detail must have its type, and the error names it without its value; other details pass."""
     training = kinds.registered()["training"]
     training.check_details({"total_epochs": 3, "learning_rate": 1, "model_id": 7, "anything": {"else": [1]}})
     for name, value in {"total_epochs": "secret", "current_epoch": -1, "batch_size": 1.5, "learning_rate": "x"}.items():

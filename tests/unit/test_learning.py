@@ -1,4 +1,4 @@
-"""What a batch teaches: pure decisions over what a model answered."""
+"""Memories from a batch: pure decisions about a model's answer."""
 
 from datetime import timedelta
 from itertools import count

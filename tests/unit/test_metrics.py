@@ -18,7 +18,7 @@ calls = st.lists(st.tuples(st.sampled_from("ab"), st.none() | st.integers(0, 50)
 
 
 def same(a: float, b: float) -> bool:
-    """Whether two numbers are the same, NaN too."""
+    """Return whether two numbers are equal, with NaN equal to itself."""
     return a == b or (math.isnan(a) and math.isnan(b))
 
 
@@ -94,7 +94,7 @@ class Scalar:
 
 
 def test_numbers_of_any_library_are_taken() -> None:
-    """What can be a float is one; steps likewise."""
+    """Anything that converts to a float is accepted; steps likewise."""
     assert check_metrics({"a": Scalar(), "b": 1, "c": True}, Scalar()) == (7, (("a", 0.5), ("b", 1.0), ("c", 1.0)))
 
 
