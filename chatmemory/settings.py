@@ -60,15 +60,24 @@ class Settings(BaseSettings):
     enable_session_caching: bool = Field(
         default=True, description="resume a recently resumed session from Redis, without a query to Postgres"
     )
-    window_max_messages: int = Field(200, ge=1, le=1000, description="maximum messages of a session in Redis")
+    window_max_messages: int = Field(
+        200, ge=1, le=1000, description="maximum messages of a session in Redis and in this process"
+    )
     window_max_bytes: int = Field(
-        262_144, ge=1, le=MAX_INT, description="maximum size of a session's messages in Redis, in bytes, approximately"
+        262_144, ge=1, le=MAX_INT, description="approximate bytes of a session's messages in Redis and in this process"
     )
     window_message_bytes: int = Field(
         32_768,
         ge=1,
         le=MAX_INT,
         description="size in bytes above which a message is read from Postgres instead of Redis",
+    )
+    # recent_cache.py
+    recent_messages_bytes: int = Field(
+        64 * 2**20,
+        ge=0,
+        le=100 * MAX_INT,
+        description="approximate bytes of recent messages of all sessions in this process; 0: none",
     )
     # tokens.py
     model: str | None = Field(None, description="model whose encoding counts tokens; unknown or none: o200k_base")

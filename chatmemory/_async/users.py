@@ -1,24 +1,21 @@
 """One tenant's users: what belongs to each of them, over all sessions."""
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 
 from chatmemory._async.memories.memories import AsyncMemories
 from chatmemory._async.shared import AsyncParts
 from chatmemory._public import public
-from chatmemory.files import exports
 from chatmemory.files.exports import to_line
 from chatmemory.items.records import item_from_row
-from chatmemory.memories.records import Profile, memory_from_row
+from chatmemory.json_form import FORMAT, Record, plain
+from chatmemory.memories.records import Profile, expense_from_row, memory_from_row
 from chatmemory.messages.records import Message, message_from_row
-from chatmemory.records import JsonObject
-from chatmemory.sessions.records import Erasure, session_from_row
+from chatmemory.runs.metric_records import curve_from_row
+from chatmemory.sessions.records import Erasure, event_from_row, session_from_row
 from chatmemory.storage import queries
 from chatmemory.validation import check_count, check_id
 
 MOST_IN_PROFILE = 200
-HAPPENED = ("session_id", "at", "event", "data")
-SPENT = ("at", "session_id", "purpose", "model", "input_tokens", "output_tokens")
 
 
 @public
@@ -93,42 +90,45 @@ class AsyncUsers:
         return Erasure(**counts)
 
     async def export(self, user_id: object) -> AsyncIterator[str]:
-        """Everything held about a user as JSON Lines: sessions and what belongs to them, memories, items, spend.
+        """Export everything held about a user as JSON Lines: sessions and what belongs to them, memories, items, spend.
 
-        With a session come its messages, events and metrics. Deleted sessions are held too, and marked. With the
-        user's memories comes what the tenant shares of what the user said.
+        The first line names the format. Each line has under `record` what it is, and beside it what the record's
+        to_dict() gives. With a session come its messages, events and metrics; with the user's memories come those
+        that the tenant shares and that cite the user. Deleted sessions are exported too, with `deleted_at`.
         """
         user = check_id(user_id, "user_id")
         await self._metrics.flush()
+        yield to_line("export", {"format": FORMAT, "tenant_id": self._tenant_id, "user_id": user})
         rows = await self._database.fetch(self._tenant_id, queries.users.ALL_SESSIONS_OF_USER, (user,))
-        for *row, deleted_at in rows:
-            info = session_from_row(row)
-            yield to_line("session", {**asdict(info), "deleted_at": deleted_at})
-            async for type, record in self._of_session(info.id):
-                yield to_line(type, record)
-        of_user = {"user_id": user}
-        for remembered in await self._database.fetch(self._tenant_id, queries.users.ALL_MEMORIES_OF_USER, of_user):
-            yield to_line("memory", asdict(memory_from_row(remembered)))
-        for spent in await self._database.fetch(self._tenant_id, queries.users.SPEND_TO_EXPORT, (user,)):
-            yield to_line("spend", dict(zip(SPENT, spent, strict=True)))
-        for kept in await self._database.fetch(self._tenant_id, queries.items.ITEMS_OF_USER, (user,)):
-            yield to_line("item", asdict(item_from_row(kept)))
+        for *columns, deleted_at in rows:
+            info = session_from_row(columns)
+            yield to_line("session", {**info.to_dict(), "deleted_at": plain(deleted_at)})
+            async for kind, record in self._of_session(info.id):
+                yield to_line(kind, {"session_id": info.id, **record.to_dict()})
+        for kind, query, params, build in (
+            ("memory", queries.users.ALL_MEMORIES_OF_USER, {"user_id": user}, memory_from_row),
+            ("spend", queries.users.SPEND_TO_EXPORT, (user,), expense_from_row),
+            ("item", queries.items.ITEMS_OF_USER, (user,), item_from_row),
+        ):
+            for row in await self._database.fetch(self._tenant_id, query, params):
+                yield to_line(kind, build(row).to_dict())
 
-    async def _of_session(self, id: str) -> AsyncIterator[tuple[str, JsonObject]]:
-        """What belongs to a session, each with its type."""
+    async def _of_session(self, id: str) -> AsyncIterator[tuple[str, Record]]:
+        """The records that belong to a session, each with its kind."""
         seq = 0
         while True:
             params = {"id": id, "seq": seq}
             stored = await self._database.fetch(self._tenant_id, queries.users.MESSAGES_TO_EXPORT, params)
-            for each in stored:
-                yield "message", {"session_id": id, **asdict(message_from_row(each))}
+            for row in stored:
+                message = message_from_row(row)
+                seq = message.seq
+                yield "message", message
             if not stored:
                 break
-            seq = stored[-1][0]
-        for event in await self._database.fetch(self._tenant_id, queries.users.EVENTS_TO_EXPORT, (id,)):
-            yield "event", dict(zip(HAPPENED, (id, *event), strict=True))
-        for packed in await self._database.fetch(self._tenant_id, queries.runs.METRICS_TO_EXPORT, (id,)):
-            yield "metrics", {"session_id": id, **exports.points(packed)}
+        for row in await self._database.fetch(self._tenant_id, queries.users.EVENTS_TO_EXPORT, (id,)):
+            yield "event", event_from_row(row)
+        for row in await self._database.fetch(self._tenant_id, queries.runs.METRICS_TO_EXPORT, (id,)):
+            yield "metrics", curve_from_row(row)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"

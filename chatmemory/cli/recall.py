@@ -1,6 +1,5 @@
 """`recall`: searching memories."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,7 +44,7 @@ def recall(
     with memory_on(postgres) as memory:
         recalled = memory.tenant(tenant).memories.recall(question, user_id=user_id, k=k)
     if as_json:
-        print(to_json([asdict(each) for each in recalled]))
+        print(to_json([each.to_dict() for each in recalled]))
         return
     console = stdout()
     if not recalled:

@@ -5,27 +5,34 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from chatmemory.context.records import Context
 from chatmemory.messages.pairing import is_result as answers_calls
 from chatmemory.messages.pairing import turn_starts
-from chatmemory.messages.records import Message, NewMessage
+from chatmemory.messages.records import Message
 from chatmemory.messages.tool_calls import is_call, is_result, result_text
 from chatmemory.records import JsonObject
 
 
-def to_openai(context: Context) -> list[JsonObject]:
-    """Convert a context: system message, summary, messages; memories are put before the newest user message."""
-    heads = [text for text in (context.system, context.summary_text) if text is not None]
-    converted: list[JsonObject] = [{"role": "system", "content": text} for text in heads]
-    users = (message for message in context.messages if message.role == "user" and not answers_calls(message))
+def to_openai(
+    messages: Sequence[Message], system: Sequence[str] = (), memories_text: str | None = None
+) -> list[JsonObject]:
+    """Render a context for OpenAI's chat protocol.
+
+    Args:
+        messages: The messages, oldest first.
+        system: Texts of leading system messages.
+        memories_text: The recalled memories, put before the newest user message.
+    """
+    notes: list[JsonObject] = [] if memories_text is None else [{"role": "user", "content": memories_text}]
+    converted: list[JsonObject] = [{"role": "system", "content": text} for text in system]
+    users = (message for message in messages if message.role == "user" and not answers_calls(message))
     last = max((message.seq for message in users), default=None)
-    for begin, end in pairwise([0, *turn_starts(context.messages), len(context.messages)]):
-        turn = context.messages[begin:end]
+    for begin, end in pairwise([0, *turn_starts(messages), len(messages)]):
+        turn = messages[begin:end]
         if turn and turn[0].seq == last:
-            converted += _notes(context)
+            converted += notes
         for message in _merge_parallel_calls(turn):
             converted += _openai_messages(message)
-    return converted if last is not None else [*converted, *_notes(context)]
+    return converted if last is not None else [*converted, *notes]
 
 
 def _merge_parallel_calls(turn: Sequence[Message]) -> Iterator[Message]:
@@ -41,17 +48,6 @@ def _merge_parallel_calls(turn: Sequence[Message]) -> Iterator[Message]:
         yield replace(callers[0], content=text, metadata={"tool_calls": calls})
         turn = turn[len(callers) :]
     yield from turn
-
-
-def _notes(context: Context) -> list[JsonObject]:
-    return [{"role": "user", "content": context.memories_text}] if context.memories else []
-
-
-def from_openai(message: Mapping[str, Any]) -> NewMessage:
-    """Convert a message of OpenAI's protocol to one to append; tool_calls and tool_call_id become metadata."""
-    metadata = {key: message[key] for key in ("tool_calls", "tool_call_id", "name") if message.get(key) is not None}
-    content = message.get("content")
-    return NewMessage(message.get("role", ""), "" if content is None else content, metadata=metadata or None)
 
 
 def _openai_messages(message: Message) -> Iterator[JsonObject]:

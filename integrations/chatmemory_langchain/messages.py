@@ -26,6 +26,7 @@ from chatmemory import Context, InvalidInputError, Message, NewMessage
 KEY = "langchain"
 """Metadata key for the fields of a LangChain message beyond role and content."""
 
+_CALLS = ("tool_calls", "invalid_tool_calls", "tool_call_id")  # stored where chatmemory looks for calls and results
 _STRINGS = "strings"  # the indexes of content blocks that were bare strings
 _MAX_DEPTH = 200  # stops a cycle; the core rejects far less nesting
 
@@ -73,20 +74,24 @@ def to_message(message: BaseMessage) -> NewMessage:
         )
     content = json_equivalent(whole.content)
     blocks = content if isinstance(content, list) else []
+    fields = _extra_fields(whole)
+    calls = {name: fields.pop(name) for name in _CALLS if name in fields}
     return NewMessage(
         role=_stored_role(whole),
         content=[_as_block(block) for block in blocks] if blocks is content else content,
         message_id=None if isinstance(whole, RemoveMessage) else whole.id,  # its id names another message
-        metadata={KEY: {"type": whole.type, **_string_indexes(blocks), **_extra_fields(whole)}},
+        metadata={**calls, KEY: {"type": whole.type, **_string_indexes(blocks), **fields}},
     )
 
 
 def from_message(message: Message | NewMessage) -> BaseMessage:
     """Convert a stored message to a LangChain message, also one that was appended without LangChain."""
-    stored = (message.metadata or {}).get(KEY)
+    metadata = message.metadata or {}
+    stored = metadata.get(KEY)
     if not isinstance(stored, dict) or stored.get("type") not in _CLASSES:
         return _without_langchain(message)
-    fields = {name: value for name, value in stored.items() if name not in ("type", _STRINGS)}
+    calls = {name: metadata[name] for name in _CALLS if name in metadata}
+    fields = calls | {name: value for name, value in stored.items() if name not in ("type", _STRINGS)}
     content: Any = message.content
     for index in stored.get(_STRINGS, ()) if isinstance(content, list) else ():  # a context may have truncated it
         if index < len(content) and content[index].get("type") == "text":

@@ -81,9 +81,9 @@ class ChatMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
     messages. All but the own messages stay the same for every model call of a run. With a checkpointer, messages of
     earlier runs come from memory only, within the budget.
 
-    Cost: two round trips and a recall at the start of a run, two round trips for each answer of the model. With Redis
-    the first two go there. With a ChatMemory, async runs read and store in threads; an AsyncChatMemory is for async
-    runs.
+    Cost: one round trip at the start of a run, or two if this process has not used the session recently, and a recall;
+    two for each answer of the model. With a ChatMemory, async runs read and store in threads; an AsyncChatMemory is for
+    async runs.
 
     Args:
         memory: The memory that has the sessions.

@@ -11,6 +11,8 @@ from chatmemory import InvalidInputError, Message, NewMessage
 KEY = "openai_agents"
 """Metadata key for the parts of an item beyond role and content."""
 
+_ITEM = "host_item"  # chatmemory compares it where a message's id is given again
+
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
 
@@ -42,9 +44,9 @@ def from_item(item: TResponseInputItem) -> NewMessage:
     moved = "output" if role == "tool" else "content"
     content: Any = copy.get(moved)
     if not _is_content(content):
-        return NewMessage(role, _summary_text(copy), metadata={KEY: {**_call_id(copy), "item": copy}})
+        return NewMessage(role, _summary_text(copy), metadata={**_call_id(copy), _ITEM: copy})
     without = {**copy, moved: None}  # keeps the order of the keys
-    return NewMessage(role, content, metadata={KEY: {**_call_id(copy), "item": without, "is": moved}})
+    return NewMessage(role, content, metadata={**_call_id(copy), _ITEM: without, KEY: {"is": moved}})
 
 
 def to_item(message: Message | NewMessage) -> TResponseInputItem | None:
@@ -53,12 +55,16 @@ def to_item(message: Message | NewMessage) -> TResponseInputItem | None:
     A message that was appended without the SDK becomes its text. None: the message has no text, is a tool message, or
     marks a removal.
     """
-    stored = (message.metadata or {}).get(KEY)
-    if not isinstance(stored, dict) or not ("item" in stored or stored.get("is") == "block"):
-        return None if removal_in(message) else _without_sdk(message)
-    item: Any = message.content[0] if stored.get("is") == "block" else stored["item"]
-    if stored.get("is") in ("content", "output"):
+    metadata = message.metadata or {}
+    own = metadata.get(KEY)
+    stored = own if isinstance(own, dict) else {}
+    item: Any = metadata.get(_ITEM, stored.get("item"))  # the second: as stored by chatmemory 0.1
+    if stored.get("is") == "block":
+        item = message.content[0]
+    elif isinstance(item, dict) and stored.get("is") in ("content", "output"):
         item = {**item, stored["is"]: message.content}
+    if not isinstance(item, dict):
+        return None if removal_in(message) else _without_sdk(message)
     return cast(TResponseInputItem, item)
 
 
@@ -97,7 +103,7 @@ def _is_content(value: object) -> bool:
 
 def _call_id(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return the call that an item answers, under the key that chatmemory reads."""
-    return {"call_id": item["call_id"]} if _item_role(item) == "tool" and "call_id" in item else {}
+    return {"tool_call_id": item["call_id"]} if _item_role(item) == "tool" and "call_id" in item else {}
 
 
 def _summary_text(item: Mapping[str, Any]) -> str:

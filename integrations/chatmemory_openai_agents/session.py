@@ -21,7 +21,8 @@ class ChatMemorySession:
     skipped.
 
     The SDK sends all items to the model at each turn, unless a limit is set. A turn costs one round trip per 200
-    messages read, and one per add_items(). With a Session, calls run in threads (for Runner.run_sync()).
+    messages read (none for those that this process has used recently, right after the session was resumed), and one
+    per add_items(). With a Session, calls run in threads (for Runner.run_sync()).
 
     Args:
         session: The session, as returned by resume_or_create(): the app binds tenant and user.
@@ -99,6 +100,8 @@ class ChatMemorySession:
                 if item is not None:
                     newest.append((message, item))
             before, page = messages[0].seq, PAGE_SIZE
+            if before == 1:
+                break
         return newest[:limit]
 
     async def _append(self, messages: list[NewMessage]) -> list[Message]:

@@ -19,7 +19,7 @@ from chatmemory_training.directories import CONFIG, Directories, create_director
 from chatmemory_training.errors import ConfigSaveError, SessionManagerError
 from chatmemory_training.json_values import as_float
 from chatmemory_training.metric_sinks import MetricSink, open_metric_sink
-from chatmemory_training.run_details import declared_details
+from chatmemory_training.run_details import configured_details, declared_details
 from chatmemory_training.run_names import choose_run_name, sanitize_run_name
 from chatmemory_training.run_reporter import Reporter
 from chatmemory_training.seeding import seed_everything
@@ -201,7 +201,7 @@ class SessionManager:
         """Record the run's start in its log file and in chatmemory; a file that cannot be written is skipped."""
         append_start_line(Path(self.log_file_path), self._run_name)
         self._active = True
-        self._open_reporter().begin(self._details(), {"artifacts": self._run_artifact_dir})
+        self._open_reporter().begin(configured_details(self.config), {"artifacts": self._run_artifact_dir})
 
     def log_session_info(
         self,
@@ -389,16 +389,6 @@ class SessionManager:
             spool = spool_path(run, self._tenant) if run and self._tenant is not None else None
             self._reporter = Reporter(self._tenant, self._user_id, "training", self._run_name, spool, self._share)
         return self._reporter
-
-    def _details(self) -> dict[str, Any]:
-        """Return the run's details from the config."""
-        training = effective_config.masked(config_value(self.config, "training")) or {}
-        settings = {f"training.{name}": value for name, value in training.items()} if isinstance(training, dict) else {}
-        scalars = {name: value for name, value in settings.items() if isinstance(value, (str, int, float))}
-        declared = ("learning_rate", "batch_size", "total_epochs", "model_id", "dataset_name")
-        details = {name: scalars.pop(f"training.{name}") for name in declared if f"training.{name}" in scalars}
-        env = {name: config_value(self.config, f"env.{name}") for name in ("seed", "device")}
-        return {**details, **scalars, **env}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._run_name!r}>"

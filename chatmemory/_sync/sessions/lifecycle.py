@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Self
 
 from chatmemory._sync.context.reading import Contexts
@@ -36,12 +37,14 @@ LOG = logging.getLogger("chatmemory")
 class Lifecycle(Run):
     """The part of a session's handle that ends, forks, hides, erases, exports, and learns from it."""
 
-    def __init__(self, info: SessionInfo, parts: Parts) -> None:
+    def __init__(self, info: SessionInfo, parts: Parts, *, is_current: bool = True) -> None:
         self.id = info.id
         self.tenant_id = info.tenant_id
         super().__init__(info, parts)
         self._appended: Appended | None = None
         self._contexts = Contexts(info, parts)
+        if is_current:  # read from Postgres just now
+            self._contexts.saw_row(info)
 
     @property
     def info(self) -> SessionInfo:
@@ -257,7 +260,7 @@ class Lifecycle(Run):
             SessionNotFoundError: It is deleted already, or erased.
         """
         with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
-            row = connection.execute(queries.sessions.DELETE_SESSION, (self.id,)).fetchone()
+            row = connection.execute(queries.sessions.DELETE_SESSION, self._birth).fetchone()
             if row is None:
                 raise not_found(self.id)
             connection.execute(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, "deleted", None))
@@ -271,7 +274,7 @@ class Lifecycle(Run):
         """
         params = (self.tenant_id, self.id, *self._settings.session_limits)
         info = self._learn(self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=self.id))
-        self._windows.forget_user(info.tenant_id, info.user_id)
+        self._windows.forget(info)
         return info
 
     def erase(self) -> Erasure:
@@ -289,7 +292,7 @@ class Lifecycle(Run):
         with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
             connection.execute(queries.users.LOCK_TO_FORGET, {"user_id": self._info.user_id, "session_id": self.id})
             connection.execute(queries.memories.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
-            if not connection.execute(queries.sessions.LOCK_TO_ERASE, (self.id,)).fetchall():
+            if not connection.execute(queries.sessions.LOCK_TO_ERASE, self._birth).fetchall():
                 raise not_found(self.id)
             [(metrics,)] = connection.execute(queries.runs.ERASE_METRICS, (self.id,)).fetchall()
             rows = connection.execute(queries.users.MEMORIES_OF_SESSION, (self.id,)).fetchall()
@@ -310,7 +313,7 @@ class Lifecycle(Run):
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        params = {"id": self.id, "limit": check_count(limit, "limit", least=1)}
+        params = {"id": self.id, "born": self._info.created_at, "limit": check_count(limit, "limit", least=1)}
         rows = self._database.fetch(self.tenant_id, queries.sessions.EVENTS, params, subject=self.id)
         if not rows:  # every session has at least been created
             raise not_found(self.id)
@@ -326,16 +329,21 @@ class Lifecycle(Run):
             self._windows.forget(self._info)
 
     @property
+    def _birth(self) -> tuple[str, datetime]:
+        """What names this session, and none that has its id later."""
+        return self.id, self._info.created_at
+
+    @property
     def _key(self) -> JsonObject:
         return {"id": self.id, "user_id": None}
 
     def _learn(self, rows: list[tuple[Any, ...]]) -> SessionInfo:
-        if not rows:
+        info = session_from_row(rows[0]) if rows else None
+        if info is None or info.created_at != self._info.created_at:  # another session has the id of an erased one
             raise not_found(self.id)
-        self._appended = None
-        self._info = session_from_row(rows[0])
-        self._contexts.saw(self._info.last_seq)
-        return self._info
+        self._appended, self._info = None, info
+        self._contexts.saw_row(info)
+        return info
 
     def _repr_html_(self) -> str:
         return self.info._repr_html_()

@@ -116,7 +116,7 @@ class Sessions:
         if id is not None:
             known = self._windows.resumable(self._tenant_id, user, how, lease)
             if known is not None:
-                return self._handle(known)
+                return Session(known, self._parts, is_current=False)
         params = (
             self._tenant_id,
             id,
@@ -261,7 +261,9 @@ class Sessions:
         rows = self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=id)
         if not rows:
             raise not_found(id)
-        return self._began(session_from_row(rows[0]))
+        info = session_from_row(rows[0])
+        self._windows.forget(info)
+        return self._handle(info)
 
     def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
         params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary, None)

@@ -1,6 +1,6 @@
 """Sessions: begin, find, change, end, hide, copy; their timeline."""
 
-from chatmemory.storage.queries.columns import SESSION
+from chatmemory.storage.queries.columns import EVENT, SESSION
 
 RESUME_OR_CREATE = (
     "select " + SESSION + " from chatmemory.resume_or_create(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
@@ -56,7 +56,7 @@ UPDATE_SESSION = (
 # Hide a session everywhere, and show it again.
 DELETE_SESSION = (
     "update chatmemory.sessions set deleted_at = clock_timestamp() "
-    "where id = %s and deleted_at is null returning " + SESSION
+    "where id = %s and created_at = %s and deleted_at is null returning " + SESSION
 )
 RESTORE_SESSION = "select " + SESSION + " from chatmemory.restore_session(%s, %s, %s, %s, %s)"
 # A fork of the same user's is not learnt from a second time: as far as it goes, it has been.
@@ -69,8 +69,8 @@ FORKED = (
 # The timeline.
 ADD_EVENT = "insert into chatmemory.events (tenant_id, session_id, type, data) values (%s, %s, %s, %s)"
 EVENTS = (
-    "select at, type, data from (select number, at, type, data from chatmemory.events where session_id = %(id)s "
-    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null) "
+    "select " + EVENT + " from (select number, " + EVENT + " from chatmemory.events where session_id = %(id)s "
+    "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null) "
     "order by number desc limit %(limit)s) newest order by number"
 )
 
@@ -78,7 +78,7 @@ EVENTS = (
 SESSIONS_BY_ID = "select " + SESSION + " from chatmemory.sessions where id = any(%s) and deleted_at is null"
 
 # Gone for good; the lock lets one eraser at a time go on.
-LOCK_TO_ERASE = "select id from chatmemory.sessions where id = %s for update"
+LOCK_TO_ERASE = "select id from chatmemory.sessions where id = %s and created_at = %s for update"
 ERASE_MESSAGES = "delete from chatmemory.messages where session_id = %s"
 ERASE_EVENTS = "delete from chatmemory.events where session_id = %s"
 ERASE_SESSION = "delete from chatmemory.sessions where id = %s"

@@ -1,6 +1,6 @@
 """All that is stored about one user: to read, to export, to erase."""
 
-from chatmemory.storage.queries.columns import MEMORY, SESSION
+from chatmemory.storage.queries.columns import EVENT, EXPENSE, MEMORY, MESSAGE, SESSION
 
 # The same for all whose memories cite a session, or any session of a user; always with those of the whole tenant.
 LOCK_TO_FORGET = (
@@ -22,15 +22,11 @@ ALL_SESSIONS_OF_USER = (
     "select " + SESSION + ", deleted_at from chatmemory.sessions where user_id = %s order by created_at, id"
 )
 MESSAGES_TO_EXPORT = (
-    "select seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
-    "from chatmemory.messages where session_id = %(id)s and seq > %(seq)s order by seq limit 500"
+    "select " + MESSAGE + " from chatmemory.messages where session_id = %(id)s and seq > %(seq)s order by seq limit 500"
 )
-EVENTS_TO_EXPORT = "select at, type, data from chatmemory.events where session_id = %s order by number"
+EVENTS_TO_EXPORT = "select " + EVENT + " from chatmemory.events where session_id = %s order by number"
 # A metric as it is packed, each row with the name and the total of its own that series_from_rows() takes.
-SPEND_TO_EXPORT = (
-    "select at, session_id, purpose, model, input_tokens, output_tokens from chatmemory.spend "
-    "where user_id = %s order by number"
-)
+SPEND_TO_EXPORT = "select " + EXPENSE + " from chatmemory.spend where user_id = %s order by number"
 # A user's own, and what the tenant shares of what the user said.
 ALL_MEMORIES_OF_USER = (
     "select " + MEMORY + " from chatmemory.memories m where m.user_id = %(user_id)s or m.user_id = '' and exists ("

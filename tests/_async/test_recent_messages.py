@@ -1,4 +1,4 @@
-"""A handle's copy of its session is invisible: every context equals a fresh reading of Postgres."""
+"""The cache of recent messages is invisible: every context equals a fresh reading of Postgres."""
 
 import random
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import pytest
 from chatmemory import AsyncChatMemory, AsyncSession, Context, ContextTooSmallError, SessionNotFoundError, Settings
 from chatmemory._async.storage.redis_windows import AsyncWindows
 from chatmemory._concurrency import async_side_by_side
+from chatmemory.context.recent_messages import RecentMessages
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
@@ -89,10 +90,15 @@ async def test_every_context_is_what_postgres_says(
             there = await theirs.tenant("acme").sessions.get("s-1")
             expected = await met(there, there.context(**asked, fresh=True))
             assert (given and shown(given)) == (expected and shown(expected))
-            held = session._contexts._held
-            assert held is None or (len(held.kept) <= 12 and held.size <= 4000)
+            recent = recent_of(session)
+            assert recent is None or (len(recent.messages) <= 12 and recent.messages_size <= 4000)
             if given:
                 spoil(given)
+
+
+def recent_of(session: AsyncSession) -> RecentMessages | None:
+    """Return a session's entry in the memory's cache."""
+    return session._parts.recent.recent(session._contexts._session())
 
 
 async def met(session: AsyncSession, context: Any) -> Context | None:
@@ -187,6 +193,6 @@ async def test_nothing_is_held_over_a_restart_of_postgres(async_cached_memory: A
     """Another server may answer then, which has not heard of all that was stored."""
     session = await async_cached_memory.tenant("acme").sessions.create(user_id="ann")
     await session.append_and_context([{"role": "user", "content": "said"}])
-    assert session._contexts.held() is not None
+    assert recent_of(session) is not None
     await async_cached_memory._database.heal()
-    assert session._contexts.held() is None
+    assert recent_of(session) is None

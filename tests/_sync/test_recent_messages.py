@@ -1,6 +1,6 @@
-# Generated from tests/_async/test_held.py by `python scripts/unasync.py`.
+# Generated from tests/_async/test_recent_messages.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""A handle's copy of its session is invisible: every context equals a fresh reading of Postgres."""
+"""The cache of recent messages is invisible: every context equals a fresh reading of Postgres."""
 
 import random
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import pytest
 from chatmemory import ChatMemory, Context, ContextTooSmallError, Session, SessionNotFoundError, Settings
 from chatmemory._concurrency import side_by_side
 from chatmemory._sync.storage.redis_windows import Windows
+from chatmemory.context.recent_messages import RecentMessages
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
@@ -91,10 +92,15 @@ def test_every_context_is_what_postgres_says(
             there = theirs.tenant("acme").sessions.get("s-1")
             expected = met(there, there.context(**asked, fresh=True))
             assert (given and shown(given)) == (expected and shown(expected))
-            held = session._contexts._held
-            assert held is None or (len(held.kept) <= 12 and held.size <= 4000)
+            recent = recent_of(session)
+            assert recent is None or (len(recent.messages) <= 12 and recent.messages_size <= 4000)
             if given:
                 spoil(given)
+
+
+def recent_of(session: Session) -> RecentMessages | None:
+    """Return a session's entry in the memory's cache."""
+    return session._parts.recent.recent(session._contexts._session())
 
 
 def met(session: Session, context: Any) -> Context | None:
@@ -187,6 +193,6 @@ def test_nothing_is_held_over_a_restart_of_postgres(cached_memory: ChatMemory) -
     """Another server may answer then, which has not heard of all that was stored."""
     session = cached_memory.tenant("acme").sessions.create(user_id="ann")
     session.append_and_context([{"role": "user", "content": "said"}])
-    assert session._contexts.held() is not None
+    assert recent_of(session) is not None
     cached_memory._database.heal()
-    assert session._contexts.held() is None
+    assert recent_of(session) is None
