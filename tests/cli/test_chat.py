@@ -140,7 +140,7 @@ def test_ended_session_is_followed_by_a_new_one(cli: Cli, memory: ChatMemory) ->
     """Resuming a session that has ended says so, and makes another."""
     old = memory.tenant("default").sessions.create(user_id="ann")
     old.end()
-    assert "is completed and takes no more messages" in cli("chat", "--session", old.id, stdin="hi\n").stderr
+    assert "is completed and accepts no more messages" in cli("chat", "--session", old.id, stdin="hi\n").stderr
     assert old.refresh().message_count == 0
     assert memory.tenant("default").sessions.list().total == 2
 
