@@ -1,14 +1,18 @@
 """One organisation's part of the memory."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from chatmemory._async.items import AsyncItems
 from chatmemory._async.memories.memories import AsyncMemories
+from chatmemory._async.ownership.erasure import AsyncEraser
+from chatmemory._async.ownership.export import AsyncExporter
 from chatmemory._async.sessions.sessions import AsyncSessions
 from chatmemory._async.shared import AsyncParts
 from chatmemory._async.users import AsyncUsers
 from chatmemory._public import public
 from chatmemory.memories.records import Spend
+from chatmemory.sessions.records import Erasure
 from chatmemory.validation import check_time
 
 
@@ -30,7 +34,7 @@ class AsyncTenant:
         self.memories = AsyncMemories(tenant_id, parts)
         self.items = AsyncItems(tenant_id, parts)
         self.users = AsyncUsers(tenant_id, parts)
-        self._spending = parts.spending
+        self._parts = parts
 
     async def spend(self, *, since: datetime) -> Spend:
         """What models were paid for since then, in tokens: by model, by user and in all.
@@ -38,7 +42,28 @@ class AsyncTenant:
         Raises:
             InvalidInputError: The time has no time zone.
         """
-        return await self._spending.since(self.id, check_time(since, "since") or datetime.min)
+        return await self._parts.spending.since(self.id, check_time(since, "since") or datetime.min)
+
+    async def erase(self) -> Erasure:
+        """Remove everything of this tenant for good: all users, and what belongs to none of them.
+
+        Users are erased some at a time, each of them whole. If it fails half-way, call it again. The tenant's app
+        should have stopped: what it writes meanwhile may stay.
+
+        Returns:
+            How much is gone.
+        """
+        return await AsyncEraser(self.id, self._parts).tenant()
+
+    def export(self) -> AsyncIterator[str]:
+        """Everything held about this tenant as JSON Lines, in the form of users.export().
+
+        Each session is read as it stood at one moment. What is begun after the export began may be missing.
+
+        Returns:
+            Lines without their ends, each with a `type`; memory stays bounded however many there are.
+        """
+        return AsyncExporter(self.id, self._parts).tenant()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"

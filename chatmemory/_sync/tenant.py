@@ -2,15 +2,19 @@
 # Do not edit: change that file, then run: make sync
 """One organisation's part of the memory."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from chatmemory._public import public
 from chatmemory._sync.items import Items
 from chatmemory._sync.memories.memories import Memories
+from chatmemory._sync.ownership.erasure import Eraser
+from chatmemory._sync.ownership.export import Exporter
 from chatmemory._sync.sessions.sessions import Sessions
 from chatmemory._sync.shared import Parts
 from chatmemory._sync.users import Users
 from chatmemory.memories.records import Spend
+from chatmemory.sessions.records import Erasure
 from chatmemory.validation import check_time
 
 
@@ -32,7 +36,7 @@ class Tenant:
         self.memories = Memories(tenant_id, parts)
         self.items = Items(tenant_id, parts)
         self.users = Users(tenant_id, parts)
-        self._spending = parts.spending
+        self._parts = parts
 
     def spend(self, *, since: datetime) -> Spend:
         """What models were paid for since then, in tokens: by model, by user and in all.
@@ -40,7 +44,28 @@ class Tenant:
         Raises:
             InvalidInputError: The time has no time zone.
         """
-        return self._spending.since(self.id, check_time(since, "since") or datetime.min)
+        return self._parts.spending.since(self.id, check_time(since, "since") or datetime.min)
+
+    def erase(self) -> Erasure:
+        """Remove everything of this tenant for good: all users, and what belongs to none of them.
+
+        Users are erased some at a time, each of them whole. If it fails half-way, call it again. The tenant's app
+        should have stopped: what it writes meanwhile may stay.
+
+        Returns:
+            How much is gone.
+        """
+        return Eraser(self.id, self._parts).tenant()
+
+    def export(self) -> Iterator[str]:
+        """Everything held about this tenant as JSON Lines, in the form of users.export().
+
+        Each session is read as it stood at one moment. What is begun after the export began may be missing.
+
+        Returns:
+            Lines without their ends, each with a `type`; memory stays bounded however many there are.
+        """
+        return Exporter(self.id, self._parts).tenant()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"

@@ -1,7 +1,11 @@
 """The schema itself: its version, its isolation, its tenants."""
 
+from chatmemory.storage.queries.ownership import COUNT_ALL
+
 # A transaction whose isolation does not depend on a default that an administrator has set.
 BEGIN = "begin isolation level read committed"
+# One that only reads, and sees the same however long it takes.
+BEGIN_SNAPSHOT = "begin isolation level repeatable read, read only"
 COMMIT = "commit"
 ROLLBACK = "rollback"
 # Whoever runs these sees one tenant's rows, until the transaction ends.
@@ -26,10 +30,7 @@ BYPASSING_ROLES = (
     "select rolname from pg_roles where rolname in ('chatmemory_app', 'chatmemory_worker') "
     "and (rolsuper or rolbypassrls) order by rolname"
 )
-ROWS_WITHOUT_TENANT = (
-    "select (select count(*) from chatmemory.sessions) + (select count(*) from chatmemory.messages) "
-    "+ (select count(*) from chatmemory.events) + (select count(*) from chatmemory.metrics)"
-)
+ROWS_WITHOUT_TENANT = COUNT_ALL
 
 # The embedded server's own database.
 FIND_DATABASE = "select from pg_database where datname = 'chatmemory'"

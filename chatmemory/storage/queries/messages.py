@@ -17,13 +17,7 @@ READ_WINDOW = "select * from chatmemory.read_window(%s, %s, %s, %s, %s)"
 READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
 
-# Copy a session's messages up to a seq into another, and count them there.
-COPY_MESSAGES = (
-    "insert into chatmemory.messages "
-    "(tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at) "
-    "select tenant_id, %(to)s, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
-    "from chatmemory.messages where session_id = %(from)s and seq <= %(at_seq)s"
-)
+# Count what a fork has copied.
 COUNT_COPIED = (
     "update chatmemory.sessions set parent_id = %(from)s, message_count = t.count, last_seq = t.count, "
     "token_count = t.tokens, last_message_at = t.newest from (select count(*) as count, "
