@@ -1,6 +1,7 @@
 """Whoever changes memories locks users before sessions, and sessions before memories: nobody deadlocks."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -123,8 +124,10 @@ def test_users_who_cite_at_the_last_moment_are_locked_first(
                 assert thread.is_alive()
         other.commit()  # Bob's row goes to `bobs`, and the session to the eraser
         locker.join(20)
+        began = time.monotonic()
         while watching.execute(WAITING + " and query like 'select u.user_id%'").fetchall() != [(1,)]:
             assert eraser.is_alive()
+            assert time.monotonic() - began < 20, "it waits for Bob's row while it holds the session"
         assert bobs.execute("select 1 from chatmemory.sessions for update nowait").fetchall() == [(1,)]
     eraser.join(20)
     assert receipts == [2]
