@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chatmemory._sync.sessions.sessions import Sessions
     from chatmemory._sync.tenant import Tenant
     from chatmemory._sync.users import Users
-    from chatmemory.admin.records import Health
+    from chatmemory.admin.records import Check, Examination, Health, Migrated
     from chatmemory.context.records import Context, Omitted
     from chatmemory.errors import (
         ChatMemoryError,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StorageError,
         StorageUnavailableError,
     )
+    from chatmemory.files.records import ImportedConversation
     from chatmemory.items.records import Item, NewItem
     from chatmemory.kinds import Kind, register_kind
     from chatmemory.memories.records import (
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
         Trust,
     )
     from chatmemory.messages.records import Message, NewMessage
-    from chatmemory.notebook.html import to_pandas
+    from chatmemory.notebook.dataframes import to_pandas
     from chatmemory.notebook.plots import plot_contexts, plot_timeline
     from chatmemory.protocols import Answer, Embedder, Llm
     from chatmemory.records import Page
@@ -83,7 +84,7 @@ _HOMES = {
     "chatmemory._sync.sessions.sessions": ["Sessions"],
     "chatmemory._sync.tenant": ["Tenant"],
     "chatmemory._sync.users": ["Users"],
-    "chatmemory.admin.records": ["Health"],
+    "chatmemory.admin.records": ["Check", "Examination", "Health", "Migrated"],
     "chatmemory.context.records": ["Context", "Omitted"],
     "chatmemory.errors": [
         "ChatMemoryError",
@@ -108,6 +109,7 @@ _HOMES = {
         "StorageError",
         "StorageUnavailableError",
     ],
+    "chatmemory.files.records": ["ImportedConversation"],
     "chatmemory.items.records": ["Item", "NewItem"],
     "chatmemory.kinds": ["Kind", "register_kind"],
     "chatmemory.memories.records": [
@@ -124,7 +126,7 @@ _HOMES = {
         "Trust",
     ],
     "chatmemory.messages.records": ["Message", "NewMessage"],
-    "chatmemory.notebook.html": ["to_pandas"],
+    "chatmemory.notebook.dataframes": ["to_pandas"],
     "chatmemory.notebook.plots": ["plot_contexts", "plot_timeline"],
     "chatmemory.protocols": ["Answer", "Embedder", "Llm"],
     "chatmemory.records": ["Page"],
@@ -146,6 +148,7 @@ __all__ = [
     "AsyncUsers",
     "ChatMemory",
     "ChatMemoryError",
+    "Check",
     "CleanUp",
     "ComparedRun",
     "Comparison",
@@ -158,7 +161,9 @@ __all__ = [
     "Embedder",
     "Erasure",
     "Event",
+    "Examination",
     "Health",
+    "ImportedConversation",
     "InvalidInputError",
     "Item",
     "Items",
@@ -178,6 +183,7 @@ __all__ = [
     "MetricPoint",
     "MetricSeries",
     "MetricSummary",
+    "Migrated",
     "MissingExtraError",
     "MoveError",
     "NewItem",

@@ -54,10 +54,19 @@ class Settings(BaseSettings):
     enable_session_caching: bool = Field(
         default=True, description="resume a session that was resumed a short while ago without asking Postgres"
     )
-    window_max_messages: int = Field(200, ge=1, le=1000, description="how many messages of a session Redis holds")
-    window_max_bytes: int = Field(262_144, ge=1, le=MOST, description="how many bytes of them Redis holds, about")
+    window_max_messages: int = Field(
+        200, ge=1, le=1000, description="how many messages of a session Redis and this process keep"
+    )
+    window_max_bytes: int = Field(262_144, ge=1, le=MOST, description="how many bytes of them, about")
     window_message_bytes: int = Field(
         32_768, ge=1, le=MOST, description="a larger message is fetched from Postgres when it is needed"
+    )
+    # recent_cache.py
+    recent_messages_bytes: int = Field(
+        64 * 2**20,
+        ge=0,
+        le=100 * MOST,
+        description="how many bytes of all sessions this process keeps, about; 0: none",
     )
     # tokens.py
     model: str | None = Field(None, description="the model whose encoding counts tokens; unknown or none: o200k_base")

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from os import PathLike
+from typing import BinaryIO
 
 from chatmemory._async.items import AsyncItems
 from chatmemory._async.memories.memories import AsyncMemories
@@ -11,9 +13,10 @@ from chatmemory._async.sessions.sessions import AsyncSessions
 from chatmemory._async.shared import AsyncParts
 from chatmemory._async.users import AsyncUsers
 from chatmemory._public import public
+from chatmemory.files.records import ImportedConversation
 from chatmemory.memories.records import Spend
 from chatmemory.sessions.records import Erasure
-from chatmemory.validation import check_time
+from chatmemory.validation import check_id, check_time
 
 
 @public
@@ -44,6 +47,30 @@ class AsyncTenant:
         """
         return await self._parts.spending.since(self.id, check_time(since, "since") or datetime.min)
 
+    def import_conversations(
+        self, file: BinaryIO | str | PathLike[str], *, user_id: object = None, default_user_id: object = None
+    ) -> AsyncIterator[ImportedConversation]:
+        """Import the conversations of a file, each into a session under its own id; importing it again adds nothing.
+
+        Accepted are ChatGPT's conversations.json, of which the active branch of each conversation is taken, and the
+        JSON of session.export(). Each session is ended as it had ended; a run comes with its metrics, and one that
+        had not ended is cancelled. The file is read piece by piece, in bounded memory. The import goes on as the
+        results are iterated.
+
+        Args:
+            file: A path, or a binary file that can seek; one that you opened stays open.
+            user_id: The user whose sessions they become; None: the user that the file names.
+            default_user_id: The user where the file names none.
+
+        Raises:
+            InvalidInputError: The file's format is unknown, or it is broken from some place on (the message says
+                which). Conversations before that are imported, and importing the mended file continues there.
+        """
+        from chatmemory._async.files.importing import AsyncImporter
+
+        users = (None if user is None else check_id(user, "user_id") for user in (user_id, default_user_id))
+        return AsyncImporter(self.id, self._parts, *users).take(file)
+
     async def erase(self) -> Erasure:
         """Remove everything of this tenant for good: all users, and what belongs to none of them.
 
@@ -56,12 +83,12 @@ class AsyncTenant:
         return await AsyncEraser(self.id, self._parts).tenant()
 
     def export(self) -> AsyncIterator[str]:
-        """Everything held about this tenant as JSON Lines, in the form of users.export().
+        """Read everything that is stored of this tenant as JSON Lines, in the form of users.export().
 
         Each session is read as it stood at one moment. What is begun after the export began may be missing.
 
         Returns:
-            Lines without their ends, each with a `type`; memory stays bounded however many there are.
+            Lines without their ends, in bounded memory.
         """
         return AsyncExporter(self.id, self._parts).tenant()
 

@@ -57,14 +57,15 @@ class AsyncUsers:
         return await AsyncEraser(self._tenant_id, self._parts).users([check_id(user_id, "user_id")])
 
     def export(self, user_id: object) -> AsyncIterator[str]:
-        """Everything held about a user as JSON Lines: sessions and what belongs to them, memories, spend, items.
+        """Read everything that is stored about a user as JSON Lines.
 
-        With a session come its messages, events and metrics, as they stood at one moment. Deleted sessions are held
-        too, and marked. With the user's memories comes what the tenant shares of what the user said; memories of other
-        users that cite the user's sessions are those users', though erase() removes them.
+        The first line names the format. Each line has under `record` what it is, and beside it what the record's
+        to_dict() gives. With a session come its messages, events and metrics, as they stood at one moment; with the
+        user's memories come those that the tenant shares and that cite the user. Memories of other users that cite the
+        user's sessions are left out, though erase() removes them. Deleted sessions are exported too, with `deleted_at`.
 
         Returns:
-            Lines without their ends, each with a `type`; memory stays bounded however many there are.
+            Lines without their ends, in bounded memory.
         """
         return AsyncExporter(self._tenant_id, self._parts).user(check_id(user_id, "user_id"))
 

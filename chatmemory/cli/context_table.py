@@ -1,6 +1,5 @@
 """What the next prompt would get, and what each part of it costs."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from chatmemory.cli.terminal import many, stdout, text
@@ -14,7 +13,7 @@ STYLES = {"system": "yellow", "messages": "cyan", "free": "dim"}
 
 def context_as_json(context: "Context") -> dict[str, Any]:
     """The context, and the messages a model would be sent."""
-    return {**asdict(context), "openai": context.as_openai()}
+    return {**context.to_dict(), "openai": context.as_openai()}
 
 
 def show_context(context: "Context") -> None:

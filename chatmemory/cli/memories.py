@@ -1,6 +1,5 @@
 """`memories`: looking at what was learnt, putting it right, and taking it away."""
 
-from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +48,7 @@ def list_(
             user_id=user, kinds=kinds, include_closed=closed, limit=limit, offset=offset
         )
     if as_json:
-        _print_json({"total": page.total, "limit": limit, "offset": offset, "memories": list(map(asdict, page))})
+        _print_json(page.to_dict())
         return
     if not page.total:
         stdout().print(text(f"No memories in tenant {tenant!r}{elsewhere(tenant)}."))
@@ -120,7 +119,7 @@ def show(
         of_tenant = memory.tenant(tenant).memories
         found, history = of_tenant.get(memory_id), of_tenant.history(memory_id)
     if as_json:
-        _print_json({"memory": asdict(found), "history": list(map(asdict, history))})
+        _print_json({"memory": found.to_dict(), "history": [each.to_dict() for each in history]})
     else:
         _show_memory(found, history)
 
@@ -195,7 +194,7 @@ def correct(
         found = of_tenant.correct(memory_id, text)
         history = of_tenant.history(found.id)
     if as_json:
-        _print_json({"memory": asdict(found), "history": list(map(asdict, history))})
+        _print_json({"memory": found.to_dict(), "history": [each.to_dict() for each in history]})
     else:
         _show_memory(found, history)
 
@@ -250,7 +249,7 @@ def prune(
             limit=MOST_PRUNED,
         )
     if as_json:
-        _print_json({"dry_run": dry_run, "memories": list(map(asdict, found))})
+        _print_json({"dry_run": dry_run, "memories": [each.to_dict() for each in found]})
         return
     if found:
         _show_list(found)

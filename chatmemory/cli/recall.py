@@ -1,6 +1,5 @@
 """`recall`: what of the past answers a question, and why."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,7 +44,7 @@ def recall(
     with memory_on(postgres) as memory:
         found = memory.tenant(tenant).memories.recall(question, user_id=whose, k=k)
     if as_json:
-        print(to_json([asdict(each) for each in found]))
+        print(to_json([each.to_dict() for each in found]))
         return
     console = stdout()
     if not found:

@@ -1,6 +1,5 @@
 """`reembed`: vectors of another embedding model."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,7 +47,7 @@ def reembed(
             dropped = memories.reembed(drop_old=True).dropped
     report = Reembedded(embedded=done, left=step.left, dropped=dropped)
     if as_json:
-        print(to_json(asdict(report)))
+        print(to_json(report.to_dict()))
     else:
         print(f"embedded: {done:,}; left: {report.left:,}; vectors of other models removed: {dropped:,}")
 

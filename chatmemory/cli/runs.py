@@ -1,6 +1,5 @@
 """`runs`, `runs compare`, and what `show` says of a run."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -67,8 +66,8 @@ def list_runs(
         page = sessions.list(user_id=user, kind=kind, runs_only=True, order="created", limit=limit, offset=offset)
         found = [(info, sessions.get(info.id).metrics(max_points=2 * CURVE)) for info in page]
     if as_json:
-        listed = [{**asdict(info), "metrics": sorted(metrics)} for info, metrics in found]
-        print(to_json({"total": page.total, "limit": limit, "offset": offset, "runs": listed}))
+        listed = [{**info.to_dict(), "metrics": sorted(metrics)} for info, metrics in found]
+        print(to_json({**page.to_dict(), "items": listed}))
         return
     console = stdout()
     if not page.total:
@@ -174,7 +173,7 @@ def compare(
                 session_of(memory, tenant, id)  # which one, and where to look
             raise
     if as_json:
-        print(to_json([{"id": run.info.id, **run.row()} for run in compared]))
+        print(to_json(compared.to_dict()))
     else:
         stdout().print(_side_by_side(compared))
 
@@ -224,17 +223,8 @@ def run_facts(info: "SessionInfo") -> dict[str, str]:
 
 
 def run_as_json(run: Run) -> dict[str, Any]:
-    """The same for scripts: each move, and the points that the curves are drawn from."""
-    metrics = {
-        name: {"total": curve.total, "steps": curve.steps, "values": [_plain(value) for value in curve.values]}
-        for name, curve in run.metrics.items()
-    }
-    return {"status_history": [asdict(change) for change in run.history], "metrics": metrics}
-
-
-def _plain(value: float) -> float | str:
-    """JSON has no NaN and no infinity."""
-    return value if abs(value) < float("inf") else str(value)
+    """Render the same for scripts: each move, and the points that the curves are drawn from."""
+    return {"status_history": [change.to_dict() for change in run.history], "metrics": run.metrics.to_dict()}
 
 
 def show_run(console: "Console", run: Run) -> None:

@@ -1,6 +1,5 @@
 """`sessions`, `show`, `export`: looking at what is remembered."""
 
-from dataclasses import asdict
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
@@ -62,7 +61,7 @@ def sessions(
             offset=offset,
         )
     if as_json:
-        _print_json({"total": page.total, "limit": limit, "offset": offset, "sessions": list(map(asdict, page))})
+        _print_json(page.to_dict())
     else:
         _show_page(page, tenant)
 
@@ -174,10 +173,10 @@ def show(
     if as_json:
         _print_json(
             {
-                "session": asdict(session.info),
+                "session": session.info.to_dict(),
                 **(run_as_json(run) if run else {}),
-                "events": list(map(asdict, events)),
-                "messages": list(map(asdict, messages)),
+                "events": [event.to_dict() for event in events],
+                "messages": [message.to_dict() for message in messages],
             }
         )
     else:

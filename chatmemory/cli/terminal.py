@@ -31,11 +31,7 @@ def text(value: object, style: str = "") -> Text:
 def to_json(value: Any) -> str:
     """JSON for scripts, which a terminal shows as it is too."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return plain(json.dumps(value, ensure_ascii=encoding != "utf8", indent=2, default=_iso))
-
-
-def _iso(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return plain(json.dumps(value, ensure_ascii=encoding != "utf8", indent=2, default=str))
 
 
 def listed(console: Console, id: str, beside: Text, *below: Text) -> None:

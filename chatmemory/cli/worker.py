@@ -1,6 +1,5 @@
 """`worker`: learns from conversations until it is told to stop."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,7 +45,7 @@ def worker(
 
     report = until_signalled(work)
     if as_json:
-        print(to_json(asdict(report)))
+        print(to_json(report.to_dict()))
     else:
         _show(report, once=once)
     if once and report.failed:

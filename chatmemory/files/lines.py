@@ -1,51 +1,46 @@
 """Rows as lines of JSON Lines, for the export of a session, a user and a tenant."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from chatmemory.files.exports import points, to_line
+from chatmemory.files.exports import to_line
 from chatmemory.items.records import item_from_row
-from chatmemory.memories.records import memory_from_row
+from chatmemory.json_form import FORMAT, Record, plain
+from chatmemory.memories.records import expense_from_row, memory_from_row
 from chatmemory.messages.records import message_from_row
 from chatmemory.records import JsonObject
-from chatmemory.sessions.records import session_from_row
+from chatmemory.runs.metric_records import curve_from_row
+from chatmemory.sessions.records import event_from_row, session_from_row
 from chatmemory.storage.ownership import Export
 
 Row = Sequence[Any]
 
-
-def to_export_line(export: Export, row: Row) -> str:
-    """Render one row: a record where there is one for its type, else its columns by name."""
-    record = _RECORDS.get(export.type)
-    return to_line(export.type, record(row) if record else dict(zip(export.columns, row, strict=True)))
-
-
-def _session(row: Row) -> JsonObject:
-    *columns, deleted_at = row
-    return {**asdict(session_from_row(columns)), "deleted_at": deleted_at}
-
-
-def _message(row: Row) -> JsonObject:
-    session_id, *columns = row
-    return {"session_id": session_id, **asdict(message_from_row(columns))}
-
-
-def _event(row: Row) -> JsonObject:
-    session_id, at, type, data = row
-    return {"session_id": session_id, "at": at, "event": type, "data": data}
-
-
-def _metrics(row: Row) -> JsonObject:
-    session_id, *packed = row
-    return {"session_id": session_id, **points(packed)}
-
-
-_RECORDS: dict[str, Callable[[Row], JsonObject]] = {
-    "session": _session,
-    "message": _message,
-    "event": _event,
-    "metrics": _metrics,
-    "memory": lambda row: asdict(memory_from_row(row)),
-    "item": lambda row: asdict(item_from_row((*row, None))),
+# How a record is built from its columns; of others each column stands under its own name.
+_RECORDS: dict[str, Callable[[Row], Record]] = {
+    "session": session_from_row,
+    "message": message_from_row,
+    "event": event_from_row,
+    "metrics": curve_from_row,
+    "memory": memory_from_row,
+    "spend": expense_from_row,
+    "item": lambda row: item_from_row((*row, None)),
 }
+
+
+def first_line(tenant_id: str, **subject: str) -> str:
+    """Render the line with which an export begins: its format, and what it is an export of."""
+    return to_line("export", {"format": FORMAT, "tenant_id": tenant_id, **subject})
+
+
+def row_line(export: Export, row: Row) -> str:
+    """Render one row."""
+    count = len(export.named)
+    named = dict(zip(export.named, map(plain, row[:count]), strict=True))
+    return to_line(export.record, {**named, **_record(export, row[count:])})
+
+
+def _record(export: Export, row: Row) -> JsonObject:
+    build = _RECORDS.get(export.record)
+    if build is not None:
+        return build(row).to_dict()
+    return dict(zip(export.columns, map(plain, row), strict=True))

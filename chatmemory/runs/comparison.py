@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from chatmemory._public import public
+from chatmemory.json_form import Record
 from chatmemory.sessions.records import SessionInfo, session_from_row
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ from chatmemory.runs.metric_records import MetricSummary, _pandas
 
 @public
 @dataclass(frozen=True, slots=True)
-class ComparedRun:
+class ComparedRun(Record):
     """One session of a comparison.
 
     Attributes:
@@ -48,7 +49,7 @@ class ComparedRun:
 
 @public
 @dataclass(frozen=True, slots=True, repr=False)
-class Comparison(Sequence[ComparedRun]):
+class Comparison(Record, Sequence[ComparedRun]):
     """Runs side by side, in the order that was asked for."""
 
     runs: tuple[ComparedRun, ...]

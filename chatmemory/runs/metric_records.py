@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from chatmemory._public import public
 from chatmemory.errors import MissingExtraError
+from chatmemory.json_form import Record
 
 if TYPE_CHECKING:
     import pandas
@@ -23,7 +24,7 @@ _LESS_IS_BETTER = (
 
 @public
 @dataclass(frozen=True, slots=True)
-class MetricPoint:
+class MetricPoint(Record):
     """One reading of a metric.
 
     Attributes:
@@ -39,7 +40,7 @@ class MetricPoint:
 
 @public
 @dataclass(frozen=True, slots=True, repr=False)
-class MetricCurve(Sequence[MetricPoint]):
+class MetricCurve(Record, Sequence[MetricPoint]):
     """One metric over a run, in the order of its steps; points of the same step in the order of their time.
 
     Attributes:
@@ -74,7 +75,7 @@ class MetricCurve(Sequence[MetricPoint]):
 
 
 @public
-class MetricSeries(Mapping[str, MetricCurve]):
+class MetricSeries(Record, Mapping[str, MetricCurve]):
     """Metrics of one run by name: `series["loss"].values`."""
 
     def __init__(self, curves: Iterable[MetricCurve]) -> None:
@@ -88,6 +89,19 @@ class MetricSeries(Mapping[str, MetricCurve]):
 
     def __len__(self) -> int:
         return len(self._curves)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render the curves as a JSON object, each under its name."""
+        return {name: curve.to_dict() for name, curve in self.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read back what to_dict() made.
+
+        Raises:
+            InvalidInputError: A curve lacks a field, or a field has another type.
+        """
+        return cls(map(MetricCurve.from_dict, values.values()))
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A table with a row for each step and a column for each metric; of several points of a step, the newest.
@@ -140,6 +154,12 @@ def series_from_rows(rows: Iterable[Sequence[Any]]) -> MetricSeries:
     return MetricSeries(_curve(name, *columns) for name, columns in sorted(found.items()))
 
 
+def curve_from_row(row: Sequence[Any]) -> MetricCurve:
+    """Build a curve from the points of one packed row: (name, steps, readings, times)."""
+    name, steps, readings, times = row
+    return MetricCurve(name, tuple(steps), tuple(readings), tuple(times), len(steps))
+
+
 def _curve(name: str, total: int, steps: list[int], values: list[float], times: list[float]) -> MetricCurve:
     if any(a >= b for a, b in pairwise(steps)):
         order = sorted(range(len(steps)), key=lambda place: (steps[place], times[place]))
@@ -149,7 +169,7 @@ def _curve(name: str, total: int, steps: list[int], values: list[float], times: 
 
 @public
 @dataclass(frozen=True, slots=True)
-class MetricSummary:
+class MetricSummary(Record):
     """The extremes of one metric of a run.
 
     Attributes:
@@ -166,6 +186,8 @@ class MetricSummary:
     low_step: int
     high: float
     high_step: int
+
+    _derived: ClassVar = ("best", "best_step")
 
     @property
     def best(self) -> float:

@@ -3,15 +3,14 @@
 # No `from __future__ import annotations`: public() moves these classes to another module name,
 # where typing.get_type_hints could not resolve annotations that are strings.
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from chatmemory._public import public
-
-if TYPE_CHECKING:
-    pass
+from chatmemory.json_form import Record
+from chatmemory.notebook.html import Table
 from chatmemory.records import Json, JsonObject, Shown, shorten
 
 Status: TypeAlias = Literal["active", "completed", "failed", "cancelled", "expired"]
@@ -65,6 +64,24 @@ class SessionInfo(Shown):
     def is_active(self) -> bool:
         """Whether it takes messages."""
         return self.status == "active"
+
+    def _row(self) -> Mapping[str, object]:
+        return {
+            "id": self.id, "user": self.user_id, "kind": self.kind, "status": self.run_status or self.status,
+            "messages": self.message_count, "last active": self.last_active_at, "title": self.title,
+        }  # fmt: skip
+
+    def _tables(self) -> list[Table]:
+        rows = [
+            ("id", self.id),
+            ("user", self.user_id),
+            ("kind", self.kind),
+            ("status", self.status if self.run_status is None else f"{self.status}, {self.run_status}"),
+            ("messages", self.message_count),
+            ("last active", self.last_active_at),
+            *self.details.items(),
+        ]
+        return [Table(("session", self.title or ""), rows)]
 
     def __repr__(self) -> str:
         title = f" {shorten(self.title, 40)!r}" if self.title else ""
@@ -120,7 +137,7 @@ def after(appended: Appended, info: SessionInfo) -> SessionInfo:
 
 @public
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Record):
     """One entry of a session's timeline.
 
     Attributes:
@@ -137,15 +154,18 @@ class Event:
         return f"<Event {self.at:%Y-%m-%d %H:%M:%S} {self.type} {json.dumps(self.data, ensure_ascii=False)}>"
 
 
+EVENT_COLUMNS = tuple(column.name for column in fields(Event))
+
+
 def event_from_row(row: Sequence[Any]) -> Event:
-    """Build an event from (at, type, data)."""
-    at, type, data = row
-    return Event(at, type, data or {})
+    """Build an event from EVENT_COLUMNS in their order."""
+    values = dict(zip(EVENT_COLUMNS, row, strict=True))
+    return Event(**{**values, "data": values["data"] or {}})
 
 
 @public
 @dataclass(frozen=True, slots=True)
-class StatusChange:
+class StatusChange(Record):
     """One move of a run.
 
     Attributes:
@@ -171,7 +191,7 @@ def status_change_from_row(row: Sequence[Any]) -> StatusChange:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CleanUp:
+class CleanUp(Record):
     """What one pass of the clean-up did, over all tenants."""
 
     expired: int
@@ -180,7 +200,7 @@ class CleanUp:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Erasure:
+class Erasure(Record):
     """The receipt of an erasure: how much is gone for good; of metrics, how many points; of items, the user's."""
 
     sessions: int = 0

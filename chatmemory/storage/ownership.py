@@ -8,7 +8,10 @@ before `sessions`. Locks are taken before that, in an order of their own: the us
 
 from dataclasses import dataclass
 
-from chatmemory.sessions.records import SESSION_COLUMNS
+from chatmemory.items.records import ITEM_COLUMNS
+from chatmemory.memories.records import EXPENSE_COLUMNS, MEMORY_COLUMNS
+from chatmemory.messages.records import MESSAGE_COLUMNS
+from chatmemory.sessions.records import EVENT_COLUMNS, SESSION_COLUMNS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,12 +19,14 @@ class Export:
     """The lines that a table's rows become in an export.
 
     Attributes:
-        type: The line's type.
-        columns: The columns that are read.
+        record: What each line is.
+        named: Columns that stand in the line under their own names.
+        columns: The columns of the record after those, in the order from which it is built.
         order: The columns by which the rows of one owner are sorted.
     """
 
-    type: str
+    record: str
+    named: tuple[str, ...] = ()
     columns: tuple[str, ...]
     order: tuple[str, ...]
 
@@ -72,8 +77,6 @@ class Table:
     copy: Copy | None = None
 
 
-_MESSAGE = ("seq", "id", "role", "content", "content_json", "metadata", "tokens", "token_encoding", "created_at")
-
 TABLES = (
     Table(name="memory_vectors", user="user_id", part_of="memories", cascades=True, optional=True, hidden=True),
     Table(name="memory_sources", session="session_id", part_of="memories", cascades=True, hidden=True),
@@ -84,30 +87,22 @@ TABLES = (
         cites="memory_sources",
         receipt="memories",
         hidden=True,
-        export=Export(
-            type="memory",
-            columns=(
-                "id", "tenant_id", "user_id", "kind", "text", "speaker", "trust", "importance", "valid_from",
-                "valid_to", "superseded_by", "confirmations", "recalled_at", "recall_count", "metadata", "created_at",
-                "sources",
-            ),
-            order=("created_at", "id"),
-        ),
+        export=Export(record="memory", columns=MEMORY_COLUMNS, order=("created_at", "id")),
     ),
     Table(
         name="messages",
         session="session_id",
         receipt="messages",
         hidden=True,
-        export=Export(type="message", columns=("session_id", *_MESSAGE), order=("seq",)),
-        copy=Copy(columns=_MESSAGE, up_to="seq"),
+        export=Export(record="message", named=("session_id",), columns=MESSAGE_COLUMNS, order=("seq",)),
+        copy=Copy(columns=MESSAGE_COLUMNS, up_to="seq"),
     ),
     Table(
         name="events",
         session="session_id",
         receipt="events",
         hidden=True,
-        export=Export(type="event", columns=("session_id", "at", "type", "data"), order=("number",)),
+        export=Export(record="event", named=("session_id",), columns=EVENT_COLUMNS, order=("number",)),
     ),
     Table(
         name="metrics",
@@ -116,8 +111,9 @@ TABLES = (
         counted="count",
         hidden=True,
         export=Export(
-            type="metrics",
-            columns=("session_id", "name", "steps", "readings", "times"),
+            record="metrics",
+            named=("session_id",),
+            columns=("name", "steps", "readings", "times"),
             order=("name", "from_step", "id"),
         ),
     ),
@@ -126,19 +122,15 @@ TABLES = (
         user="user_id",
         session="session_id",
         receipt="spend",
-        export=Export(
-            type="spend",
-            columns=("at", "user_id", "session_id", "purpose", "model", "input_tokens", "output_tokens"),
-            order=("number",),
-        ),
+        export=Export(record="spend", named=("user_id",), columns=EXPENSE_COLUMNS, order=("number",)),
     ),
     Table(
         name="store_items",
         user="user_id",
         receipt="items",
         export=Export(
-            type="item",
-            columns=("namespace", "key", "value", "user_id", "created_at", "updated_at"),
+            record="item",
+            columns=tuple(column for column in ITEM_COLUMNS if column != "score"),
             order=("path", "key"),
         ),
     ),
@@ -148,15 +140,18 @@ TABLES = (
         session="id",
         receipt="sessions",
         hidden=True,
-        export=Export(type="session", columns=(*SESSION_COLUMNS, "deleted_at"), order=("created_at", "id")),
+        export=Export(record="session", named=("deleted_at",), columns=SESSION_COLUMNS, order=("created_at", "id")),
     ),
     Table(name="memory_users", user="user_id"),
-)  # fmt: skip
+)
 BY_NAME = {table.name: table for table in TABLES}
 EXPORTS = {table.name: table.export for table in TABLES if table.export is not None}
 
 # Tables that hold no tenant's rows, and why.
-NOT_OWNED = {"schema_migrations": "the versions of the schema itself"}
+NOT_OWNED = {
+    "schema_migrations": "the versions of the schema itself",
+    "schema_parts": "the revisions of its functions and rights",
+}
 
 
 def exported() -> tuple[Table, ...]:

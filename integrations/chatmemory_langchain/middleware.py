@@ -81,8 +81,9 @@ class ChatMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
     messages; and the run's own messages whole. It stays the same for all model calls of a run. With a checkpointer,
     messages of earlier runs come from memory only, inside the budget.
 
-    What a run costs: two round trips when it begins, and a recall; two for each answer of the model. With a Redis the
-    first two go there. With a ChatMemory, async runs read and store in threads; an AsyncChatMemory is for async runs.
+    What a run costs: one round trip when it begins, or two where this process has not used the session lately, and a
+    recall; two for each answer of the model. With a ChatMemory, async runs read and store in threads; an
+    AsyncChatMemory is for async runs.
 
     Args:
         memory: Where the sessions are.

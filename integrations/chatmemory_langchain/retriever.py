@@ -1,7 +1,6 @@
 """Long-term memories as LangChain documents."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -71,7 +70,7 @@ class ChatMemoryRetriever(BaseRetriever):
 def to_document(recalled: Recalled) -> Document:
     """A recalled memory as a document."""
     memory = recalled.memory
-    sources: list[dict[str, Any]] = [asdict(source) for source in memory.sources]
+    sources: list[dict[str, Any]] = [source.to_dict() for source in memory.sources]
     first = sources[0] if sources else {"session_id": None, "from_seq": None, "to_seq": None}
     return Document(
         id=memory.id,

@@ -20,7 +20,8 @@ class ChatMemorySession:
     it: Session.erase() removes for good. What was appended without the SDK comes as text, a tool's messages not at all.
 
     The SDK sends all items to the model at each turn, unless a limit is set; a turn costs one round trip for every 200
-    messages that are read, and one for each add_items(). With a Session, calls run in threads (for Runner.run_sync()).
+    messages that are read (none for those that this process has used lately, right after the session was resumed), and
+    one for each add_items(). With a Session, calls run in threads (for Runner.run_sync()).
 
     Args:
         session: The session, as resume_or_create() gives it: tenant and user are bound by the app.
@@ -98,6 +99,8 @@ class ChatMemorySession:
                 if item is not None:
                     found.append((message, item))
             before, page = messages[0].seq, PAGE
+            if before == 1:
+                break
         return found[:limit]
 
     async def _append(self, messages: list[NewMessage]) -> list[Message]:

@@ -1,6 +1,5 @@
 """Sessions as the dicts that SessionManagerService answers with."""
 
-from datetime import datetime
 from typing import Any
 
 from chatmemory import Page, SessionInfo
@@ -33,15 +32,12 @@ def page_view(page: Page[SessionInfo]) -> Answer:
 
 
 def _common(info: SessionInfo) -> Answer:
+    values = info.to_dict()
     return {
-        "id": info.id,
-        "type": info.kind,
+        "id": values["id"],
+        "type": values["kind"],
         "status": "failed" if info.status == "cancelled" else info.status,
         "is_active": info.is_active,
-        "start_time": info.created_at.isoformat(),
-        "end_time": _iso(info.ended_at),
+        "start_time": values["created_at"],
+        "end_time": values["ended_at"],
     }
-
-
-def _iso(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()

@@ -24,8 +24,9 @@ def turn(start: int, count: int) -> list[dict[str, str]]:
 
 
 async def seen_by_another(memory: AsyncChatMemory, session: AsyncSession) -> AsyncSession:
-    """A handle that has seen nothing but what the session says of itself; what is late has arrived."""
+    """A handle as another process has it: it has seen the session's row alone; Redis has every message."""
     await memory._windows.flush()
+    memory._parts.recent.forget("acme", session.id)
     return await memory.tenant("acme").sessions.get(session.id)
 
 
@@ -90,7 +91,7 @@ async def test_a_rebuild_does_not_overwrite_a_newer_window(async_cached_memory: 
     await windows.forget(info)
     found = await windows.read(info, 20, 0)
     assert found.window is None
-    old = Window(await session.history(), None, 5, 0, "postgres")
+    old = Window(await session.history(), None, 1, 5, 0, "postgres")
     await session.append("user", "news")
     await windows.flush()
     await windows.store(info, old, found.lease)
@@ -197,6 +198,7 @@ async def test_windows_of_tenants_are_apart(async_cached_memory: AsyncChatMemory
         await session.context()
     await async_cached_memory._windows.flush()
     for tenant, id in pairs:
+        async_cached_memory._parts.recent.forget(tenant, id)
         context = await (await async_cached_memory.tenant(tenant).sessions.get(id)).context()
         assert (context.source, [message.text for message in context]) == ("redis", [f"{tenant} {id}"])
 

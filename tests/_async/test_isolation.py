@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 
 from chatmemory import AsyncChatMemory, SessionNotFoundError
 from chatmemory.storage.ownership import TABLES
+from chatmemory.storage.schema.roles import APP
 from tests._async.filling import amounts, fill
 from tests.fixtures.openai_server import OpenAIServer
 from tests.helpers import calls
@@ -18,7 +19,7 @@ async def raw(memory: AsyncChatMemory, tenant: str | None, query: str) -> list[t
     assert memory.settings.postgres_url is not None
     url = memory.settings.postgres_url.get_secret_value()
     async with await AsyncConnection.connect(url) as connection, connection.transaction():
-        await connection.execute("select set_config('role', 'chatmemory_app', true)")
+        await connection.execute(f"select set_config('role', {APP}, true)".encode())
         if tenant is not None:
             await connection.execute("select set_config('chatmemory.tenant_id', %s, true)", (tenant,))
         cursor = await connection.execute(query.encode())

@@ -26,8 +26,9 @@ def turn(start: int, count: int) -> list[dict[str, str]]:
 
 
 def seen_by_another(memory: ChatMemory, session: Session) -> Session:
-    """A handle that has seen nothing but what the session says of itself; what is late has arrived."""
+    """A handle as another process has it: it has seen the session's row alone; Redis has every message."""
     memory._windows.flush()
+    memory._parts.recent.forget("acme", session.id)
     return memory.tenant("acme").sessions.get(session.id)
 
 
@@ -92,7 +93,7 @@ def test_a_rebuild_does_not_overwrite_a_newer_window(cached_memory: ChatMemory) 
     windows.forget(info)
     found = windows.read(info, 20, 0)
     assert found.window is None
-    old = Window(session.history(), None, 5, 0, "postgres")
+    old = Window(session.history(), None, 1, 5, 0, "postgres")
     session.append("user", "news")
     windows.flush()
     windows.store(info, old, found.lease)
@@ -197,6 +198,7 @@ def test_windows_of_tenants_are_apart(cached_memory: ChatMemory) -> None:
         session.context()
     cached_memory._windows.flush()
     for tenant, id in pairs:
+        cached_memory._parts.recent.forget(tenant, id)
         context = (cached_memory.tenant(tenant).sessions.get(id)).context()
         assert (context.source, [message.text for message in context]) == ("redis", [f"{tenant} {id}"])
 

@@ -10,6 +10,7 @@ from psycopg import Connection
 
 from chatmemory import ChatMemory, SessionNotFoundError
 from chatmemory.storage.ownership import TABLES
+from chatmemory.storage.schema.roles import APP
 from tests._sync.filling import amounts, fill
 from tests.fixtures.openai_server import OpenAIServer
 from tests.helpers import calls
@@ -20,7 +21,7 @@ def raw(memory: ChatMemory, tenant: str | None, query: str) -> list[tuple[object
     assert memory.settings.postgres_url is not None
     url = memory.settings.postgres_url.get_secret_value()
     with Connection.connect(url) as connection, connection.transaction():
-        connection.execute("select set_config('role', 'chatmemory_app', true)")
+        connection.execute(f"select set_config('role', {APP}, true)".encode())
         if tenant is not None:
             connection.execute("select set_config('chatmemory.tenant_id', %s, true)", (tenant,))
         cursor = connection.execute(query.encode())

@@ -320,3 +320,16 @@ def test_wrong_arguments_are_told() -> None:
         pytest.raises(InvalidInputError, match="max_tokens"),
     ):
         ChatMemoryMiddleware(memory, max_tokens=0)
+
+
+def test_what_a_run_costs(memory: ChatMemory, round_trips: list[str]) -> None:
+    """One round trip when it begins, and two for each answer of the model."""
+    model = ScriptedChat(script=[AIMessage(text) for text in ("one", "two")])
+    agent: Any = create_agent(
+        model, [], middleware=[ChatMemoryMiddleware(memory, recall=False)], context_schema=MemoryContext
+    )
+    agent.invoke(asked("first"), context=ANN)
+    round_trips.clear()
+    agent.invoke(asked("second"), context=ANN)
+    assert len(round_trips) == 3, round_trips
+    assert told(model.sent[-1]) == ["human: first", "ai: one", "human: second"]

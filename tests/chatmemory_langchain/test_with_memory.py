@@ -427,3 +427,28 @@ async def test_a_call_larger_than_the_budget_stops_no_later_turn(
         == []
     )
     assert await with_memory(counter, async_memory, max_tokens=100).ainvoke("b", _config()) == AIMessage("b")
+
+
+def test_a_turn_is_two_round_trips(memory: ChatMemory, round_trips: list[str]) -> None:
+    """Resuming the session is one, storing the turn another; what was said before is in the memory's cache."""
+    chat = with_memory(counter, memory, history_size=4)
+    chat.invoke("a", _config())
+    for said in ("b", "c", "d"):
+        round_trips.clear()
+        chat.invoke(said, _config())
+        assert len(round_trips) == 2, round_trips
+    round_trips.clear()
+    assert len(chat.get_session_history(user_id="ann", session_id="s-1").messages) == 8
+    assert len(round_trips) == 1
+
+
+async def test_an_async_turn_is_two_round_trips(async_memory: AsyncChatMemory, round_trips: list[str]) -> None:
+    """The same with an AsyncChatMemory, also for a stream."""
+    chat = with_memory(counter, async_memory)
+    await chat.ainvoke("a", _config())
+    round_trips.clear()
+    await chat.ainvoke("b", _config())
+    assert len(round_trips) == 2, round_trips
+    round_trips.clear()
+    assert [chunk.content async for chunk in chat.astream("c", _config())]
+    assert len(round_trips) == 2, round_trips

@@ -343,3 +343,15 @@ def test_what_is_no_session_is_refused() -> None:
     """A wrong object is told when it is made."""
     with pytest.raises(ConfigurationError, match="not a str"):
         ChatMemorySession("s-1")  # type: ignore[arg-type]
+
+
+def test_items_of_a_session_in_use_are_not_read_again(memory: ChatMemory, round_trips: list[str]) -> None:
+    """A handle that was just resumed gives its items without asking Postgres; what was appended since is in them."""
+    sessions = memory.tenant("acme").sessions
+    for turn in range(3):
+        round_trips.clear()
+        session = ChatMemorySession(sessions.resume_or_create("s-1", user_id="ann", on_missing="adopt"))
+        assert len(asyncio.run(session.get_items())) == turn
+        assert len(round_trips) == 1, round_trips
+        asyncio.run(session.add_items([{"role": "user", "content": f"item {turn}"}]))
+        assert len(round_trips) == 2, round_trips

@@ -40,7 +40,7 @@ def test_demo_in_a_tenant(cli: Cli) -> None:
     """The sessions are in the tenant that was named, whole and active, and the commands say so."""
     page = cli("demo", "--tenant", "acme corp").stdout
     assert shlex.quote("acme corp") in page
-    sessions = cli.json("sessions", "--tenant", "acme corp")["sessions"]
+    sessions = cli.json("sessions", "--tenant", "acme corp")["items"]
     assert {(s["message_count"], s["status"]) for s in sessions} == {(2 * TURNS, "active")}
     assert {s["user_id"] for s in sessions} == {"ada", "grace"}
 

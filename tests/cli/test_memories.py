@@ -50,9 +50,9 @@ def test_list(cli: Cli, memory: ChatMemory) -> None:
     old = tenant.remember("Ann drinks tea.", user_id="ann")
     new = tenant.correct(old.id, "Ann drinks coffee.")
     shared = tenant.remember("The office closes at six.", kind="preference")
-    assert [each["id"] for each in cli.json("memories", "list")["memories"]] == [shared.id, new.id]
-    assert [each["id"] for each in cli.json("memories", "list", "--user", "ann")["memories"]] == [new.id]
-    assert [each["id"] for each in cli.json("memories", "list", "--kind", "preference")["memories"]] == [shared.id]
+    assert [each["id"] for each in cli.json("memories", "list")["items"]] == [shared.id, new.id]
+    assert [each["id"] for each in cli.json("memories", "list", "--user", "ann")["items"]] == [new.id]
+    assert [each["id"] for each in cli.json("memories", "list", "--kind", "preference")["items"]] == [shared.id]
     assert cli.json("memories", "list", "--closed", "--limit", "1")["total"] == 3
     page = cli("memories", "list", "--limit", "1").stdout
     assert "The office closes at six." in page

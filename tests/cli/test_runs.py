@@ -35,8 +35,8 @@ def test_runs_are_listed_with_their_curves(cli: Cli, memory: ChatMemory, run: Se
     wide = cli("runs", COLUMNS="200").stdout
     assert all(word in wide for word in ("title", "lstm on bitcoin", "▁▁▁ loss 0.005"))
     listed = cli.json("runs", "--kind", "training")
-    assert (listed["total"], listed["runs"][0]["id"]) == (1, run.id)
-    assert listed["runs"][0]["metrics"] == ["accuracy", "gradient", "loss"]
+    assert (listed["total"], listed["items"][0]["id"]) == (1, run.id)
+    assert listed["items"][0]["metrics"] == ["accuracy", "gradient", "loss"]
     assert cli.json("runs", "--user", "ben")["total"] == 1
     assert "shown: 1-1" in cli("runs", "--limit", "1").stdout
     assert "use one of chat" in cli("runs", "--kind", "nope", code=1).stderr

@@ -49,12 +49,12 @@ def test_sessions_json_and_filters(cli: Cli, memory: ChatMemory, session: Sessio
     sessions = memory.tenant("default").sessions
     sessions.create(user_id="ben", kind="training").end()
     assert cli.json("sessions")["total"] == 2
-    assert [s["id"] for s in cli.json("sessions", "--user", "ann")["sessions"]] == [session.id]
-    assert cli.json("sessions", "--kind", "training")["sessions"][0]["user_id"] == "ben"
+    assert [s["id"] for s in cli.json("sessions", "--user", "ann")["items"]] == [session.id]
+    assert cli.json("sessions", "--kind", "training")["items"][0]["user_id"] == "ben"
     assert cli.json("sessions", "--status", "completed")["total"] == 1
     page = cli.json("sessions", "--limit", "1", "--offset", "1")
-    assert (page["total"], [s["id"] for s in page["sessions"]]) == (2, [session.id])
-    assert page["sessions"][0]["created_at"].endswith("+00:00")
+    assert (page["total"], [s["id"] for s in page["items"]]) == (2, [session.id])
+    assert page["items"][0]["created_at"].endswith("+00:00")
     assert cli.json("sessions", "--tenant", "other")["total"] == 0
 
 
@@ -165,7 +165,7 @@ def test_json_is_utf8_wherever_it_goes(cli: Cli, memory: ChatMemory) -> None:
     """JSON parses also where the terminal knows ASCII only."""
     memory.tenant("default").sessions.create(user_id="ann", title="Grüße 🙂")
     page = json.loads(cli("sessions", "--json", PYTHONIOENCODING="ascii").stdout)
-    assert page["sessions"][0]["title"] == "Grüße 🙂"
+    assert page["items"][0]["title"] == "Grüße 🙂"
     assert "Gr" in cli("sessions", PYTHONIOENCODING="ascii").stdout
 
 

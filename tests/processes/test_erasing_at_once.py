@@ -66,4 +66,4 @@ def test_erasing_disturbs_nobody_else(postgres_url: str) -> None:
             assert connection.execute(ORPHANS.encode()).fetchall() == [(0,)]
             assert connection.execute(MISCOUNTED.encode()).fetchall() == []
         memory.tenant("acme").erase()
-        assert list(memory.tenant("acme").export()) == []
+        assert len(list(memory.tenant("acme").export())) == 1, "the line that names the format"

@@ -14,7 +14,9 @@ from chatmemory import (
     Context,
     Erasure,
     Event,
+    Examination,
     Health,
+    ImportedConversation,
     Item,
     Kind,
     Memory,
@@ -24,6 +26,7 @@ from chatmemory import (
     MetricPoint,
     MetricSeries,
     MetricSummary,
+    Migrated,
     NewMessage,
     Omitted,
     Page,
@@ -80,6 +83,8 @@ def sync_half() -> None:
         info = session.cancel(reason="r", by="ann")
         history: list[StatusChange] = session.status_history()
         session.log_metrics({"loss": 0.5, "accuracy": 1}, step=None)
+        session.flush()
+        memory.flush()
         series: MetricSeries = session.metrics(["loss"], max_points=100)
         curve: MetricCurve = series["loss"]
         point: MetricPoint = curve[0]
@@ -130,7 +135,7 @@ def attributes(context: Context) -> None:
     if omitted is not None:
         print(omitted.count + omitted.from_seq + omitted.to_seq)
     unpaired: tuple[int, ...] = context.unpaired
-    source: Literal["redis", "postgres"] = context.source
+    source: Literal["process", "redis", "postgres"] = context.source
     exact: bool = context.exact_tokens
     sent: list[dict[str, Any]] = context.as_openai()
     seqs: list[int] = [message.seq for message in context]
@@ -167,6 +172,14 @@ def long_term(memory: ChatMemory, session: Session) -> None:
     gone = tenant.erase()
     spent: Spend = tenant.spend(since=datetime.now(UTC))
     print(learnt.status, report.processed, profile.facts, recent, lines, gone.memories, spent, session.summary)
+    examined: Examination = memory.examine(tenant_id="t")
+    migrated: Migrated = memory.migrate()
+    imported: list[ImportedConversation] = list(tenant.import_conversations("f", user_id="u", default_user_id=None))
+    rendered: dict[str, Any] = kept.to_dict()
+    kept = Memory.from_dict(rendered)
+    page = Page.from_dict(page.to_dict(), Memory)
+    print(examined.ok, examined.checks[0].unchecked, migrated.applied, imported[0].outcome)
+    print(memory.migration_script("u"))
     tenant.items.put(("a", "b"), "k", {"v": 1}, user_id="u", text="words")
     item: Item | None = tenant.items.get(("a", "b"), "k")
     items: list[Item] = tenant.items.search(("a",), query="words", filter={"v": 1}, limit=1, offset=0)
@@ -188,6 +201,8 @@ async def async_half() -> None:
         receipt: Erasure = await fork.erase()
         text: str = await session.export()
         session.log_metrics({"loss": 0.5})
+        await session.flush()
+        await memory.flush()
         series: MetricSeries = await session.metrics()
         compared: Comparison = await sessions.compare([(await session.move("running")).id])
         print(series, compared, await session.status_history(), await session.cancel())
@@ -205,6 +220,11 @@ async def async_half() -> None:
             on_oversize="truncate",
         )
         attributes(context)
+        examined: Examination = await memory.examine()
+        migrated: Migrated = await memory.migrate()
+        async for imported in memory.tenant("t").import_conversations("f.json", default_user_id="u"):
+            print(imported.outcome, imported.reason, imported.messages, imported.new_messages)
+        print(examined.to_dict(), migrated)
         health: Health = await memory.health()
         print(health.ok)
         print(page.total, receipt.messages, text, await session.history(), await session.end())

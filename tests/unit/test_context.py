@@ -141,7 +141,8 @@ def test_a_partial_window_decides_the_same(messages: list[Message], max_tokens: 
         return
     for count in range(1, len(messages)):
         first = messages[0] if messages[0].role == "system" else None
-        window = whole(messages)._replace(messages=messages[-count:], first=first)
+        begin = len(messages) - count + 1
+        window = whole(messages)._replace(messages=messages[-count:], first=first, first_seq=begin)
         if not needs_more(window, asked, ESTIMATE):
             assert build(window, asked, ESTIMATE, "s") == expected
 
@@ -248,5 +249,5 @@ def test_values_outside_their_range_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_an_empty_session_has_an_empty_context() -> None:
     """Nothing but the prompt's own tokens."""
-    context = build(Window([], None, 0, 0, "postgres"), request(100), ESTIMATE, "s")
+    context = build(Window([], None, 1, 0, 0, "postgres"), request(100), ESTIMATE, "s")
     assert (len(context), context.tokens, context.omitted) == (0, PROMPT_TOKENS, None)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from chatmemory._async.shared import AsyncParts
 from chatmemory._async.storage.transaction import Row
-from chatmemory.files.lines import to_export_line
+from chatmemory.files.lines import first_line, row_line
 from chatmemory.sessions.records import SessionInfo
 from chatmemory.storage import queries
 from chatmemory.storage.ownership import EXPORTS
@@ -36,6 +36,7 @@ class AsyncExporter:
     async def session(self, info: SessionInfo) -> AsyncIterator[str]:
         """One session, and the memories and the spend that come from it."""
         await self._metrics.flush()
+        yield first_line(self._tenant_id, user_id=info.user_id, session_id=info.id)
         params = {"session": info.id, "of": info.created_at, "owners": [info.user_id]}
         async for line in self._lines(
             {**queries.ownership.READ_SESSION, **queries.ownership.READ_REST["session"]}, params
@@ -44,11 +45,13 @@ class AsyncExporter:
 
     async def user(self, user_id: str) -> AsyncIterator[str]:
         """All sessions of a user, and what else is the user's."""
+        yield first_line(self._tenant_id, user_id=user_id)
         async for line in self._all("users", {"users": [user_id], "owners": [user_id]}):
             yield line
 
     async def tenant(self) -> AsyncIterator[str]:
         """All sessions of the tenant, and all else."""
+        yield first_line(self._tenant_id)
         async for line in self._all("tenant", {}):
             yield line
 
@@ -65,7 +68,7 @@ class AsyncExporter:
             yield line
 
     def _lines(self, reads: Mapping[str, Read], params: Params) -> AsyncIterator[str]:
-        lines = [Lines(read, partial(to_export_line, EXPORTS[table])) for table, read in reads.items()]
+        lines = [Lines(read, partial(row_line, EXPORTS[table])) for table, read in reads.items()]
         return self._snapshot(lines, params)
 
     async def _snapshot(self, lines: list[Lines], params: Params) -> AsyncIterator[str]:

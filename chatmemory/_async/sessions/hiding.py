@@ -35,5 +35,5 @@ async def async_show(parts: AsyncParts, tenant_id: str, session_id: str) -> Sess
     if not rows:
         raise not_found(session_id)
     info = session_from_row(rows[0])
-    await parts.windows.forget_user(tenant_id, info.user_id)
+    await parts.windows.forget(info)
     return info

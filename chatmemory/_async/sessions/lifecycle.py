@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Self
 
 from chatmemory._async.context.reading import AsyncContexts
@@ -35,12 +36,14 @@ LOG = logging.getLogger("chatmemory")
 class AsyncLifecycle(AsyncRun):
     """The part of a session's handle that ends, forks, hides, erases, exports, and learns from it."""
 
-    def __init__(self, info: SessionInfo, parts: AsyncParts) -> None:
+    def __init__(self, info: SessionInfo, parts: AsyncParts, *, is_current: bool = True) -> None:
         self.id = info.id
         self.tenant_id = info.tenant_id
         super().__init__(info, parts)
         self._appended: Appended | None = None
         self._contexts = AsyncContexts(info, parts)
+        if is_current:  # read from Postgres just now
+            self._contexts.saw_row(info)
 
     @property
     def info(self) -> SessionInfo:
@@ -260,7 +263,7 @@ class AsyncLifecycle(AsyncRun):
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        params = {"id": self.id, "limit": check_count(limit, "limit", least=1)}
+        params = {"id": self.id, "born": self._info.created_at, "limit": check_count(limit, "limit", least=1)}
         rows = await self._database.fetch(self.tenant_id, queries.sessions.EVENTS, params, subject=self.id)
         if not rows:  # every session has at least been created
             raise not_found(self.id)
@@ -276,18 +279,24 @@ class AsyncLifecycle(AsyncRun):
             await self._windows.forget(self._info)
 
     @property
+    def _birth(self) -> tuple[str, datetime]:
+        """What names this session, and none that has its id later."""
+        return self.id, self._info.created_at
+
+    @property
     def _key(self) -> JsonObject:
         return {"id": self.id, "user_id": None}
 
     def _learn(self, rows: list[tuple[Any, ...]]) -> SessionInfo:
-        if not rows:
+        info = session_from_row(rows[0]) if rows else None
+        if info is None or info.created_at != self._info.created_at:  # another session has the id of an erased one
             raise not_found(self.id)
-        return self._know(session_from_row(rows[0]))
+        return self._know(info)
 
     def _know(self, info: SessionInfo) -> SessionInfo:
         """Keep what was just read of the session."""
         self._appended, self._info = None, info
-        self._contexts.saw(info.last_seq)
+        self._contexts.saw_row(info)
         return info
 
     def _repr_html_(self) -> str:

@@ -115,7 +115,7 @@ class AsyncSessions:
         if id is not None:
             known = await self._windows.resumable(self._tenant_id, user, how, lease)
             if known is not None:
-                return self._handle(known)
+                return AsyncSession(known, self._parts, is_current=False)
         params = (
             self._tenant_id,
             id,

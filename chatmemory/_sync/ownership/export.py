@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from chatmemory._sync.shared import Parts
 from chatmemory._sync.storage.transaction import Row
-from chatmemory.files.lines import to_export_line
+from chatmemory.files.lines import first_line, row_line
 from chatmemory.sessions.records import SessionInfo
 from chatmemory.storage import queries
 from chatmemory.storage.ownership import EXPORTS
@@ -38,17 +38,20 @@ class Exporter:
     def session(self, info: SessionInfo) -> Iterator[str]:
         """One session, and the memories and the spend that come from it."""
         self._metrics.flush()
+        yield first_line(self._tenant_id, user_id=info.user_id, session_id=info.id)
         params = {"session": info.id, "of": info.created_at, "owners": [info.user_id]}
         for line in self._lines({**queries.ownership.READ_SESSION, **queries.ownership.READ_REST["session"]}, params):
             yield line
 
     def user(self, user_id: str) -> Iterator[str]:
         """All sessions of a user, and what else is the user's."""
+        yield first_line(self._tenant_id, user_id=user_id)
         for line in self._all("users", {"users": [user_id], "owners": [user_id]}):
             yield line
 
     def tenant(self) -> Iterator[str]:
         """All sessions of the tenant, and all else."""
+        yield first_line(self._tenant_id)
         for line in self._all("tenant", {}):
             yield line
 
@@ -63,7 +66,7 @@ class Exporter:
             yield line
 
     def _lines(self, reads: Mapping[str, Read], params: Params) -> Iterator[str]:
-        lines = [Lines(read, partial(to_export_line, EXPORTS[table])) for table, read in reads.items()]
+        lines = [Lines(read, partial(row_line, EXPORTS[table])) for table, read in reads.items()]
         return self._snapshot(lines, params)
 
     def _snapshot(self, lines: list[Lines], params: Params) -> Iterator[str]:

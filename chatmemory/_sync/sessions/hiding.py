@@ -37,5 +37,5 @@ def show(parts: Parts, tenant_id: str, session_id: str) -> SessionInfo:
     if not rows:
         raise not_found(session_id)
     info = session_from_row(rows[0])
-    parts.windows.forget_user(tenant_id, info.user_id)
+    parts.windows.forget(info)
     return info

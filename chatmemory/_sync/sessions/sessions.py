@@ -117,7 +117,7 @@ class Sessions:
         if id is not None:
             known = self._windows.resumable(self._tenant_id, user, how, lease)
             if known is not None:
-                return self._handle(known)
+                return Session(known, self._parts, is_current=False)
         params = (
             self._tenant_id,
             id,

@@ -145,7 +145,8 @@ def _limited(query: LiteralString) -> Read:
 
 def _read(table: Table, condition: LiteralString) -> Read:
     assert table.export is not None
-    columns = _SELECTED.get(table.name) or ", ".join(f"m.{column}" for column in table.export.columns)
+    named = "".join(f"m.{column}, " for column in table.export.named)
+    columns = named + (_SELECTED.get(table.name) or ", ".join(f"m.{column}" for column in table.export.columns))
     order = ", ".join(f"m.{column}" for column in table.export.order)
     query = f"select {columns} from chatmemory.{table.name} m where {condition} order by {order}"
     return _limited(query)

@@ -6,7 +6,7 @@ READ_METRICS = "select * from chatmemory.read_metrics(%s, %s, %s, %s)"
 STATUS_HISTORY = (
     "select e.at, e.data from chatmemory.sessions s left join chatmemory.events e "
     "on e.tenant_id = s.tenant_id and e.session_id = s.id and e.type = 'moved' "
-    "where s.id = %(id)s and s.deleted_at is null order by e.number"
+    "where s.id = %(id)s and s.created_at = %(born)s and s.deleted_at is null order by e.number"
 )
 
 # Keep packed points: writing the same row again changes nothing, and one that has grown takes its place.

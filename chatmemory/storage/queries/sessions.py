@@ -1,6 +1,6 @@
 """Sessions: begin, find, change, end, hide, copy; their timeline."""
 
-from chatmemory.storage.queries.columns import SESSION
+from chatmemory.storage.queries.columns import EVENT, SESSION
 
 RESUME_OR_CREATE = (
     "select " + SESSION + " from chatmemory.resume_or_create(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
@@ -74,8 +74,8 @@ FORKED = (
 # The timeline.
 ADD_EVENT = "insert into chatmemory.events (tenant_id, session_id, type, data) values (%s, %s, %s, %s)"
 EVENTS = (
-    "select at, type, data from (select number, at, type, data from chatmemory.events where session_id = %(id)s "
-    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null) "
+    "select " + EVENT + " from (select number, " + EVENT + " from chatmemory.events where session_id = %(id)s "
+    "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null) "
     "order by number desc limit %(limit)s) newest order by number"
 )
 

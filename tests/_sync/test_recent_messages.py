@@ -1,4 +1,6 @@
-"""What a handle holds of its session is never seen: every context is what a fresh reading of Postgres gives."""
+# Generated from tests/_async/test_recent_messages.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""The cache of recent messages is never seen: every context is what a fresh reading of Postgres gives."""
 
 import random
 from collections.abc import Callable
@@ -8,9 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from chatmemory import AsyncChatMemory, AsyncSession, Context, ContextTooSmallError, SessionNotFoundError, Settings
-from chatmemory._async.storage.redis_windows import AsyncWindows
-from chatmemory._concurrency import async_side_by_side
+from chatmemory import ChatMemory, Context, ContextTooSmallError, Session, SessionNotFoundError, Settings
+from chatmemory._concurrency import side_by_side
+from chatmemory._sync.storage.redis_windows import Windows
+from chatmemory.context.recent_messages import RecentMessages
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
@@ -48,7 +51,7 @@ def shown(context: Context) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("has_redis", [True, False])
 @pytest.mark.parametrize("seed", range(6))
-async def test_every_context_is_what_postgres_says(
+def test_every_context_is_what_postgres_says(
     postgres_url: str, redis_url: str, settings: Settings, seed: int, has_redis: bool
 ) -> None:
     """Two who write by turns, one through a Redis the other does not tell, with windows that are soon full."""
@@ -56,101 +59,106 @@ async def test_every_context_is_what_postgres_says(
     small = settings.model_copy(
         update={"window_max_messages": 12, "window_max_bytes": 4000, "window_message_bytes": 900}
     )
-    async with (
-        AsyncChatMemory.open(postgres_url, redis=redis_url if has_redis else None, settings=small) as mine,
-        AsyncChatMemory.open(postgres_url, settings=settings) as theirs,
+    with (
+        ChatMemory.open(postgres_url, redis=redis_url if has_redis else None, settings=small) as mine,
+        ChatMemory.open(postgres_url, settings=settings) as theirs,
     ):
-        session = await mine.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
-        other = await theirs.tenant("acme").sessions.get("s-1")
+        session = mine.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
+        other = theirs.tenant("acme").sessions.get("s-1")
         if drawn.random() < 0.5:
-            await session.append_many([SYSTEM])
+            session.append_many([SYSTEM])
         for _ in range(40):
             asked: dict[str, Any] = drawn.choice(
                 [{"max_messages": drawn.randint(0, 15)}, {"max_tokens": drawn.randint(60, 900)}, {}]
             )
             match drawn.randrange(6):
                 case 0:
-                    await other.append_many(turn(drawn))
+                    other.append_many(turn(drawn))
                     continue
                 case 1:
-                    await session.append_many(turn(drawn))
-                    given = await met(session, session.append_and_context(turn(drawn), **asked))
+                    session.append_many(turn(drawn))
+                    given = met(session, session.append_and_context(turn(drawn), **asked))
                 case 2:
-                    await other.consolidate()
-                    await session.append_many(turn(drawn))
-                    given = await met(session, session.append_and_context(turn(drawn), **asked))
+                    other.consolidate()
+                    session.append_many(turn(drawn))
+                    given = met(session, session.append_and_context(turn(drawn), **asked))
                 case 3:
-                    await session.append_many(turn(drawn))
-                    given = await met(session, session.context(**asked))
+                    session.append_many(turn(drawn))
+                    given = met(session, session.context(**asked))
                     if has_redis:
                         continue  # of others' messages Redis tells, where they tell it
                 case _:
-                    given = await met(session, session.append_and_context(turn(drawn), **asked))
-            there = await theirs.tenant("acme").sessions.get("s-1")
-            expected = await met(there, there.context(**asked, fresh=True))
+                    given = met(session, session.append_and_context(turn(drawn), **asked))
+            there = theirs.tenant("acme").sessions.get("s-1")
+            expected = met(there, there.context(**asked, fresh=True))
             assert (given and shown(given)) == (expected and shown(expected))
-            held = session._contexts._held
-            assert held is None or (len(held.kept) <= 12 and held.size <= 4000)
+            recent = recent_of(session)
+            assert recent is None or (len(recent.messages) <= 12 and recent.messages_size <= 4000)
             if given:
                 spoil(given)
 
 
-async def met(session: AsyncSession, context: Any) -> Context | None:
+def recent_of(session: Session) -> RecentMessages | None:
+    """What the memory's cache holds of a session."""
+    return session._parts.recent.recent(session._contexts._session())
+
+
+def met(session: Session, context: Any) -> Context | None:
     """A context; None where not even the newest message fits."""
     try:
-        return await context  # type: ignore[no-any-return]
+        return context  # type: ignore[no-any-return]
     except ContextTooSmallError:
         return None
 
 
-async def test_what_is_held_is_not_read_again(async_cached_memory: AsyncChatMemory, postgres_url: str) -> None:
+def test_what_is_held_is_not_read_again(cached_memory: ChatMemory, postgres_url: str) -> None:
     """From the second turn on, storing a turn and knowing what the prompt needs reads no message."""
-    session = await async_cached_memory.tenant("acme").sessions.create(user_id="ann")
-    await session.append_and_context([{"role": "user", "content": "said"}], max_messages=20)
+    session = cached_memory.tenant("acme").sessions.create(user_id="ann")
+    session.append_and_context([{"role": "user", "content": "said"}], max_messages=20)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("update chatmemory.messages set content = 'changed in the database'")
-    context = await session.append_and_context([{"role": "user", "content": "and more"}], max_messages=20)
+    context = session.append_and_context([{"role": "user", "content": "and more"}], max_messages=20)
     assert [message.text for message in context] == ["said", "and more"]
     assert context.source == "postgres"
-    fresh = await session.context(fresh=True)
+    fresh = session.context(fresh=True)
     assert [message.text for message in fresh] == ["changed in the database", "and more"]
-    again = await session.append_and_context([{"role": "user", "content": "x"}], max_messages=20)
+    again = session.append_and_context([{"role": "user", "content": "x"}], max_messages=20)
     assert [message.text for message in again] == ["changed in the database", "and more", "x"]
 
 
-async def test_right_after_its_own_append_a_handle_asks_nobody(
-    async_cached_memory: AsyncChatMemory, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+def test_right_after_its_own_append_a_handle_asks_nobody(
+    cached_memory: ChatMemory, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For as long as Redis may lag behind; but at once where this process deletes, or learns."""
-    monkeypatch.setattr(AsyncWindows, "lag", 3600.0)
-    sessions = async_cached_memory.tenant("acme").sessions
-    session = await sessions.create(user_id="ann")
-    await session.append_and_context([{"role": "user", "content": text} for text in ("one", "two", "three")])
-    await session.append_many([{"role": "user", "content": text} for text in ("four", "five")])
+    monkeypatch.setattr(Windows, "lag", 3600.0)
+    sessions = cached_memory.tenant("acme").sessions
+    session = sessions.create(user_id="ann")
+    session.append_and_context([{"role": "user", "content": text} for text in ("one", "two", "three")])
+    session.append_many([{"role": "user", "content": text} for text in ("four", "five")])
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("update chatmemory.messages set content = 'changed in the database'")
-    assert [message.text for message in await session.context(max_messages=2)] == ["four", "five"]
-    assert (await (await sessions.get(session.id)).consolidate()).status == "success"
-    assert (await session.context(max_messages=2)).summary
-    await session.append("user", "six")
-    await (await sessions.get(session.id)).delete()
+    assert [message.text for message in session.context(max_messages=2)] == ["four", "five"]
+    assert (sessions.get(session.id).consolidate()).status == "success"
+    assert session.context(max_messages=2).summary
+    session.append("user", "six")
+    sessions.get(session.id).delete()
     with pytest.raises(SessionNotFoundError):
-        await session.context()
+        session.context()
 
 
-async def test_many_at_once_on_one_handle(async_cached_memory: AsyncChatMemory) -> None:
+def test_many_at_once_on_one_handle(cached_memory: ChatMemory) -> None:
     """Each gets a context without gaps that holds what it has just stored, and is what Postgres says."""
-    session = await async_cached_memory.tenant("acme").sessions.create(user_id="ann")
+    session = cached_memory.tenant("acme").sessions.create(user_id="ann")
     contexts: list[tuple[str, Context]] = []
 
-    async def write(name: int) -> None:
+    def write(name: int) -> None:
         for number in range(12):
             text = f"{name} {number}"
-            context = await session.append_and_context([{"role": "user", "content": text}], max_messages=30)
+            context = session.append_and_context([{"role": "user", "content": text}], max_messages=30)
             contexts.append((text, context))
 
-    await async_side_by_side([partial(write, name) for name in range(6)])
-    stored = {message.seq: message.text for message in await session.history(100)}
+    side_by_side([partial(write, name) for name in range(6)])
+    stored = {message.seq: message.text for message in session.history(100)}
     assert len(stored) == 72
     for text, context in contexts:
         seqs = [message.seq for message in context]
@@ -159,18 +167,16 @@ async def test_many_at_once_on_one_handle(async_cached_memory: AsyncChatMemory) 
         assert text in [message.text for message in context]
 
 
-async def test_a_handle_of_an_erased_session_gets_nothing_of_its_successor(
-    async_cached_memory: AsyncChatMemory, postgres_url: str
+def test_a_handle_of_an_erased_session_gets_nothing_of_its_successor(
+    cached_memory: ChatMemory, postgres_url: str
 ) -> None:
     """Another process erases it, and begins one of another user under the same id: the handle is told it is gone."""
-    session = await async_cached_memory.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
-    await session.append_and_context([{"role": "user", "content": "mine"}])
-    async with AsyncChatMemory.open(
-        postgres_url, settings=async_cached_memory.settings.model_copy(update={"redis_url": None})
-    ) as other:
-        await (await other.tenant("acme").sessions.get("s-1")).erase()
-        successor = await other.tenant("acme").sessions.create(user_id="bob", session_id="s-1")
-        await successor.append("user", "theirs")
+    session = cached_memory.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
+    session.append_and_context([{"role": "user", "content": "mine"}])
+    with ChatMemory.open(postgres_url, settings=cached_memory.settings.model_copy(update={"redis_url": None})) as other:
+        (other.tenant("acme").sessions.get("s-1")).erase()
+        successor = other.tenant("acme").sessions.create(user_id="bob", session_id="s-1")
+        successor.append("user", "theirs")
         calls: list[Callable[[], Any]] = [
             lambda: session.append("user", "x"),
             lambda: session.append("user", "x", message_id="m-1"),
@@ -179,14 +185,14 @@ async def test_a_handle_of_an_erased_session_gets_nothing_of_its_successor(
         ]
         for call in calls:
             with pytest.raises(SessionNotFoundError, match="s-1"):
-                await call()
-        assert [message.text for message in await successor.history()] == ["theirs"]
+                call()
+        assert [message.text for message in successor.history()] == ["theirs"]
 
 
-async def test_nothing_is_held_over_a_restart_of_postgres(async_cached_memory: AsyncChatMemory) -> None:
+def test_nothing_is_held_over_a_restart_of_postgres(cached_memory: ChatMemory) -> None:
     """Another server may answer then, which has not heard of all that was stored."""
-    session = await async_cached_memory.tenant("acme").sessions.create(user_id="ann")
-    await session.append_and_context([{"role": "user", "content": "said"}])
-    assert session._contexts.held() is not None
-    await async_cached_memory._database.heal()
-    assert session._contexts.held() is None
+    session = cached_memory.tenant("acme").sessions.create(user_id="ann")
+    session.append_and_context([{"role": "user", "content": "said"}])
+    assert recent_of(session) is not None
+    cached_memory._database.heal()
+    assert recent_of(session) is None
