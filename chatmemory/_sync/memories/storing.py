@@ -62,7 +62,7 @@ class MemoryStore:
         """
         if not self._providers.has_embedder:
             raise ConfigurationError("There is no embedder: give embedder=… or set CHATMEMORY_EMBEDDING_MODEL.")
-        if self._has_vectors is None:
+        if not self._has_vectors:  # asked again, since the extension may be installed at any time
             [(self._has_vectors,)] = self._database.call(queries.memories.HAS_VECTORS, ())
         if not self._has_vectors:
             raise ConfigurationError(
