@@ -48,7 +48,7 @@ ACTS: dict[str, tuple[str, Callable[[Tenant, Session], Any]]] = {
 
 @pytest.mark.parametrize("what", ACTS)
 def test_users_are_locked_first(acme: Tenant, other: psycopg.Connection, postgres_url: str, what: str) -> None:
-    """Who waits for a user's row holds no row yet that its holder may want next."""
+    """A transaction that waits for a user's row has no lock that the owner of the row may need."""
     table, act = ACTS[what]
     session = session_of(acme, "training" if what == "sharing a result" else "chat")
     if what == "undoing a pruning":

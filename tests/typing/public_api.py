@@ -122,7 +122,7 @@ def sync_half() -> None:
 
 
 def attributes(context: Context) -> None:
-    """What a context says."""
+    """Use every attribute of a context."""
     messages: tuple[Message, ...] = context.messages
     texts: tuple[str | None, str | None, tuple[Recalled, ...], str] = (
         context.system,
@@ -143,7 +143,7 @@ def attributes(context: Context) -> None:
 
 
 def long_term(memory: ChatMemory, session: Session) -> None:
-    """What is learnt, and the app's own items."""
+    """Use memories and items."""
     tenant = memory.tenant("t")
     memories = tenant.memories
     found: list[Recalled] = memories.recall(
