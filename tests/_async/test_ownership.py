@@ -50,7 +50,7 @@ def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def asked(url: str, query: str) -> list[tuple[Any, ...]]:
-    """What Postgres answers across tenants."""
+    """The answers of Postgres across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode())
         return cursor.fetchall() if cursor.description else []
@@ -149,7 +149,7 @@ async def test_an_export_names_what_an_erasure_counts(
 
 
 async def test_memories_of_others_are_theirs(async_full: AsyncChatMemory, openai_server: OpenAIServer) -> None:
-    """What Bob's memories cite of Ann's sessions is not handed to her, and goes with her all the same."""
+    """A memory of Bob's that cites Ann's session is not exported to her, and is erased with her."""
     session = await fill(async_full, openai_server, "acme", "ann")
     memories = async_full.tenant("acme").memories
     his = await memories.remember("Bob met Ann.", user_id="bob", sources=[(session.id, 1, 1)])

@@ -52,7 +52,7 @@ def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def asked(url: str, query: str) -> list[tuple[Any, ...]]:
-    """What Postgres answers across tenants."""
+    """The answers of Postgres across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode())
         return cursor.fetchall() if cursor.description else []
@@ -151,7 +151,7 @@ def test_an_export_names_what_an_erasure_counts(
 
 
 def test_memories_of_others_are_theirs(full: ChatMemory, openai_server: OpenAIServer) -> None:
-    """What Bob's memories cite of Ann's sessions is not handed to her, and goes with her all the same."""
+    """A memory of Bob's that cites Ann's session is not exported to her, and is erased with her."""
     session = fill(full, openai_server, "acme", "ann")
     memories = full.tenant("acme").memories
     his = memories.remember("Bob met Ann.", user_id="bob", sources=[(session.id, 1, 1)])
