@@ -34,7 +34,7 @@ def test_importing_the_package_imports_no_langchain() -> None:
 
 @pytest.mark.parametrize("name", chatmemory_langchain.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    """What __all__ promises can be imported."""
+    """Every name in __all__ can be imported."""
     assert getattr(chatmemory_langchain, name).__name__ == name
 
 

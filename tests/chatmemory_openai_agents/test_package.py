@@ -34,7 +34,7 @@ def test_importing_the_package_imports_no_sdk() -> None:
 
 @pytest.mark.parametrize("name", chatmemory_openai_agents.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    """What __all__ promises can be imported."""
+    """Every name in __all__ can be imported."""
     assert getattr(chatmemory_openai_agents, name).__name__ == name
 
 

@@ -25,7 +25,7 @@ NO_DIRECTORIES = re.escape("Directories not yet set up. Call setup_directories()
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where runs go."""
+    """The directory of the runs."""
     monkeypatch.chdir(tmp_path)
     for name in ("KEISEI_LOG_DIR", "KEISEI_MODEL_DIR", "WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
@@ -91,7 +91,7 @@ def test_generated_names_are_unique_and_sort_by_time() -> None:
 
 
 def test_directories_have_their_layout_and_are_private(root: Path) -> None:
-    """Whatever the umask is."""
+    """The directories are private with any umask."""
     before = os.umask(0)
     try:
         made = SessionManager(config(root), None, "run-1")
@@ -118,7 +118,7 @@ def test_directories_have_their_layout_and_are_private(root: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../outside", "/abs/olute", "..", "a/../../b", "\0", "~root"])
 def test_no_run_name_leads_out_of_the_root(root: Path, name: str) -> None:
-    """Whatever is asked for, files are made below the root alone."""
+    """For any name, files are created below the root only."""
     with SessionManager(config(root), None, name) as made:
         made.log_metrics({"loss": 1.0})
     assert {path.relative_to(root.parent).parts[0] for path in root.parent.rglob("*") if path.is_file()} == {"runs"}
@@ -165,7 +165,7 @@ def test_two_runs_of_one_name_get_directories_of_their_own(root: Path, caplog: p
     first, second = manager(root), manager(root)
     assert (first.run_name, second.run_name) == ("run-1", "run-1-2")
     assert second.run_artifact_dir == str(root / "run-1-2")
-    assert "goes on already" in caplog.text
+    assert "is already in progress" in caplog.text
     first.finalize_session()
     assert manager(root).run_name == "run-1"
 
@@ -250,7 +250,7 @@ class Unreadable:
 
 @pytest.mark.timeout(30)
 def test_a_config_may_hold_anything(root: Path) -> None:
-    """What contains itself, what leads to half of the program, what cannot be read: by the name of its type."""
+    """Cyclic, huge and unreadable values are saved as the name of their type."""
     made = manager(root)
     made.config["again"] = made.config
     made.config |= {"logger": logging.getLogger("chatmemory_training"), "bad": Unreadable(), "last": 7}
@@ -480,7 +480,7 @@ def test_wandb_offline_for_real(root: Path) -> None:
 
 
 def test_tensorboard_gets_the_numbers_too(root: Path) -> None:
-    """Where it is installed; an unknown place is refused, a missing one is let be."""
+    """Metrics go to TensorBoard if it is installed; an unknown backend is rejected, a missing one is skipped."""
     made = manager(root)
     with pytest.raises(InvalidInputError):
         made.setup_remote_logging("paper")

@@ -13,7 +13,7 @@ def _run(code: str) -> str:
 
 @pytest.mark.parametrize("name", chatmemory_training.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    """What __all__ promises can be imported."""
+    """Every name in __all__ can be imported."""
     assert getattr(chatmemory_training, name).__name__ == name
 
 

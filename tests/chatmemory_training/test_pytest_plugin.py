@@ -75,7 +75,7 @@ def recorded(tenant: Tenant) -> Session:
 
 
 def told(session: Session) -> dict[str, Any]:
-    """What is known of each test."""
+    """Return the recorded message of each test."""
     return {message.metadata["test"]: message for message in session.messages()}
 
 
@@ -134,7 +134,7 @@ def test_a_run_that_cannot_be_recorded_is_a_run(project: Path, tenant: Tenant, p
     said = run(
         project, "postgresql://nobody@127.0.0.1:1/none", *options, code=0, CHATMEMORY_POSTGRES_TIMEOUT_SECONDS="1"
     )
-    assert "recorded with a later run" in said
+    assert "recorded when a later one delivers it" in said
     said = run(project, postgres_url, *options, code=0, CHATMEMORY_POSTGRES_POOL_MAX_SIZE="none")
     assert "chatmemory: not recorded" in said
     run(project, postgres_url, *options, code=0)
@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_collected_is_told_of(
 
 
 def test_a_run_that_was_killed_goes_on_under_its_name(project: Path, tenant: Tenant, postgres_url: str) -> None:
-    """What its tests came to before and after is there, though they are the same tests."""
+    """Outcomes of the same tests before and after the kill are both recorded."""
     (project / "test_it.py").write_text(
         "import os, signal, pathlib\ndef test_a(): pass\ndef test_kill():\n"
         "    seen = pathlib.Path('seen')\n"
@@ -196,7 +196,7 @@ def test_a_user_that_cannot_be_is_told(project: Path, postgres_url: str) -> None
 
 
 def test_secrets_of_the_command_line_are_not_recorded(project: Path, tenant: Tenant, postgres_url: str) -> None:
-    """What options are called tells; logins in addresses too."""
+    """Values of options with secret names are masked, and logins in URLs."""
     (project / "conftest.py").write_text(
         "def pytest_addoption(parser):\n    parser.addoption('--api-key')\n    parser.addoption('--db')\n"
     )

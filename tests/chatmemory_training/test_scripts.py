@@ -115,7 +115,7 @@ def test_two_scripts_of_one_name_at_once(tmp_path: Path, tenant: Tenant, postgre
     assert first.stdout is not None
     assert first.stdout.readline() == "name twin\n"
     second = train(tmp_path, "twin", postgres_url, 40)
-    assert "goes on already" in ended(second)
+    assert "is already in progress" in ended(second)
     first.communicate("\n", timeout=60)
     assert (losses(tenant, "twin"), losses(tenant, "twin-2")) == (list(range(30)), list(range(40)))
 
@@ -126,7 +126,7 @@ def _full_disk(size: int) -> Callable[[], None]:
 
 
 def test_a_full_disk_stops_no_training(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
-    """What the spool cannot hold goes to the database from memory."""
+    """Entries that cannot be spooled go to the database from memory."""
     told = ended(train(tmp_path, "full", postgres_url, 1000, preexec_fn=_full_disk(600)))
     assert losses(tenant, "full") == list(range(1000))
     assert tenant.sessions.get("full").info.run_status == "completed"

@@ -222,7 +222,7 @@ def test_unknown_foreign_and_ended_sessions_are_none(service: SessionManagerServ
 
 
 def test_ending_keeps_results_and_ending_twice_answers_the_same(service: SessionManagerService) -> None:
-    """Whatever the second end says."""
+    """The second end changes nothing."""
     id = start(service)
     given(service.update_session(id, {"training_status": "running", "results": {"a": 1}}))
     answer = given(service.end_session(id, results={"rmse": 0.05}))

@@ -1,4 +1,4 @@
-"""What waits in files until a database has it, and all that can be wrong with it."""
+"""Spool files: delivery to the database, and everything that can be wrong with them."""
 
 import errno
 import json
@@ -12,9 +12,9 @@ import pytest
 
 from chatmemory import ChatMemory, Settings, Tenant
 from chatmemory_training import Recording, SessionManager, deliver_spools, record_run
-from chatmemory_training.delivery import spool_path
 from chatmemory_training.directories import RunLock
 from chatmemory_training.spool import Spool
+from chatmemory_training.spool_delivery import spool_path
 
 
 def begin(name: str, **more: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def log(step: int) -> dict[str, Any]:
 
 
 def left(root: Path, tenant: Tenant, name: str, *entries: dict[str, Any]) -> Path:
-    """What a killed run of this name left."""
+    """Write the spool of a killed run."""
     path = spool_path(root / name, tenant)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
@@ -68,7 +68,7 @@ def half_told(root: Path, tenant: Tenant) -> tuple[Recording, Path]:
     while run.session_id is None or path.stat().st_size:
         time.sleep(0.01)
     run._reporter._thread = None  # as after a SIGKILL: nobody delivers any more
-    run._reporter._spool.add(run._reporter._going_on())
+    run._reporter._spool.add(run._reporter._resume_entry())
     run._reporter._spool.add(log(7))
     assert run._lock is not None
     run._lock.release()
@@ -118,7 +118,7 @@ def test_two_runs_of_a_name_in_two_places_lose_no_results(
     info = tenant.sessions.get("r").info
     assert info.results == {"b": 2}
     assert info.metadata["late"] == {"ended_as": "completed", "results": {"a": 1}}
-    assert "another run of its name" in caplog.text
+    assert "another run of the same name" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["end", "delete", "erase"])
@@ -130,7 +130,7 @@ def test_last_steps_that_have_no_place_are_told_of(
     getattr(tenant.sessions.get("r"), how)()
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path) as run:
         run.log({"loss": 0.5}, 8)
-    assert "lacks something" in caplog.text
+    assert "record is incomplete" in caplog.text
     assert run.session_id == ("r" if how == "erase" else "r.2")
     assert steps(tenant, str(run.session_id)) == [8]
 
@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_delivered_stands_in_nobodys_way(
         run.results(rmse=0.5)
     assert tenant.sessions.get("mine").info.results == {"rmse": 0.5}
     assert steps(tenant, "good") == steps(tenant, "bad-2") == [1]
-    assert "lacks something" in caplog.text
+    assert "record is incomplete" in caplog.text
 
 
 def test_a_file_that_is_refused_for_now_stays(
@@ -178,7 +178,7 @@ DETAILS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("details", DETAILS, ids=["nan", "negative", "large", "broken"])
 def test_details_that_cannot_be_stored_cost_no_run(tmp_path: Path, tenant: Tenant, details: dict[str, Any]) -> None:
-    """Whatever a library calls its parameters: the run is recorded, at worst without them."""
+    """Details in any form are accepted; at worst the run is recorded without them."""
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path, details=details) as run:
         run.log({"loss": 1.0, "x" * 300: 2, "": 3}, 4)
     assert tenant.sessions.get("r").info.status == "completed"
@@ -194,7 +194,7 @@ def test_a_step_that_is_none_stops_no_training(tmp_path: Path, tenant: Tenant) -
 
 
 def test_a_disk_that_was_full_for_a_while_leaves_no_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be written comes before what can, or the entries after it would make no sense."""
+    """Entries that could not be written are written first, before later ones."""
     spool = Spool(tmp_path / "r/.spool")
     write = os.write
 
@@ -282,6 +282,6 @@ def test_runs_that_give_way_say_so_once(tmp_path: Path, postgres_url: str, caplo
         assert info.metadata["late"] == {
             "ended_as": "completed", "results": {"rmse": 0.5}, "details": {"current_epoch": 4}
         }  # fmt: skip
-    told = [record.getMessage() for record in caplog.records if "lacks something" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "record is incomplete" in record.getMessage()]
     assert len(told) == len(set(told)) <= 2
     assert "max_sessions_per_user" in told[0]

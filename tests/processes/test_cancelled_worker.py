@@ -17,7 +17,7 @@ CLAIMS = "select lease_owner, attempts, summary_seq from chatmemory.sessions"
 
 
 def claims(url: str) -> list[tuple[object, ...]]:
-    """Who holds which session, and how far it is learnt from."""
+    """Return the lease owner and the watermark of each session."""
     with psycopg.connect(url) as connection:
         return connection.execute(CLAIMS.encode()).fetchall()
 

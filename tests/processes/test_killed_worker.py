@@ -71,7 +71,7 @@ def talk(memory: ChatMemory, number: int) -> Session:
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives."""
+    """Return the rows of a statement."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params)
         return cursor.fetchall() if cursor.description else []
@@ -168,6 +168,6 @@ def leases_end_unless_locked(url: str) -> None:
 
 
 def waits_for_a_lock(url: str) -> bool:
-    """Whether somebody waits for the stopped worker."""
+    """Return whether a connection waits for a lock of the stopped worker."""
     waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
     return rows(url, waiting) != [(0,)]

@@ -9,13 +9,15 @@ from typing import Any, Self
 
 from chatmemory._async.context.reading import AsyncContexts
 from chatmemory._async.memories.worker import AsyncWorker
+from chatmemory._async.ownership.erasure import AsyncEraser
+from chatmemory._async.sessions.copying import async_fork
+from chatmemory._async.sessions.hiding import async_hide, async_show
 from chatmemory._async.sessions.runs import AsyncRun
 from chatmemory._async.shared import AsyncParts
 from chatmemory._async.storage.transaction import AsyncTransaction
-from chatmemory.errors import ConfigurationError, InvalidInputError, LlmError
-from chatmemory.kinds import begun_as
+from chatmemory.errors import ConfigurationError, LlmError
 from chatmemory.memories.records import Consolidation, joined
-from chatmemory.records import Json, JsonObject, to_json
+from chatmemory.records import Json, JsonObject
 from chatmemory.runs.metric_checks import check_metrics
 from chatmemory.runs.metric_packing import Logged, Packed, packed_at_end
 from chatmemory.runs.results import foreseen, leaves_result, outcome
@@ -26,7 +28,6 @@ from chatmemory.storage.postgres_errors import not_found
 from chatmemory.validation import (
     check_count,
     check_id,
-    new_id,
 )
 
 LOG = logging.getLogger("chatmemory")
@@ -219,39 +220,9 @@ class AsyncLifecycle(AsyncRun):
             SessionNotFoundError: The session was deleted or erased.
         """
         user = None if user_id is None else check_id(user_id, "user_id")
-        new = new_id()
-        async with self._database.transaction(self.tenant_id, self.id) as connection:
-            await connection.execute(queries.sessions.LOCK_USER, (self.tenant_id, user or self._info.user_id))
-            rows = await (await connection.execute(queries.sessions.GET_SESSION, self._key)).fetchall()
-            info = self._learn(rows)
-            up_to = _fork_point(info, at_seq)
-            await connection.execute(queries.sessions.CREATE_SESSION, self._fork_params(info, new, user))
-            copy = {"from": self.id, "to": new, "at_seq": up_to}
-            await connection.execute(queries.messages.COPY_MESSAGES, copy)
-            await connection.execute(queries.messages.COUNT_COPIED, copy)
-            await connection.execute(queries.sessions.FORKED, copy)
-            row = await (
-                await connection.execute(queries.sessions.GET_SESSION, {"id": new, "user_id": None})
-            ).fetchone()
-            told = to_json({"into": new, "at_seq": up_to})
-            await connection.execute(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, "forked", told))
-        assert row is not None
-        info = session_from_row(row)
-        await self._windows.forget_user(info.tenant_id, info.user_id)
-        return type(self)(info, self._parts)
-
-    def _fork_params(self, info: SessionInfo, new: str, user: str | None) -> tuple[Any, ...]:
-        return (
-            self.tenant_id,
-            new,
-            user or info.user_id,
-            info.kind,
-            info.title,
-            to_json(info.metadata),
-            to_json(info.details),
-            *self._settings.session_limits,
-            begun_as(info.kind, info.details),
-        )
+        parent, forked = await async_fork(self._parts, self._info, at_seq, user)
+        self._know(parent)
+        return type(self)(forked, self._parts)
 
     async def delete(self) -> None:
         """Hide the session everywhere; restore() brings it back, erase() removes it for good.
@@ -259,11 +230,7 @@ class AsyncLifecycle(AsyncRun):
         Raises:
             SessionNotFoundError: It is deleted already, or erased.
         """
-        async with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
-            row = await (await connection.execute(queries.sessions.DELETE_SESSION, self._birth)).fetchone()
-            if row is None:
-                raise not_found(self.id)
-            await connection.execute(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, "deleted", None))
+        await async_hide(self._parts, self._info)
 
     async def restore(self) -> SessionInfo:
         """Show a deleted session again.
@@ -272,10 +239,7 @@ class AsyncLifecycle(AsyncRun):
             SessionLimitError: It is active, and there is no room for it: as for sessions.create().
             SessionNotFoundError: It is not deleted, or it was erased.
         """
-        params = (self.tenant_id, self.id, *self._settings.session_limits)
-        info = self._learn(await self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=self.id))
-        await self._windows.forget(info)
-        return info
+        return self._know(await async_show(self._parts, self.tenant_id, self.id))
 
     async def erase(self) -> Erasure:
         """Remove the session and all that belongs to it, for good; deleted ones too.
@@ -288,23 +252,7 @@ class AsyncLifecycle(AsyncRun):
         Raises:
             SessionNotFoundError: There is nothing left to erase.
         """
-        await self._parts.metrics.flush()
-        async with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
-            await connection.execute(
-                queries.users.LOCK_TO_FORGET, {"user_id": self._info.user_id, "session_id": self.id}
-            )
-            await connection.execute(queries.memories.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
-            if not await (await connection.execute(queries.sessions.LOCK_TO_ERASE, self._birth)).fetchall():
-                raise not_found(self.id)
-            [(metrics,)] = await (await connection.execute(queries.runs.ERASE_METRICS, (self.id,))).fetchall()
-            rows = await (await connection.execute(queries.users.MEMORIES_OF_SESSION, (self.id,))).fetchall()
-            await connection.execute(queries.memories.REMOVE_MEMORIES, (self.tenant_id, [id for (id,) in rows]))
-            counts = [(await connection.execute(query, (self.id,))).rowcount for query in queries.sessions.ERASE_ALL]
-        await self._parts.metrics.forget(self.tenant_id, self.id)
-        spend, messages, events, sessions = counts
-        return Erasure(
-            sessions=sessions, messages=messages, events=events, memories=len(rows), spend=spend, metrics=metrics
-        )
+        return await AsyncEraser(self.tenant_id, self._parts).session(self._info)
 
     async def events(self, limit: int = 1000) -> list[Event]:
         """The timeline, oldest first: created, resumed, renamed, ended and the like.
@@ -343,6 +291,10 @@ class AsyncLifecycle(AsyncRun):
         info = session_from_row(rows[0]) if rows else None
         if info is None or info.created_at != self._info.created_at:  # another session has the id of an erased one
             raise not_found(self.id)
+        return self._know(info)
+
+    def _know(self, info: SessionInfo) -> SessionInfo:
+        """Keep what was just read of the session."""
         self._appended, self._info = None, info
         self._contexts.saw_row(info)
         return info
@@ -352,11 +304,3 @@ class AsyncLifecycle(AsyncRun):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.info!r}>"
-
-
-def _fork_point(info: SessionInfo, at_seq: int | None) -> int:
-    if at_seq is None:
-        return info.last_seq
-    if check_count(at_seq, "at_seq") > info.last_seq:
-        raise InvalidInputError(f"at_seq is {at_seq}, but session {info.id!r} ends at {info.last_seq}.")
-    return at_seq

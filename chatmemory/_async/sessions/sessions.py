@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
+from chatmemory._async.sessions.hiding import async_show
 from chatmemory._async.sessions.session import AsyncSession
 from chatmemory._async.shared import AsyncParts
 from chatmemory._async.storage.redis_windows import new_lease
@@ -254,14 +255,7 @@ class AsyncSessions:
             SessionLimitError: It is active, and there is no room for it: as for create().
             SessionNotFoundError: There is no deleted session with this id.
         """
-        id = check_id(session_id, "session_id")
-        params = (self._tenant_id, id, *self._settings.session_limits)
-        rows = await self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=id)
-        if not rows:
-            raise not_found(id)
-        info = session_from_row(rows[0])
-        await self._windows.forget(info)
-        return self._handle(info)
+        return self._handle(await async_show(self._parts, self._tenant_id, check_id(session_id, "session_id")))
 
     async def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
         params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary, None)

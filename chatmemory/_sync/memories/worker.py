@@ -5,7 +5,7 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from chatmemory._concurrency import Event, side_by_side, undisturbed, wait_for
+from chatmemory._concurrency import Flag, side_by_side, undisturbed, wait_for
 from chatmemory._sync.memories.learner import Learner
 from chatmemory._sync.shared import Parts
 from chatmemory.errors import StorageError
@@ -72,7 +72,7 @@ class Worker:
         [(due, parked)] = self._database.call(queries.learning.LEARNING_STATE, params)
         return due, parked
 
-    def run(self, concurrency: int, stop: Event, *, until_idle: bool = False) -> Report:
+    def run(self, concurrency: int, stop: Flag, *, until_idle: bool = False) -> Report:
         """Work until `stop` is set, or with until_idle until nothing is due; what was begun is finished."""
         done: list[tuple[int, int]] = []
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
 from chatmemory._public import public
+from chatmemory._sync.sessions.hiding import show
 from chatmemory._sync.sessions.session import Session
 from chatmemory._sync.shared import Parts
 from chatmemory._sync.storage.redis_windows import new_lease
@@ -256,14 +257,7 @@ class Sessions:
             SessionLimitError: It is active, and there is no room for it: as for create().
             SessionNotFoundError: There is no deleted session with this id.
         """
-        id = check_id(session_id, "session_id")
-        params = (self._tenant_id, id, *self._settings.session_limits)
-        rows = self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=id)
-        if not rows:
-            raise not_found(id)
-        info = session_from_row(rows[0])
-        self._windows.forget(info)
-        return self._handle(info)
+        return self._handle(show(self._parts, self._tenant_id, check_id(session_id, "session_id")))
 
     def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
         params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary, None)

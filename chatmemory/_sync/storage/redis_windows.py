@@ -204,10 +204,20 @@ class Windows:
             self._take(key)
             self._cache.drop(key, sessions_key(info.tenant_id, info.user_id))
 
-    def forget_user(self, tenant_id: str, user_id: str) -> None:
-        """Forget which sessions this user may resume."""
+    def forget_sessions(self, tenant_id: str, session_ids: Sequence[str]) -> None:
+        """Forget the windows of many sessions, also in this process, and what is still to be written to them."""
+        for id in session_ids:
+            self._recent.forget(tenant_id, id)
+        if self._cache is not None and session_ids:
+            keys = [window_key(tenant_id, id) for id in session_ids]
+            for key in keys:
+                self._take(key)
+            self._cache.drop(*keys)
+
+    def forget_user(self, tenant_id: str, *user_ids: str) -> None:
+        """Forget which sessions these users may resume."""
         if self._cache is not None and self._settings.enable_session_caching:
-            self._cache.drop(sessions_key(tenant_id, user_id))
+            self._cache.drop(*(sessions_key(tenant_id, id) for id in user_ids))
 
     def resumable(self, tenant_id: str, user_id: str, how: str, lease: str) -> SessionInfo | None:
         """The session that was resumed in this way a short while ago; else the lease is taken to say which it is."""

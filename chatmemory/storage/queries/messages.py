@@ -25,14 +25,7 @@ READ_WINDOW = "select " + _WINDOW + " from chatmemory.read_window(%s, %s, %s, %s
 READ_MESSAGES = "select " + MESSAGE + " from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select " + MESSAGE + " from chatmemory.messages_after(%s, %s, %s, %s)"
 
-# Copy a session's messages up to a seq into another, and count them there.
-COPY_MESSAGES = (
-    "insert into chatmemory.messages (tenant_id, session_id, "
-    + MESSAGE
-    + ") select tenant_id, %(to)s, "
-    + MESSAGE
-    + " from chatmemory.messages where session_id = %(from)s and seq <= %(at_seq)s"
-)
+# Count what a fork has copied.
 COUNT_COPIED = (
     "update chatmemory.sessions set parent_id = %(from)s, message_count = t.count, last_seq = t.count, "
     "token_count = t.tokens, last_message_at = t.newest from (select count(*) as count, "

@@ -39,7 +39,3 @@ EXTREMES = (
     "(array_agg(high_step order by high = 'NaN', high desc, high_step))[1] "
     "from chatmemory.metrics where session_id = any(%s) group by session_id, name order by name"
 )
-ERASE_METRICS = (
-    "with gone as (delete from chatmemory.metrics where session_id = %s returning count) "
-    "select coalesce(sum(count), 0)::bigint from gone"
-)

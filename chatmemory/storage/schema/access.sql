@@ -142,7 +142,8 @@ with name as (
     union all
     select 11, 'vectors', 'pgvector could be used, and is not', null, null
         from pgvector
-        where (to_regclass('chatmemory.memory_vectors') is null
+        where (not exists (select from pg_attribute a  -- dropping the extension drops only this column
+                   where a.attrelid = to_regclass('chatmemory.memory_vectors') and a.attname = 'embedding')
                or not exists (select from recorded where name = 'vectors' and revision >= {vectors}))
           and (is_there or not exists (select from pg_extension where extname = 'vector') and exists (
               select from pg_available_extension_versions v
