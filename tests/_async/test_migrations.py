@@ -7,7 +7,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from chatmemory import AsyncChatMemory, SchemaPermissionError
-from chatmemory._async.storage.migrations import apply, examine
+from chatmemory._async.storage.migrations import apply, differences
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.storage.schema import bootstrap_sql, record_sql
 from chatmemory.storage.schema.files import functions, migrations
@@ -80,7 +80,7 @@ async def test_databases_of_the_first_version_move_to_their_own_roles(data_dir: 
 async def parts(url: str) -> set[str]:
     """The parts of a database that are not as they should be."""
     async with await AsyncConnection.connect(url, autocommit=True) as connection:
-        return {deviation.part for deviation in (await examine(connection)).deviations}
+        return {deviation.part for deviation in (await differences(connection)).deviations}
 
 
 @pytest.mark.parametrize(

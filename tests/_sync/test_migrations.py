@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection
 
 from chatmemory import ChatMemory, SchemaPermissionError
-from chatmemory._sync.storage.migrations import apply, examine
+from chatmemory._sync.storage.migrations import apply, differences
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.storage.schema import bootstrap_sql, record_sql
 from chatmemory.storage.schema.files import functions, migrations
@@ -82,7 +82,7 @@ def test_databases_of_the_first_version_move_to_their_own_roles(data_dir: Path) 
 def parts(url: str) -> set[str]:
     """The parts of a database that are not as they should be."""
     with Connection.connect(url, autocommit=True) as connection:
-        return {deviation.part for deviation in examine(connection).deviations}
+        return {deviation.part for deviation in differences(connection).deviations}
 
 
 @pytest.mark.parametrize(
