@@ -5,7 +5,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from chatmemory._public import public
 
@@ -17,6 +17,7 @@ Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 
 
 JsonObject: TypeAlias = dict[str, Any]
+Learns: TypeAlias = Literal["messages", "result", "nothing"]  # what becomes long-term memory of a session
 
 
 class Shown:

@@ -12,6 +12,7 @@ from chatmemory._sync.storage.migrations import applied
 from chatmemory._sync.storage.transaction import Statement
 from chatmemory.cli.terminal import stdout, text
 from chatmemory.errors import ChatMemoryError, SchemaVersionError
+from chatmemory.kinds import declared
 from chatmemory.messages.token_counts import ESTIMATE
 from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
@@ -78,7 +79,7 @@ def examine(settings: Settings, tenant: str | None = None) -> Report:
     database = Database(settings)
     try:
         if _examine_server(database, settings, report):
-            _examine_isolation(database, report)
+            _examine_isolation(database, settings, report)
             _examine_models(settings, report)
             _examine_learning(database, settings, report)
             if tenant is not None:
@@ -202,10 +203,10 @@ def _data_dir(database: Database) -> str:
     return str(database.data_dir or "?")
 
 
-def _examine_isolation(database: Database, report: Report) -> None:
+def _examine_isolation(database: Database, settings: Settings, report: Report) -> None:
     """Whether row-level security is on, cannot be bypassed, and really hides one tenant from another."""
     probe = f"doctor-{uuid4()}"
-    written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, 0, None)
+    written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, declared("chat", {}, settings.due_after))
     count: Statement = (queries.admin.ROWS_WITHOUT_TENANT, ())
     with database.transaction(probe) as transaction:
         tables, roles, _, own, _, foreign, _, nobody = transaction.run(
@@ -241,9 +242,7 @@ def _examine_learning(database: Database, settings: Settings, report: Report) ->
         report.check("vectors", has_vectors, "pgvector keeps them" if has_vectors else advice)
     elif not has_vectors:
         report.fallbacks.append("Postgres has no pgvector of 0.7 or newer: recall can only go by words.")
-    due, parked = database.call(
-        queries.learning.LEARNING_STATE, (settings.consolidation_messages, settings.consolidation_tokens, False)
-    )[0]
+    [(due, parked)] = database.call(queries.learning.LEARNING_STATE, (False,))
     report.learning = {
         "model": settings.llm_model,
         "embedder": settings.embedding_model,

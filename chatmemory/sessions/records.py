@@ -12,7 +12,7 @@ from chatmemory._public import public
 
 if TYPE_CHECKING:
     pass
-from chatmemory.records import Json, JsonObject, Shown, shorten
+from chatmemory.records import Json, JsonObject, Learns, Shown, shorten
 
 Status: TypeAlias = Literal["active", "completed", "failed", "cancelled", "expired"]
 
@@ -33,6 +33,7 @@ class SessionInfo(Shown):
         progress: How far a run is, from 0 to 100.
         stage: What a run is at, in the app's words.
         error: What went wrong in a run, in the app's words.
+        learns: What becomes long-term memory: its messages, the result of the run, or nothing.
     """
 
     tenant_id: str
@@ -60,6 +61,7 @@ class SessionInfo(Shown):
     progress: float | None = None
     stage: str | None = None
     error: str | None = None
+    learns: Learns = "messages"
 
     @property
     def is_active(self) -> bool:

@@ -12,6 +12,9 @@ begin
             execute format('alter function %s owner to chatmemory_app', f);
         end if;
         execute format('revoke all on function %s from public', f);
+        if f::text ~ '^chatmemory\.end_sessions\(' then  -- which the clean-up calls, tenant by tenant
+            execute format('grant execute on function %s to chatmemory_worker', f);
+        end if;
     end loop;
 end $$;
 revoke create on schema chatmemory from chatmemory_app, chatmemory_worker;
