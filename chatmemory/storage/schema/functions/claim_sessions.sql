@@ -1,3 +1,4 @@
+-- revision: 1; owner: worker
 -- Claim sessions that are due to be learnt from, over all tenants, those that have waited longest first. With
 -- p_session just that one, due or not, if there is something to learn. A claim is a lease: it ends by itself.
 create or replace function chatmemory.claim_sessions(

@@ -1,3 +1,4 @@
+-- revision: 1; owner: worker
 -- Background work across tenants: expire idle sessions, archive ended ones that have nothing left to learn.
 -- Any number may run at once; each takes at most p_limit rows that nobody else holds. The hour of a session's last
 -- activity finds those that may be idle, its exact time decides.

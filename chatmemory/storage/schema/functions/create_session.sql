@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- Create a session, within the user's limit of active sessions of its kind.
 -- p_declared: by its kind: what it teaches, after how many messages and tokens, and of a run the run status it begins
 -- in, its endings and its progress.

@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- End sessions of a tenant: the one way in which any session ends. A missing session gives no row, an ended one is
 -- returned as it stands.
 -- p_ends: for each its id, its status, and perhaps who ended it and why, the last of its details, results, metadata,
