@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from chatmemory.memories.episodes import MOST_PARTS, PART_LENGTH, Episode, views_of
+from chatmemory.memories.places import place
 from chatmemory.memories.prompts import Learnt, LearntFact
 from chatmemory.memories.records import TRUSTS, Memory, MemorySource, NewMemory, Trust
 from chatmemory.memories.vectors import mean
@@ -59,7 +60,7 @@ def from_episodes(lesson: Lesson, episodes: Iterable[Episode], new_id: Callable[
             kind="episode",
             text=episode.text,
             indexed=episode.indexed,
-            near=(lesson.number << 24) + episode.seq,
+            near=place(lesson.number, episode.seq),
             speaker=episode.speaker,
             trust=episode.trust,
             importance=FULL_IMPORTANCE,
@@ -140,12 +141,9 @@ def from_summary(lesson: Lesson, summary: str, trust: Trust, new_id: Callable[[]
 
 def nothing_learnt(info: SessionInfo) -> str:
     """Why nothing of a session could be claimed to learn from."""
-    if info.learns == "messages" and info.last_seq > info.summary_seq:
-        return "another worker is at it"
-    if info.learns == "nothing" or (info.learns == "result" and info.is_active):
-        until = " until they end" if info.learns == "result" else ""
-        return f"sessions of kind {info.kind!r} are not learnt from{until}"
-    return "nothing to learn"
+    if info.learns != "messages":
+        return f"the messages of a {info.kind} are not learnt from"
+    return "another worker is at it" if info.last_seq > info.summary_seq else "nothing to learn"
 
 
 class Unembedded(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chatmemory import kinds
+from chatmemory.memories.places import place
 from chatmemory.memories.records import MemorySource, NewMemory
 from chatmemory.records import shorten
 from chatmemory.runs.metric_records import MetricSummary
@@ -33,7 +34,7 @@ def outcome(info: SessionInfo, metrics: Sequence[MetricSummary], number: int, *,
         kind="result",
         text=text,
         indexed=text,
-        near=number << 24,
+        near=place(number),
         speaker=None,
         trust="app",
         importance=IMPORTANCE,

@@ -357,20 +357,22 @@ async def test_export_holds_everything(async_memory: AsyncChatMemory) -> None:
         await session.export("pdf")  # type: ignore[arg-type]  # that is the point
 
 
-async def test_a_short_session_has_nothing_to_learn_from(async_memory: AsyncChatMemory) -> None:
-    """Below min_messages_for_summary an ended session is archived by the clean-up, above it is not yet."""
+async def test_what_has_nothing_left_to_learn_is_archived(async_memory: AsyncChatMemory) -> None:
+    """An ended session without messages at once, a short one once it was learnt from."""
     settings = async_memory.settings.model_copy(update={"session_timeout_hours": 1e-9})
-    short, long = await begin(async_memory), await begin(async_memory)
-    await short.append_many([{"role": "user", "content": "x"}] * 3)
-    await long.append_many([{"role": "user", "content": "x"}] * 4)
+    empty, short = await begin(async_memory), await begin(async_memory)
+    await short.append("user", "x")
+    await empty.end()
     await short.end()
-    await long.end()
     url = async_memory.settings.postgres_url
     assert url is not None
     async with AsyncChatMemory.open(url.get_secret_value(), settings=settings) as cleaner:
         assert (await cleaner.clean_up()).archived == 1
+        assert (await empty.refresh()).archived_at is not None
+        assert (await short.refresh()).archived_at is None
+        assert (await cleaner.run_due()).processed == 1
+        assert (await cleaner.clean_up()).archived == 1
     assert (await short.refresh()).archived_at is not None
-    assert (await long.refresh()).archived_at is None
 
 
 async def test_a_handle_repr_can_be_read(async_memory: AsyncChatMemory) -> None:
@@ -389,7 +391,10 @@ async def test_a_repeated_id_with_other_tool_calls_is_a_conflict(async_memory: A
     said: list[dict[str, Any]] = [
         {"tool_calls": [{"id": "a", "function": {"name": "pay", "arguments": "{}"}}]},
         {"tool_call_id": "a"},
-        {"langchain": {"type": "ai", "tool_calls": [{"id": "a"}]}},
+        {"invalid_tool_calls": [{"id": "a"}]},
+        {"of_any_host": {"type": "ai", "tool_calls": [{"id": "a"}]}},
+        {"of_any_host": {"call_id": "a"}},
+        {"host_item": {"type": "reasoning"}},
     ]
     for number, metadata in enumerate(said):
         stored = await session.append("assistant", "", message_id=f"m-{number}", metadata=metadata)
@@ -397,3 +402,13 @@ async def test_a_repeated_id_with_other_tool_calls_is_a_conflict(async_memory: A
         assert again == stored
         with pytest.raises(MessageConflictError):
             await session.append("assistant", "", message_id=f"m-{number}")
+
+
+async def test_calls_are_the_same_wherever_an_adapter_keeps_them(async_memory: AsyncChatMemory) -> None:
+    """A message stored with its calls one level down is found again by one with the calls at the top."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    calls = [{"id": "a", "name": "look", "args": {}}]
+    first = await session.append("assistant", "", message_id="m", metadata={"of_any_host": {"tool_calls": calls}})
+    assert await session.append("assistant", "", message_id="m", metadata={"tool_calls": calls}) == first
+    other = {"tool_calls": "none", "of_any_host": {"tool_calls": calls, "stats": [1]}}
+    assert await session.append("assistant", "", message_id="m", metadata=other) == first

@@ -359,20 +359,22 @@ def test_export_holds_everything(memory: ChatMemory) -> None:
         session.export("pdf")  # type: ignore[arg-type]  # that is the point
 
 
-def test_a_short_session_has_nothing_to_learn_from(memory: ChatMemory) -> None:
-    """Below min_messages_for_summary an ended session is archived by the clean-up, above it is not yet."""
+def test_what_has_nothing_left_to_learn_is_archived(memory: ChatMemory) -> None:
+    """An ended session without messages at once, a short one once it was learnt from."""
     settings = memory.settings.model_copy(update={"session_timeout_hours": 1e-9})
-    short, long = begin(memory), begin(memory)
-    short.append_many([{"role": "user", "content": "x"}] * 3)
-    long.append_many([{"role": "user", "content": "x"}] * 4)
+    empty, short = begin(memory), begin(memory)
+    short.append("user", "x")
+    empty.end()
     short.end()
-    long.end()
     url = memory.settings.postgres_url
     assert url is not None
     with ChatMemory.open(url.get_secret_value(), settings=settings) as cleaner:
         assert cleaner.clean_up().archived == 1
+        assert empty.refresh().archived_at is not None
+        assert short.refresh().archived_at is None
+        assert cleaner.run_due().processed == 1
+        assert cleaner.clean_up().archived == 1
     assert short.refresh().archived_at is not None
-    assert long.refresh().archived_at is None
 
 
 def test_a_handle_repr_can_be_read(memory: ChatMemory) -> None:
@@ -391,7 +393,10 @@ def test_a_repeated_id_with_other_tool_calls_is_a_conflict(memory: ChatMemory) -
     said: list[dict[str, Any]] = [
         {"tool_calls": [{"id": "a", "function": {"name": "pay", "arguments": "{}"}}]},
         {"tool_call_id": "a"},
-        {"langchain": {"type": "ai", "tool_calls": [{"id": "a"}]}},
+        {"invalid_tool_calls": [{"id": "a"}]},
+        {"of_any_host": {"type": "ai", "tool_calls": [{"id": "a"}]}},
+        {"of_any_host": {"call_id": "a"}},
+        {"host_item": {"type": "reasoning"}},
     ]
     for number, metadata in enumerate(said):
         stored = session.append("assistant", "", message_id=f"m-{number}", metadata=metadata)
@@ -399,3 +404,13 @@ def test_a_repeated_id_with_other_tool_calls_is_a_conflict(memory: ChatMemory) -
         assert again == stored
         with pytest.raises(MessageConflictError):
             session.append("assistant", "", message_id=f"m-{number}")
+
+
+def test_calls_are_the_same_wherever_an_adapter_keeps_them(memory: ChatMemory) -> None:
+    """A message stored with its calls one level down is found again by one with the calls at the top."""
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    calls = [{"id": "a", "name": "look", "args": {}}]
+    first = session.append("assistant", "", message_id="m", metadata={"of_any_host": {"tool_calls": calls}})
+    assert session.append("assistant", "", message_id="m", metadata={"tool_calls": calls}) == first
+    other = {"tool_calls": "none", "of_any_host": {"tool_calls": calls, "stats": [1]}}
+    assert session.append("assistant", "", message_id="m", metadata=other) == first
