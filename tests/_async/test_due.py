@@ -29,7 +29,7 @@ LOOKED_AT = (
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
     """What a statement of the test's own gives, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(query.encode(), params)
+        cursor = connection.execute(query.encode(), params or None)
         return cursor.fetchall() if cursor.description else []
 
 
