@@ -237,7 +237,7 @@ async def test_a_model_that_fails_keeps_no_worker_busy(postgres_url: str, openai
 async def test_a_watermark_behind_missing_messages_moves_on(postgres_url: str, async_memory: AsyncChatMemory) -> None:
     """A session whose row counts messages that are not there is looked at once, and not for ever."""
     session = await async_memory.tenant("acme").sessions.create(user_id="ann")
-    rows(postgres_url, "update chatmemory.sessions set last_seq = 50, message_count = 50")
+    rows(postgres_url, "update chatmemory.sessions set last_seq = 50, message_count = 50, due_at = now()")
     assert (await async_memory.run_due()).processed == 0
     assert (await session.refresh()).summary_seq == 50
     assert rows(postgres_url, "select due_at from chatmemory.sessions") == [(None,)]
