@@ -29,3 +29,15 @@ drop index chatmemory.sessions_to_learn_from;
 drop index chatmemory.sessions_to_archive;
 create index sessions_to_archive on chatmemory.sessions (ended_at)
     where processed_for_ltm and archived_at is null and ended_at is not null and deleted_at is null;
+
+-- Functions whose arguments are others now: beside the new ones, calls would be ambiguous. None of them was released.
+do $$
+declare
+    f regprocedure;
+begin
+    for f in select p.oid::regprocedure from pg_proc p where p.pronamespace = 'chatmemory'::regnamespace
+        and p.proname in ('end_session', 'create_session', 'resume_or_create', 'restore_session', 'make_room', 'clean_up',
+            'claim_sessions', 'learning_state') loop
+        execute format('drop function %s', f);
+    end loop;
+end $$;
