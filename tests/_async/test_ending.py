@@ -57,7 +57,7 @@ for kind in (Kind(name="support"), Kind(name="drill", moves=moves, endings=endin
     assert [each.learns for each in await sessions.list(kind=None)].count("nothing") == 2
     assert (await async_memory.run_due()).processed == 1
     assert sorted(await texts(async_memory)) == [
-        "Drill run drill: good. results: score 1.",
+        "Drill run What is said in a drill.: good. results: score 1.",
         "What is said in a support.",
     ]
     recent = await async_memory.tenant("acme").users.recent("ann")

@@ -59,7 +59,7 @@ for kind in (Kind(name="support"), Kind(name="drill", moves=moves, endings=endin
     assert [each.learns for each in sessions.list(kind=None)].count("nothing") == 2
     assert memory.run_due().processed == 1
     assert sorted(texts(memory)) == [
-        "Drill run drill: good. results: score 1.",
+        "Drill run What is said in a drill.: good. results: score 1.",
         "What is said in a support.",
     ]
     recent = memory.tenant("acme").users.recent("ann")
