@@ -28,7 +28,7 @@ lint: .venv/.installed ## ruff, mypy --strict, and whether the generated half is
 sync: .venv/.installed ## write chatmemory/_sync and tests/_sync from the async half
 	$(BIN)/python scripts/unasync.py
 
-bench: .venv/.installed ## turns, metrics and round trips beside hand-written SQL; what a prompt cache serves
+bench: .venv/.installed ## turns, round trips and metrics beside hand-written SQL; what a prompt cache serves
 	$(BIN)/python -m benchmarks.turn
 	$(BIN)/python -m benchmarks.round_trips
 	$(BIN)/python -m benchmarks.metrics

@@ -127,10 +127,12 @@ class Packer:
         for packed in rows:
             self._unwritten.pop(packed.id, None)
 
-    def forget(self, tenant_id: str, session_id: str) -> None:
-        """Stop adding to the rows of a session that has ended or was removed."""
-        self._next.pop((tenant_id, session_id), None)
-        for key in [key for key in self._open if key[:2] == (tenant_id, session_id)]:
+    def forget(self, tenant_id: str, *session_ids: str) -> None:
+        """Stop adding to the rows of sessions that have ended or were removed."""
+        gone = {(tenant_id, session_id) for session_id in session_ids}
+        for session in gone & self._next.keys():
+            del self._next[session]
+        for key in [key for key in self._open if key[:2] in gone]:
             del self._open[key]
 
     @property

@@ -18,6 +18,7 @@ from chatmemory import (
     StorageUnavailableError,
 )
 from chatmemory.embedded.server import EmbeddedPostgres
+from chatmemory.storage.ownership import TABLES
 from chatmemory.storage.schema import bootstrap_sql, latest_version, script
 from chatmemory.storage.schema.files import release_number
 from tests.fixtures.postgres import on_login
@@ -230,9 +231,10 @@ def test_the_owner_of_the_tables_is_bound_too(empty_postgres_url: str, plain_log
     url = on_login(empty_postgres_url, plain_login)
     use(url)
     with Connection.connect(url) as connection:
-        for table in ("sessions", "messages", "events"):
-            cursor = connection.execute(f"select * from chatmemory.{table}".encode())
-            assert cursor.fetchall() == []
+        for table in TABLES:
+            if not table.optional:
+                cursor = connection.execute(f"select * from chatmemory.{table.name}".encode())
+                assert cursor.fetchall() == []
 
 
 def test_a_lost_connection_heals(memory: ChatMemory, postgres_url: str) -> None:

@@ -172,7 +172,7 @@ def test_the_position_says_whose_an_item_is(memory: ChatMemory) -> None:
     store.put(("memories", "ann", "food"), "k", {"likes": "tea"})
     store.put(("memories", "bob"), "k", {"likes": "coffee"})
     store.put(("memories",), "k", {"rule": "be kind"})
-    assert len(list(acme.users.export("ann"))) == 1
+    assert len(list(acme.users.export("ann"))) == 2, "the first line names the format"
     assert acme.users.erase("ann").items == 1
     assert store.list_namespaces() == [("memories",), ("memories", "bob")]
     assert store.list_namespaces(prefix=("memories", "*")) == [("memories", "bob")]

@@ -59,8 +59,9 @@ def test_runs_are_compared(cli: Cli, memory: ChatMemory, run: Session) -> None:
     lines = [line.split() for line in page.splitlines()]
     assert ["details.params.depth", "3"] in lines
     assert ["details.params.tree.leaves", "9"] in lines
-    first, second = cli.json("runs", "compare", "r-1", "r-2")
-    assert (first["best.loss"], second["best.loss"], second["details.seed"]) == (0.005, 0.25, 7)
+    first, second = cli.json("runs", "compare", "r-1", "r-2")["runs"]
+    assert [each["metrics"]["loss"]["best"] for each in (first, second)] == [0.005, 0.25]
+    assert second["info"]["details"]["seed"] == 7
     assert "no session 'r-9' in tenant 'default'" in cli("runs", "compare", "r-1", "r-9", code=1).stderr
 
 

@@ -167,8 +167,9 @@ def long_term(memory: ChatMemory, session: Session) -> None:
     report: Report = memory.run_due(limit=3)
     profile: Profile = tenant.users.profile("u")
     recent: list[Message] = tenant.users.recent("u", limit=3)
-    lines: list[str] = list(tenant.users.export("u"))
+    lines: list[str] = [*tenant.users.export("u"), *tenant.export(), *session.export_lines()]
     gone: Erasure = tenant.users.erase("u")
+    gone = tenant.erase()
     spent: Spend = tenant.spend(since=datetime.now(UTC))
     print(learnt.status, report.processed, profile.facts, recent, lines, gone.memories, spent, session.summary)
     examined: Examination = memory.examine(tenant_id="t")

@@ -68,12 +68,6 @@ async def ensure_schema(connection: Link, *, migrate: bool) -> None:
         )
 
 
-def summary(problems: list[str], most: int = 3) -> str:
-    """The first problems, and how many more there are."""
-    more = f", and {len(problems) - most} more" if len(problems) > most else ""
-    return "; ".join(problems[:most]) + more
-
-
 async def differences(connection: Link) -> Differences:
     """Compare a database with what this library needs.
 
@@ -82,10 +76,20 @@ async def differences(connection: Link) -> Differences:
         SchemaVersionError: The database is too new, or was made by other files.
     """
     try:
-        missing = lacking(await _applied(connection))
-        return Differences(missing, [] if missing else await _deviations(connection))
+        return await _compare(connection)
     except psycopg.errors.InsufficientPrivilege:
         raise await _permission_error(connection) from None
+
+
+def summary(problems: list[str], most: int = 3) -> str:
+    """The first problems, and how many more there are."""
+    more = f", and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + more
+
+
+async def _compare(connection: Link) -> Differences:
+    missing = lacking(await _applied(connection))
+    return Differences(missing, [] if missing else await _deviations(connection))
 
 
 async def _applied(connection: Link) -> dict[int, str | None]:
@@ -134,28 +138,25 @@ async def _apply_once(connection: Link) -> list[str]:
     async with connection.transaction():
         await connection.execute(queries.admin.MIGRATION_LOCK, (MIGRATION_LOCK,))
         await connection.execute(queries.admin.MIGRATION_TIMEOUTS)
-        missing = lacking(await _applied(connection))
-        if not missing and await _revision(connection, "access") > access_revision():
-            return await _leave_to_newer(connection)
+        found = await _compare(connection)
+        if not found.missing and not found.deviations:
+            return []
+        if not found.missing and await _revision(connection, "access") > access_revision():
+            raise _lost_by_newer(found)
         await connection.execute(bootstrap_sql(await _login(connection)).encode())
-        for migration in missing:
+        for migration in found.missing:
             await connection.execute(migration.sql.encode())
             await connection.execute(record_sql(migration).encode())
-        deviations = await _deviations(connection)
-        if missing or deviations:
-            await connection.execute(repair_sql().encode())
-        return Differences(missing, [] if missing else deviations).done
+        await connection.execute(repair_sql().encode())
+        return found.done
 
 
-async def _leave_to_newer(connection: Link) -> list[str]:
-    """Change nothing: a newer release has rules of its own about who may do what, and its roles must be there."""
-    wrong = [deviation.problem for deviation in await _deviations(connection)]
-    if wrong:
-        raise SchemaVersionError(
-            f"The database was migrated by a newer chatmemory, and {summary(wrong)}: run `chatmemory migrate` of that "
-            "release."
-        )
-    return []
+def _lost_by_newer(found: Differences) -> SchemaVersionError:
+    """The error for roles that are missing where a newer release has rules of its own about who may do what."""
+    problems = summary([deviation.problem for deviation in found.deviations])
+    return SchemaVersionError(
+        f"The database was migrated by a newer chatmemory, and {problems}: run `chatmemory migrate` of that release."
+    )
 
 
 async def _revision(connection: Link, part: str) -> int:

@@ -70,12 +70,6 @@ def ensure_schema(connection: Link, *, migrate: bool) -> None:
         )
 
 
-def summary(problems: list[str], most: int = 3) -> str:
-    """The first problems, and how many more there are."""
-    more = f", and {len(problems) - most} more" if len(problems) > most else ""
-    return "; ".join(problems[:most]) + more
-
-
 def differences(connection: Link) -> Differences:
     """Compare a database with what this library needs.
 
@@ -84,10 +78,20 @@ def differences(connection: Link) -> Differences:
         SchemaVersionError: The database is too new, or was made by other files.
     """
     try:
-        missing = lacking(_applied(connection))
-        return Differences(missing, [] if missing else _deviations(connection))
+        return _compare(connection)
     except psycopg.errors.InsufficientPrivilege:
         raise _permission_error(connection) from None
+
+
+def summary(problems: list[str], most: int = 3) -> str:
+    """The first problems, and how many more there are."""
+    more = f", and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + more
+
+
+def _compare(connection: Link) -> Differences:
+    missing = lacking(_applied(connection))
+    return Differences(missing, [] if missing else _deviations(connection))
 
 
 def _applied(connection: Link) -> dict[int, str | None]:
@@ -136,28 +140,25 @@ def _apply_once(connection: Link) -> list[str]:
     with connection.transaction():
         connection.execute(queries.admin.MIGRATION_LOCK, (MIGRATION_LOCK,))
         connection.execute(queries.admin.MIGRATION_TIMEOUTS)
-        missing = lacking(_applied(connection))
-        if not missing and _revision(connection, "access") > access_revision():
-            return _leave_to_newer(connection)
+        found = _compare(connection)
+        if not found.missing and not found.deviations:
+            return []
+        if not found.missing and _revision(connection, "access") > access_revision():
+            raise _lost_by_newer(found)
         connection.execute(bootstrap_sql(_login(connection)).encode())
-        for migration in missing:
+        for migration in found.missing:
             connection.execute(migration.sql.encode())
             connection.execute(record_sql(migration).encode())
-        deviations = _deviations(connection)
-        if missing or deviations:
-            connection.execute(repair_sql().encode())
-        return Differences(missing, [] if missing else deviations).done
+        connection.execute(repair_sql().encode())
+        return found.done
 
 
-def _leave_to_newer(connection: Link) -> list[str]:
-    """Change nothing: a newer release has rules of its own about who may do what, and its roles must be there."""
-    wrong = [deviation.problem for deviation in _deviations(connection)]
-    if wrong:
-        raise SchemaVersionError(
-            f"The database was migrated by a newer chatmemory, and {summary(wrong)}: run `chatmemory migrate` of that "
-            "release."
-        )
-    return []
+def _lost_by_newer(found: Differences) -> SchemaVersionError:
+    """The error for roles that are missing where a newer release has rules of its own about who may do what."""
+    problems = summary([deviation.problem for deviation in found.deviations])
+    return SchemaVersionError(
+        f"The database was migrated by a newer chatmemory, and {problems}: run `chatmemory migrate` of that release."
+    )
 
 
 def _revision(connection: Link, part: str) -> int:

@@ -13,6 +13,10 @@ begin
         create extension if not exists vector;
         select n.nspname into v_vector
             from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector';
+        if not exists (select from pg_attribute a
+                where a.attrelid = to_regclass('chatmemory.memory_vectors') and a.attname = 'embedding') then
+            drop table if exists chatmemory.memory_vectors;
+        end if;
         for v_text in select m.text from (values {migrations}) as m(version, text)
             where m.version > coalesce((select p.revision from chatmemory.schema_parts p where p.name = 'vectors'), 0)
                or to_regclass('chatmemory.memory_vectors') is null order by m.version
