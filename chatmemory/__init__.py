@@ -1,4 +1,4 @@
-"""Conversational memory for LLM apps: durable, tenant-isolated, at the same cost per turn however long it gets."""
+"""Conversational memory for LLM apps: durable, tenant-isolated, with a cost per turn that does not grow."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -220,7 +220,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used, so that importing chatmemory costs nothing."""
+    """Load a public name at its first use, so that importing chatmemory is cheap."""
     if name not in _HOME:
         raise AttributeError(f"module 'chatmemory' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

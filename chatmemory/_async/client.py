@@ -15,7 +15,7 @@ from chatmemory._async.shared import AsyncParts
 from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory._async.storage.redis_windows import AsyncWindows
 from chatmemory._async.tenant import AsyncTenant
-from chatmemory._concurrency import AsyncBackground, AsyncEvent, async_in_thread
+from chatmemory._concurrency import AsyncBackground, AsyncFlag, async_in_thread
 from chatmemory._public import public
 from chatmemory.admin.records import Examination, Health, Migrated
 from chatmemory.errors import ConfigurationError, StorageError
@@ -167,7 +167,6 @@ class AsyncChatMemory:
         params = (
             settings.session_timeout,
             settings.enable_session_archiving,
-            settings.min_messages_for_summary,
             CLEAN_UP_BATCH,
         )
         while True:
@@ -197,7 +196,7 @@ class AsyncChatMemory:
         return await AsyncWorker(self._parts).run_due(limit)
 
     async def run_worker(
-        self, *, concurrency: int = 1, stop: AsyncEvent | None = None, until_idle: bool = False
+        self, *, concurrency: int = 1, stop: AsyncFlag | None = None, until_idle: bool = False
     ) -> Report:
         """Learn from sessions as they become due, in all tenants, until `stop` is set.
 
@@ -214,7 +213,7 @@ class AsyncChatMemory:
         check_count(concurrency, "concurrency", least=1)
         if until_idle and self.settings.cleanup_inactive_sessions:
             await self.clean_up()
-        return await AsyncWorker(self._parts).run(concurrency, stop or AsyncEvent(), until_idle=until_idle)
+        return await AsyncWorker(self._parts).run(concurrency, stop or AsyncFlag(), until_idle=until_idle)
 
     async def retry_parked(self) -> int:
         """Take up again the sessions that were given up after too many failures; return how many still are."""

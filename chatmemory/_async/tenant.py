@@ -7,12 +7,15 @@ from typing import BinaryIO
 
 from chatmemory._async.items import AsyncItems
 from chatmemory._async.memories.memories import AsyncMemories
+from chatmemory._async.ownership.erasure import AsyncEraser
+from chatmemory._async.ownership.export import AsyncExporter
 from chatmemory._async.sessions.sessions import AsyncSessions
 from chatmemory._async.shared import AsyncParts
 from chatmemory._async.users import AsyncUsers
 from chatmemory._public import public
 from chatmemory.files.records import ImportedConversation
 from chatmemory.memories.records import Spend
+from chatmemory.sessions.records import Erasure
 from chatmemory.validation import check_id, check_time
 
 
@@ -67,6 +70,27 @@ class AsyncTenant:
 
         users = (None if user is None else check_id(user, "user_id") for user in (user_id, default_user_id))
         return AsyncImporter(self.id, self._parts, *users).take(file)
+
+    async def erase(self) -> Erasure:
+        """Remove everything of this tenant for good: all users, and what belongs to none of them.
+
+        Users are erased some at a time, each of them whole. If it fails half-way, call it again. The tenant's app
+        should have stopped: what it writes meanwhile may stay.
+
+        Returns:
+            How much is gone.
+        """
+        return await AsyncEraser(self.id, self._parts).tenant()
+
+    def export(self) -> AsyncIterator[str]:
+        """Read everything that is stored of this tenant as JSON Lines, in the form of users.export().
+
+        Each session is read as it stood at one moment. What is begun after the export began may be missing.
+
+        Returns:
+            Lines without their ends, in bounded memory.
+        """
+        return AsyncExporter(self.id, self._parts).tenant()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"

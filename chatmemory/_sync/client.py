@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import ValidationError
 
-from chatmemory._concurrency import Background, Event, in_thread
+from chatmemory._concurrency import Background, Flag, in_thread
 from chatmemory._public import public
 from chatmemory._sync.memories.providers import Providers
 from chatmemory._sync.memories.spending import Spending
@@ -169,7 +169,6 @@ class ChatMemory:
         params = (
             settings.session_timeout,
             settings.enable_session_archiving,
-            settings.min_messages_for_summary,
             CLEAN_UP_BATCH,
         )
         while True:
@@ -198,7 +197,7 @@ class ChatMemory:
             self.clean_up()
         return Worker(self._parts).run_due(limit)
 
-    def run_worker(self, *, concurrency: int = 1, stop: Event | None = None, until_idle: bool = False) -> Report:
+    def run_worker(self, *, concurrency: int = 1, stop: Flag | None = None, until_idle: bool = False) -> Report:
         """Learn from sessions as they become due, in all tenants, until `stop` is set.
 
         Sessions that are idle for too long expire meanwhile, every cleanup_interval_hours.
@@ -214,7 +213,7 @@ class ChatMemory:
         check_count(concurrency, "concurrency", least=1)
         if until_idle and self.settings.cleanup_inactive_sessions:
             self.clean_up()
-        return Worker(self._parts).run(concurrency, stop or Event(), until_idle=until_idle)
+        return Worker(self._parts).run(concurrency, stop or Flag(), until_idle=until_idle)
 
     def retry_parked(self) -> int:
         """Take up again the sessions that were given up after too many failures; return how many still are."""

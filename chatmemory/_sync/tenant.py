@@ -10,11 +10,14 @@ from typing import BinaryIO
 from chatmemory._public import public
 from chatmemory._sync.items import Items
 from chatmemory._sync.memories.memories import Memories
+from chatmemory._sync.ownership.erasure import Eraser
+from chatmemory._sync.ownership.export import Exporter
 from chatmemory._sync.sessions.sessions import Sessions
 from chatmemory._sync.shared import Parts
 from chatmemory._sync.users import Users
 from chatmemory.files.records import ImportedConversation
 from chatmemory.memories.records import Spend
+from chatmemory.sessions.records import Erasure
 from chatmemory.validation import check_id, check_time
 
 
@@ -69,6 +72,27 @@ class Tenant:
 
         users = (None if user is None else check_id(user, "user_id") for user in (user_id, default_user_id))
         return Importer(self.id, self._parts, *users).take(file)
+
+    def erase(self) -> Erasure:
+        """Remove everything of this tenant for good: all users, and what belongs to none of them.
+
+        Users are erased some at a time, each of them whole. If it fails half-way, call it again. The tenant's app
+        should have stopped: what it writes meanwhile may stay.
+
+        Returns:
+            How much is gone.
+        """
+        return Eraser(self.id, self._parts).tenant()
+
+    def export(self) -> Iterator[str]:
+        """Read everything that is stored of this tenant as JSON Lines, in the form of users.export().
+
+        Each session is read as it stood at one moment. What is begun after the export began may be missing.
+
+        Returns:
+            Lines without their ends, in bounded memory.
+        """
+        return Exporter(self.id, self._parts).tenant()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from chatmemory._public import public
 from chatmemory.json_form import Record
-from chatmemory.memories.notes import to_text
+from chatmemory.memories.notes import notes_text
 from chatmemory.memories.records import Recalled
 from chatmemory.messages.openai_format import to_openai
 from chatmemory.messages.records import Message
@@ -80,7 +80,7 @@ class Context(Shown):
     @property
     def memories_text(self) -> str | None:
         """The memories as they stand in a prompt, before the newest user's message: as data, with no authority."""
-        return to_text(self.memories) if self.memories else None
+        return notes_text(self.memories) if self.memories else None
 
     def as_openai(self) -> list[JsonObject]:
         """The context as messages for any server that speaks OpenAI's chat protocol."""

@@ -1,53 +1,33 @@
-"""What a finished run leaves in the long-term memory: one text that answers what was run, on what, and how it went."""
+"""The result memory of a finished run: one text with the details, results, best metrics and artifacts."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chatmemory import kinds
-from chatmemory.kinds import Kind
 from chatmemory.memories.places import place
 from chatmemory.memories.records import MemorySource, NewMemory
-from chatmemory.records import JsonObject, shorten
+from chatmemory.records import shorten
 from chatmemory.runs.metric_records import MetricSummary
 from chatmemory.sessions.records import SessionInfo
 from chatmemory.validation import new_id
 
 IMPORTANCE = 0.5
-MOST_NAMED = 40  # details, results or metrics that a text names
-LONGEST_VALUE = 200  # characters
-LONGEST = 10_000  # characters
-ARTIFACTS = "artifacts"  # under this name in a run's metadata stands where it keeps its files
+MAX_NAMES = 40  # details, results or metrics in a text
+MAX_VALUE_CHARACTERS = 200
+MAX_TEXT_CHARACTERS = 10_000
+ARTIFACTS = "artifacts"  # metadata key of the location of a run's files
 
 
-def leaves_result(info: SessionInfo) -> Kind | None:
-    """The kind of a session whose end becomes a memory; None: this one's does not."""
-    kind = kinds.find(info.kind)
-    return kind if kind is not None and kind.learns == "result" else None
-
-
-def foreseen(info: SessionInfo, values: JsonObject | None, status: str) -> SessionInfo:
-    """A run as it will be once these values, if any, are stored and it has ended so."""
-    kind = kinds.find(info.kind)
-    ending = kind.endings[status] if kind and info.run_status not in kind.finals else info.run_status
-    if values is None:
-        return replace(info, run_status=ending)
-    results = info.results if values["results"] is None else json.loads(values["results"])
-    details = json.loads(values["details"])
-    return replace(info, details=details, results=results, run_status=ending, error=values["error"])
-
-
-def outcome(info: SessionInfo, extremes: Iterable[Sequence[Any]], number: int, *, shared: bool) -> NewMemory:
+def outcome(info: SessionInfo, metrics: Sequence[MetricSummary], number: int, *, shared: bool) -> NewMemory:
     """The memory of a run that has ended.
 
     Args:
         info: The run.
-        extremes: Of each of its metrics, as queries.runs.EXTREMES has them.
+        metrics: The extremes of each of its metrics.
         number: The session's, by which it is found beside what else comes from there.
         shared: Whether it is the whole tenant's.
     """
-    text = outcome_text(info, [MetricSummary(*row[1:]) for row in extremes])
+    text = outcome_text(info, metrics)
     return NewMemory(
         id=new_id(),
         user_id="" if shared else info.user_id,
@@ -65,7 +45,7 @@ def outcome(info: SessionInfo, extremes: Iterable[Sequence[Any]], number: int, *
 
 
 def outcome_text(info: SessionInfo, metrics: Sequence[MetricSummary]) -> str:
-    """What was run, on what, the key numbers, where the artifacts are."""
+    """Return the result as text: kind, title, status, details, results, best metrics, error, artifacts."""
     kind = kinds.find(info.kind)
     first = kind.key_details if kind else ()
     details = {**{name: info.details[name] for name in first if name in info.details}, **info.details}
@@ -79,16 +59,16 @@ def outcome_text(info: SessionInfo, metrics: Sequence[MetricSummary]) -> str:
         f"error: {_last_line(info.error)}" if info.error else "",
         _named("artifacts: ", {"": info.metadata.get(ARTIFACTS)}),
     ]
-    return shorten(". ".join(filter(None, parts)) + ".", LONGEST)
+    return shorten(". ".join(filter(None, parts)) + ".", MAX_TEXT_CHARACTERS)
 
 
 def _named(head: str, values: Mapping[str, Any]) -> str:
-    told = [f"{name} {text}".strip() for name, value in _flat(values).items() if (text := _value(value))]
-    return head + ", ".join(told[:MOST_NAMED]) if told else ""
+    named = [f"{name} {text}".strip() for name, value in _flat(values).items() if (text := _value(value))]
+    return head + ", ".join(named[:MAX_NAMES]) if named else ""
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Names and values, with what stands one level deeper under dotted names."""
+    """Flatten dicts one level deep, with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         inner = {f"{name}.{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {name: value}
@@ -99,8 +79,8 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 def _value(value: Any) -> str:
     if value is None or isinstance(value, (list, dict)):
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else shorten(" ".join(str(value).split()), LONGEST_VALUE)
+    return f"{value:.6g}" if isinstance(value, float) else shorten(" ".join(str(value).split()), MAX_VALUE_CHARACTERS)
 
 
 def _last_line(text: str) -> str:
-    return shorten((text.strip().splitlines() or [""])[-1], LONGEST_VALUE)
+    return shorten((text.strip().splitlines() or [""])[-1], MAX_VALUE_CHARACTERS)

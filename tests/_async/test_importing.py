@@ -12,7 +12,7 @@ from tests.cli.test_import import conversation, lunch, node
 
 
 async def imported(tenant: AsyncTenant, value: Any, **users: Any) -> list[ImportedConversation]:
-    """What importing a value as a file gives."""
+    """Import a value as a file, and return the outcome."""
     file = io.BytesIO(value if isinstance(value, bytes) else json.dumps(value).encode())
     return [result async for result in tenant.import_conversations(file, **users)]
 

@@ -1,4 +1,4 @@
-"""What goes on while a worker learns, and where sessions meet: nothing is lost, doubled or left over."""
+"""Concurrent work while a worker learns, and memories across sessions: nothing is lost, doubled or left over."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from chatmemory import AsyncChatMemory, AsyncSession, ConfigurationError, InvalidInputError, MemorySource, Tenant
-from chatmemory._async.memories.learner import AsyncLearner
+from chatmemory._async.memories.worker import AsyncWorker
 from chatmemory.errors import LlmError
 from chatmemory.memories.ranking import rank
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
@@ -19,7 +19,7 @@ FOUR = ("I have a boat.", "It is green.", "She floats.", "Bye.")
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params)
         return cursor.fetchall() if cursor.description else []
@@ -67,7 +67,7 @@ async def test_a_user_erased_while_learning_leaves_nothing(
 
 
 async def test_a_user_erased_while_reembedding_leaves_nothing(postgres_url: str, openai_server: OpenAIServer) -> None:
-    """What the vectors cost is the tenant's alone then."""
+    """The cost of the vectors is then the tenant's alone."""
     async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings(llm_model=None)) as memory:
         await memory.tenant("acme").memories.remember("Ann is tall.", user_id=MARKER)
 
@@ -104,14 +104,14 @@ async def test_a_session_that_ends_while_it_is_learnt_from_leaves_its_summary(
 async def test_what_is_said_while_nothing_was_left_to_learn_is_learnt(
     postgres_url: str, openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A session that goes on and ends just after it was found without new messages is due."""
-    read = AsyncLearner._messages_after
-    texts_read: list[int] = []
+    """A session that goes on and ends just after nothing was found to learn is due."""
+    claim = AsyncWorker.claim
+    claims: list[int] = []
 
     async def and_then_more(*given: Any) -> Any:
-        found = await read(*given)
-        texts_read.append(len(found))
-        if texts_read == [4, 0]:
+        found = await claim(*given)
+        claims.append(len(found))
+        if claims == [1, 0]:
 
             def go_on(acme: Tenant) -> None:
                 acme.sessions.get("s-1").append("user", "And a kayak.")
@@ -120,7 +120,7 @@ async def test_what_is_said_while_nothing_was_left_to_learn_is_learnt(
             meanwhile(postgres_url, go_on)
         return found
 
-    monkeypatch.setattr(AsyncLearner, "_messages_after", and_then_more)
+    monkeypatch.setattr(AsyncWorker, "claim", and_then_more)
     async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         session = await memory.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
         await session.append_many([{"role": "user", "content": text} for text in FOUR])
@@ -193,7 +193,7 @@ async def test_what_was_corrected_meanwhile_stays_so(postgres_url: str, openai_s
 
 
 async def test_what_holds_again_is_learnt_again(postgres_url: str, openai_server: OpenAIServer) -> None:
-    """Who said it after it was superseded means now."""
+    """A superseded fact that the user states again is learnt again."""
     async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         old = await memory.tenant("acme").memories.remember("Ann lives in Berlin.", user_id="ann")
         await memory.tenant("acme").memories.correct(old.id, "Ann lives in Lisbon.")
@@ -205,7 +205,7 @@ async def test_what_holds_again_is_learnt_again(postgres_url: str, openai_server
 async def test_a_summary_is_no_more_trusted_than_a_tool_in_its_session(
     postgres_url: str, openai_server: OpenAIServer
 ) -> None:
-    """Whether it is made with the last batch or after it."""
+    """This holds for a summary made with the last batch and for one made after it."""
     async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         for early in (False, True):
             session = await talk(memory)
@@ -367,7 +367,7 @@ async def test_a_language_that_postgres_does_not_know(postgres_url: str, openai_
 
 
 async def test_days_are_those_of_utc(postgres_url: str, openai_server: OpenAIServer) -> None:
-    """What a model reads is the same whatever zone the database's server is in."""
+    """The dates in the prompt do not depend on the time zone of the database server."""
     [(name,)] = rows(postgres_url, "select current_database()")
     rows(postgres_url, f"alter database \"{name}\" set timezone to 'Asia/Tokyo'")
     evening = datetime(2024, 5, 1, 20, tzinfo=UTC)

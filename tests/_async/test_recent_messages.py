@@ -1,4 +1,4 @@
-"""The cache of recent messages is never seen: every context is what a fresh reading of Postgres gives."""
+"""The cache of recent messages is invisible: every context equals a fresh reading of Postgres."""
 
 import random
 from collections.abc import Callable
@@ -97,7 +97,7 @@ async def test_every_context_is_what_postgres_says(
 
 
 def recent_of(session: AsyncSession) -> RecentMessages | None:
-    """What the memory's cache holds of a session."""
+    """Return a session's entry in the memory's cache."""
     return session._parts.recent.recent(session._contexts._session())
 
 

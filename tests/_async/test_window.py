@@ -25,7 +25,7 @@ async def begin(memory: AsyncChatMemory, *texts: str, user: str = "ann") -> Asyn
 
 
 def texts(context: Context) -> list[str]:
-    """What the messages say."""
+    """Return the texts of messages."""
     return [message.text for message in context]
 
 

@@ -14,7 +14,7 @@ from tests.cli.test_import import conversation, lunch, node
 
 
 def imported(tenant: Tenant, value: Any, **users: Any) -> list[ImportedConversation]:
-    """What importing a value as a file gives."""
+    """Import a value as a file, and return the outcome."""
     file = io.BytesIO(value if isinstance(value, bytes) else json.dumps(value).encode())
     return [result for result in tenant.import_conversations(file, **users)]
 

@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_learning_edges.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""What goes on while a worker learns, and where sessions meet: nothing is lost, doubled or left over."""
+"""Concurrent work while a worker learns, and memories across sessions: nothing is lost, doubled or left over."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from chatmemory import ChatMemory, ConfigurationError, InvalidInputError, MemorySource, Session, Tenant
-from chatmemory._sync.memories.learner import Learner
+from chatmemory._sync.memories.worker import Worker
 from chatmemory.errors import LlmError
 from chatmemory.memories.ranking import rank
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
@@ -21,7 +21,7 @@ FOUR = ("I have a boat.", "It is green.", "She floats.", "Bye.")
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params)
         return cursor.fetchall() if cursor.description else []
@@ -69,7 +69,7 @@ def test_a_user_erased_while_learning_leaves_nothing(
 
 
 def test_a_user_erased_while_reembedding_leaves_nothing(postgres_url: str, openai_server: OpenAIServer) -> None:
-    """What the vectors cost is the tenant's alone then."""
+    """The cost of the vectors is then the tenant's alone."""
     with ChatMemory.open(postgres_url, settings=openai_server.settings(llm_model=None)) as memory:
         memory.tenant("acme").memories.remember("Ann is tall.", user_id=MARKER)
 
@@ -106,14 +106,14 @@ def test_a_session_that_ends_while_it_is_learnt_from_leaves_its_summary(
 def test_what_is_said_while_nothing_was_left_to_learn_is_learnt(
     postgres_url: str, openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A session that goes on and ends just after it was found without new messages is due."""
-    read = Learner._messages_after
-    texts_read: list[int] = []
+    """A session that goes on and ends just after nothing was found to learn is due."""
+    claim = Worker.claim
+    claims: list[int] = []
 
     def and_then_more(*given: Any) -> Any:
-        found = read(*given)
-        texts_read.append(len(found))
-        if texts_read == [4, 0]:
+        found = claim(*given)
+        claims.append(len(found))
+        if claims == [1, 0]:
 
             def go_on(acme: Tenant) -> None:
                 acme.sessions.get("s-1").append("user", "And a kayak.")
@@ -122,7 +122,7 @@ def test_what_is_said_while_nothing_was_left_to_learn_is_learnt(
             meanwhile(postgres_url, go_on)
         return found
 
-    monkeypatch.setattr(Learner, "_messages_after", and_then_more)
+    monkeypatch.setattr(Worker, "claim", and_then_more)
     with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         session = memory.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
         session.append_many([{"role": "user", "content": text} for text in FOUR])
@@ -191,7 +191,7 @@ def test_what_was_corrected_meanwhile_stays_so(postgres_url: str, openai_server:
 
 
 def test_what_holds_again_is_learnt_again(postgres_url: str, openai_server: OpenAIServer) -> None:
-    """Who said it after it was superseded means now."""
+    """A superseded fact that the user states again is learnt again."""
     with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         old = memory.tenant("acme").memories.remember("Ann lives in Berlin.", user_id="ann")
         memory.tenant("acme").memories.correct(old.id, "Ann lives in Lisbon.")
@@ -203,7 +203,7 @@ def test_what_holds_again_is_learnt_again(postgres_url: str, openai_server: Open
 def test_a_summary_is_no_more_trusted_than_a_tool_in_its_session(
     postgres_url: str, openai_server: OpenAIServer
 ) -> None:
-    """Whether it is made with the last batch or after it."""
+    """This holds for a summary made with the last batch and for one made after it."""
     with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         for early in (False, True):
             session = talk(memory)
@@ -365,7 +365,7 @@ def test_a_language_that_postgres_does_not_know(postgres_url: str, openai_server
 
 
 def test_days_are_those_of_utc(postgres_url: str, openai_server: OpenAIServer) -> None:
-    """What a model reads is the same whatever zone the database's server is in."""
+    """The dates in the prompt do not depend on the time zone of the database server."""
     [(name,)] = rows(postgres_url, "select current_database()")
     rows(postgres_url, f"alter database \"{name}\" set timezone to 'Asia/Tokyo'")
     evening = datetime(2024, 5, 1, 20, tzinfo=UTC)

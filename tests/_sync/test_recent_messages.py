@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_recent_messages.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""The cache of recent messages is never seen: every context is what a fresh reading of Postgres gives."""
+"""The cache of recent messages is invisible: every context equals a fresh reading of Postgres."""
 
 import random
 from collections.abc import Callable
@@ -99,7 +99,7 @@ def test_every_context_is_what_postgres_says(
 
 
 def recent_of(session: Session) -> RecentMessages | None:
-    """What the memory's cache holds of a session."""
+    """Return a session's entry in the memory's cache."""
     return session._parts.recent.recent(session._contexts._session())
 
 

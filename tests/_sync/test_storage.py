@@ -18,6 +18,7 @@ from chatmemory import (
     StorageUnavailableError,
 )
 from chatmemory.embedded.server import EmbeddedPostgres
+from chatmemory.storage.ownership import TABLES
 from chatmemory.storage.schema import bootstrap_sql, latest_version, script
 from chatmemory.storage.schema.files import release_number
 from tests.fixtures.postgres import on_login
@@ -100,7 +101,7 @@ def test_an_env_file_that_is_not_text_is_named(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_pooler_that_loses_statements_is_told_by_the_setting(memory: ChatMemory, postgres_url: str) -> None:
-    """What PgBouncer before 1.21 does to prepared statements: the error names the setting that helps."""
+    """If the pooler loses prepared statements (PgBouncer before 1.21), the error names the setting that helps."""
     session = memory.tenant("acme").sessions.create(user_id="ann")
     for n in range(3):
         session.append("user", str(n))
@@ -158,7 +159,7 @@ def test_a_schema_of_other_files_is_told(postgres_url: str) -> None:
 
 
 def test_a_function_is_replaced_by_a_newer_one_only(postgres_url: str) -> None:
-    """What is missing or older is installed, also with other arguments; what is newer stays as it is."""
+    """Missing and older functions are installed, also with other arguments; newer ones stay."""
     execute(
         postgres_url,
         """
@@ -230,9 +231,10 @@ def test_the_owner_of_the_tables_is_bound_too(empty_postgres_url: str, plain_log
     url = on_login(empty_postgres_url, plain_login)
     use(url)
     with Connection.connect(url) as connection:
-        for table in ("sessions", "messages", "events"):
-            cursor = connection.execute(f"select * from chatmemory.{table}".encode())
-            assert cursor.fetchall() == []
+        for table in TABLES:
+            if not table.optional:
+                cursor = connection.execute(f"select * from chatmemory.{table.name}".encode())
+                assert cursor.fetchall() == []
 
 
 def test_a_lost_connection_heals(memory: ChatMemory, postgres_url: str) -> None:
@@ -261,7 +263,7 @@ def test_a_closed_memory_says_so(memory: ChatMemory) -> None:
 
 
 def test_an_unexpected_refusal_shows_no_content(memory: ChatMemory, postgres_url: str) -> None:
-    """Whatever Postgres says, the error has the state and no row."""
+    """For any error of Postgres, ours has the SQLSTATE and no row data."""
     session = memory.tenant("acme").sessions.create(user_id="ann")
     execute(postgres_url, "alter table chatmemory.messages add check (content <> 'secret')")
     with pytest.raises(ChatMemoryError, match="CheckViolation") as raised:

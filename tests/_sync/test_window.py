@@ -27,7 +27,7 @@ def begin(memory: ChatMemory, *texts: str, user: str = "ann") -> Session:
 
 
 def texts(context: Context) -> list[str]:
-    """What the messages say."""
+    """Return the texts of messages."""
     return [message.text for message in context]
 
 

@@ -113,7 +113,7 @@ def test_unknown_format(unknown: bytes) -> None:
 )
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_malformed_position(mark: bytes, before: bytes, bad: bytes, good_bytes: int) -> None:
-    """What is not JSON is located to the byte, and to the line."""
+    """The error for invalid JSON has the byte and the line."""
     good = mark + json.dumps([lunch()]).encode()[:-1] + b"," + before
     line = good.count(b"\n") + 1
     with pytest.raises(InvalidInputError, match=rf"at byte {len(good) + good_bytes:,} \(line {line}\)"):
@@ -157,7 +157,7 @@ def test_import_twice(cli: Cli, memory: ChatMemory, write_json: Write) -> None:
 
 
 def test_grown_conversation(cli: Cli, write_json: Write) -> None:
-    """What a conversation has more than at its import is reported."""
+    """Messages added to a conversation since its import are reported."""
     cli("import", write_json([lunch()]))
     grown = lunch(node("a", "thanks", "user", "One more?"), node("b", "a", "assistant", "Yes."))
     [result] = cli.json("import", write_json([grown]))["grown"]

@@ -21,7 +21,7 @@ def run(memory: ChatMemory) -> Session:
 
 
 def test_runs_are_listed_with_their_curves(cli: Cli, memory: ChatMemory, run: Session) -> None:
-    """What ran, how far, and the curve of its loss; conversations are no runs."""
+    """The list shows each run, its progress and its loss curve, and no conversations."""
     sessions = memory.tenant("default").sessions
     sessions.create(user_id="ann", title="Lunch")
     sessions.create(user_id="ben", kind="testing")

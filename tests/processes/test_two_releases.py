@@ -67,7 +67,7 @@ def served(empty_postgres_url: str, tmp_path: Path) -> Iterator[Served]:
 
 
 def rows(url: str, query: str) -> list[tuple[object, ...]]:
-    """What the administrator reads."""
+    """The text the administrator reads."""
     with psycopg.connect(url) as connection:
         return connection.execute(query.encode()).fetchall()
 

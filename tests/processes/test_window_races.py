@@ -133,7 +133,7 @@ hears_at_once: list[AsyncWindows] = []  # of the processes whose readers know at
 
 
 async def flush(memory: AsyncChatMemory, gate: Gate) -> None:
-    """What is late arrives; a process that was cut off is connected again."""
+    """Deliver delayed commands, and reconnect a disconnected process."""
     for _ in range(3):
         await gate.wait()
         await memory._windows.flush()

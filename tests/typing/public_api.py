@@ -122,7 +122,7 @@ def sync_half() -> None:
 
 
 def attributes(context: Context) -> None:
-    """What a context says."""
+    """Use every attribute of a context."""
     messages: tuple[Message, ...] = context.messages
     texts: tuple[str | None, str | None, tuple[Recalled, ...], str] = (
         context.system,
@@ -143,7 +143,7 @@ def attributes(context: Context) -> None:
 
 
 def long_term(memory: ChatMemory, session: Session) -> None:
-    """What is learnt, and the app's own items."""
+    """Use memories and items."""
     tenant = memory.tenant("t")
     memories = tenant.memories
     found: list[Recalled] = memories.recall(
@@ -167,8 +167,9 @@ def long_term(memory: ChatMemory, session: Session) -> None:
     report: Report = memory.run_due(limit=3)
     profile: Profile = tenant.users.profile("u")
     recent: list[Message] = tenant.users.recent("u", limit=3)
-    lines: list[str] = list(tenant.users.export("u"))
+    lines: list[str] = [*tenant.users.export("u"), *tenant.export(), *session.export_lines()]
     gone: Erasure = tenant.users.erase("u")
+    gone = tenant.erase()
     spent: Spend = tenant.spend(since=datetime.now(UTC))
     print(learnt.status, report.processed, profile.facts, recent, lines, gone.memories, spent, session.summary)
     examined: Examination = memory.examine(tenant_id="t")

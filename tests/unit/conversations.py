@@ -56,7 +56,7 @@ def whole(messages: list[Message]) -> Window:
 
 
 def request(max_tokens: int | None = None, **given: Any) -> Request:
-    """What Session.context() makes of its arguments."""
+    """Return the request that Session.context() makes of its arguments."""
     system = given.pop("system", None)
     values: dict[str, Any] = {
         "max_messages": None,

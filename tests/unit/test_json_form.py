@@ -79,7 +79,7 @@ def records_of(cls: Any) -> st.SearchStrategy[Any]:
 
 
 def test_each_record_has_one_form() -> None:
-    """What the library gives back can be rendered, and all of it by the same function."""
+    """All records of the library can be rendered, by the same function."""
     assert set(RENDERED.split()) <= {record.__name__ for record in RECORDS}
     assert not [each for each in PUBLIC if hasattr(each, "to_dict") and each not in RECORDS]
 

@@ -21,7 +21,7 @@ times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.jus
 
 
 def reply(*messages: Message, most_bytes: int = 10_000_000) -> list[bytes]:
-    """What the script answers that holds these messages."""
+    """Return the script's answer with these messages."""
     last = messages[-1].seq
     return [part.encode() for part in (str(last), "7", "", "", "", *(pack(each, most_bytes) for each in messages))]
 

@@ -1,4 +1,4 @@
-"""What a release may change of the schema of the release before it."""
+"""The changes a release may make to the schema of the release before it."""
 
 import io
 import re

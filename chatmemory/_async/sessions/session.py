@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Literal, LiteralString, TypeAlias, get_args
 
 from chatmemory._async.memories.memories import AsyncMemories
+from chatmemory._async.ownership.export import AsyncExporter
 from chatmemory._async.sessions.lifecycle import AsyncLifecycle
 from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._concurrency import async_in_thread
@@ -287,3 +288,19 @@ class AsyncSession(AsyncLifecycle):
         points = await self._database.fetch(self.tenant_id, queries.runs.METRICS_TO_EXPORT, (self.id,))
         curves = map(curve_from_row, points)
         return exports.to_json(info, messages, await self.status_history(), curves)
+
+    async def export_lines(self) -> AsyncIterator[str]:
+        """The whole session as JSON Lines, in the form of users.export(), as it stood at one moment.
+
+        That is the session, its messages, events and metrics, the spend on it, and the user's and the tenant's memories
+        that come from it.
+
+        Yields:
+            Lines without their ends, in bounded memory.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        info = await self.refresh()
+        async for line in AsyncExporter(self.tenant_id, self._parts).session(info):
+            yield line

@@ -1,6 +1,7 @@
 """The window of each session in Redis, and the sessions a user may resume from there. Without Redis, nothing."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -202,10 +203,32 @@ class AsyncWindows:
             self._take(key)
             await self._cache.drop(key, sessions_key(info.tenant_id, info.user_id))
 
-    async def forget_user(self, tenant_id: str, user_id: str) -> None:
-        """Forget which sessions this user may resume."""
+    async def forget_sessions(self, tenant_id: str, session_ids: Sequence[str]) -> None:
+        """Forget the windows of many sessions, also in this process, and what is still to be written to them."""
+        for id in session_ids:
+            self._recent.forget(tenant_id, id)
+        if self._cache is not None and session_ids:
+            keys = [window_key(tenant_id, id) for id in session_ids]
+            for key in keys:
+                self._take(key)
+            await self._cache.drop(*keys)
+
+    @asynccontextmanager
+    async def forgetting(self, infos: Iterable[SessionInfo]) -> AsyncIterator[None]:
+        """Leave nothing of these sessions in Redis, neither when their end begins nor after it, whatever happens."""
+        infos = list(infos)
+        for info in infos:
+            await self.forget(info)
+        try:
+            yield
+        finally:
+            for info in infos:
+                await self.forget(info)
+
+    async def forget_user(self, tenant_id: str, *user_ids: str) -> None:
+        """Forget which sessions these users may resume."""
         if self._cache is not None and self._settings.enable_session_caching:
-            await self._cache.drop(sessions_key(tenant_id, user_id))
+            await self._cache.drop(*(sessions_key(tenant_id, id) for id in user_ids))
 
     async def resumable(self, tenant_id: str, user_id: str, how: str, lease: str) -> SessionInfo | None:
         """The session that was resumed in this way a short while ago; else the lease is taken to say which it is."""

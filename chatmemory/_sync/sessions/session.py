@@ -9,6 +9,7 @@ from typing import Any, Literal, LiteralString, TypeAlias, get_args
 from chatmemory._concurrency import in_thread
 from chatmemory._public import public
 from chatmemory._sync.memories.memories import Memories
+from chatmemory._sync.ownership.export import Exporter
 from chatmemory._sync.sessions.lifecycle import Lifecycle
 from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.context.records import Context
@@ -289,3 +290,19 @@ class Session(Lifecycle):
         points = self._database.fetch(self.tenant_id, queries.runs.METRICS_TO_EXPORT, (self.id,))
         curves = map(curve_from_row, points)
         return exports.to_json(info, messages, self.status_history(), curves)
+
+    def export_lines(self) -> Iterator[str]:
+        """The whole session as JSON Lines, in the form of users.export(), as it stood at one moment.
+
+        That is the session, its messages, events and metrics, the spend on it, and the user's and the tenant's memories
+        that come from it.
+
+        Yields:
+            Lines without their ends, in bounded memory.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        info = self.refresh()
+        for line in Exporter(self.tenant_id, self._parts).session(info):
+            yield line

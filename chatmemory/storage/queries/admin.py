@@ -1,9 +1,12 @@
 """The schema itself: its version, its isolation, its tenants."""
 
+from chatmemory.storage.queries.ownership import COUNT_ALL
 from chatmemory.storage.schema.roles import APP
 
 # A transaction whose isolation does not depend on a default that an administrator has set.
 BEGIN = "begin isolation level read committed"
+# One that only reads, and sees the same however long it takes.
+BEGIN_SNAPSHOT = "begin isolation level repeatable read, read only"
 COMMIT = "commit"
 ROLLBACK = "rollback"
 # Whoever runs these sees one tenant's rows, until the transaction ends.
@@ -36,10 +39,7 @@ PING = "select"
 # What doctor asks: the server, and whether isolation is really on.
 SERVER_VERSION = "select current_setting('server_version'), session_user, current_database()"
 VECTOR_VERSION = "select extversion from pg_extension where extname = 'vector'"
-ROWS_WITHOUT_TENANT = (
-    "select (select count(*) from chatmemory.sessions) + (select count(*) from chatmemory.messages) "
-    "+ (select count(*) from chatmemory.events) + (select count(*) from chatmemory.metrics)"
-)
+ROWS_WITHOUT_TENANT = COUNT_ALL
 
 # The embedded server's own database.
 FIND_DATABASE = "select from pg_database where datname = 'chatmemory'"

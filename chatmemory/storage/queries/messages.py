@@ -25,17 +25,10 @@ READ_WINDOW = "select " + _WINDOW + " from chatmemory.read_window(%s, %s, %s, %s
 READ_MESSAGES = "select " + MESSAGE + " from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select " + MESSAGE + " from chatmemory.messages_after(%s, %s, %s, %s)"
 
-# Copy a session's messages up to a seq into another, and count them there.
-COPY_MESSAGES = (
-    "insert into chatmemory.messages (tenant_id, session_id, "
-    + MESSAGE
-    + ") select tenant_id, %(to)s, "
-    + MESSAGE
-    + " from chatmemory.messages where session_id = %(from)s and seq <= %(at_seq)s"
-)
+# Count what a fork has copied.
 COUNT_COPIED = (
     "update chatmemory.sessions set parent_id = %(from)s, message_count = t.count, last_seq = t.count, "
-    "token_count = t.tokens, last_message_at = t.newest from (select count(*) as count, "
+    "token_count = t.tokens, last_message_at = t.newest, due_at = clock_timestamp() from (select count(*) as count, "
     "coalesce(sum(tokens), 0) as tokens, max(created_at) as newest from chatmemory.messages "
     "where session_id = %(to)s) t where id = %(to)s"
 )
@@ -48,7 +41,7 @@ READ_SEQS = (
 TRUST_OF_MESSAGES = (
     "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
     "from chatmemory.messages where session_id = %(id)s and seq between %(from)s and %(to)s "
-    "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null)"
+    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null)"
 )
 HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %s and seq <= %s and role = 'tool')"
 
@@ -56,7 +49,7 @@ HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %
 RECENT_MESSAGES = (
     "select " + MESSAGE_OF_M + " from ("
     "select id from chatmemory.sessions where user_id = %(user_id)s and deleted_at is null "
-    "and kind in ('chat', 'general') and last_seq > 0 order by last_active_at desc limit %(limit)s) s "
+    "and learns = 'messages' and last_seq > 0 order by last_active_at desc limit %(limit)s) s "
     "cross join lateral (select * from chatmemory.messages n where n.session_id = s.id "
     "order by n.seq desc limit %(limit)s) m order by m.created_at desc, m.session_id, m.seq desc limit %(limit)s"
 )

@@ -2,22 +2,33 @@
 
 from chatmemory.storage.queries.columns import EVENT, SESSION
 
-RESUME_OR_CREATE = (
-    "select " + SESSION + " from chatmemory.resume_or_create(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-)
+# The runs that the statement has ended by itself and that leave no result yet, as JSON; null or empty: none.
+RESULTS_DUE = ", current_setting('chatmemory.results_due', true)"
+
+RESUME_OR_CREATE = "select " + SESSION + RESULTS_DUE + " from chatmemory.resume_or_create(" + "%s, " * 10 + "%s)"
 
 # Functions that also stand alone.
 CREATE_SESSION = (
-    "select " + SESSION + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s, %s)"
+    "select " + SESSION + RESULTS_DUE + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s)"
 )
-END_SESSION = "select " + SESSION + " from chatmemory.end_session(%s, %s, %s, %s, %s, %s, %s)"
-CLEAN_UP = "select expired, archived from chatmemory.clean_up(%s, %s, %s, %s)"
+# As many as there are, each with why it was left as it is, if it was.
+END_SESSIONS = (
+    "select " + ", ".join(f"(session).{column}" for column in SESSION.split(", ")) + ", refused "
+    "from chatmemory.end_sessions(%s, %s, %s)"
+)
+CLEAN_UP = "select expired, archived from chatmemory.clean_up(%s, %s, %s)"
 
 # One session that is not deleted.
 GET_SESSION = (
     "select " + SESSION + " from chatmemory.sessions "
     "where id = %(id)s and deleted_at is null and user_id = coalesce(%(user_id)s, user_id)"
 )
+# What has to be known of sessions to end them, in the order in which the sessions of a user are locked everywhere.
+SESSIONS_TO_END = (
+    "select " + SESSION + ", number, run_endings, run_ended_at is not null from chatmemory.sessions "
+    "where id = any(%s) and deleted_at is null order by created_at, id"
+)
+LOCK_TO_END = SESSIONS_TO_END + " for no key update"
 LOCK_USER = "select chatmemory.lock_user(%s, %s)"
 LOCK_SESSION = GET_SESSION + " for no key update"
 
@@ -40,7 +51,8 @@ COUNT_SESSIONS = "select count(*)" + _LISTED
 # Active sessions that were idle for longer than an interval, oldest first.
 IDLE_SESSIONS = (
     "select id from chatmemory.sessions where ended_at is null and deleted_at is null "
-    "and last_active_at < clock_timestamp() - %s::interval order by last_active_at"
+    "and last_active_hour <= date_trunc('hour', (clock_timestamp() - %(idle)s::interval) at time zone 'UTC') "
+    "and last_active_at < clock_timestamp() - %(idle)s::interval order by last_active_at"
 )
 
 # New values for what a caller may change.
@@ -53,12 +65,17 @@ UPDATE_SESSION = (
     "updated_at = clock_timestamp() where id = %(id)s returning " + SESSION
 )
 
-# Hide a session everywhere, and show it again.
+# Hide a session everywhere, unless another has its id now, and show it again.
 DELETE_SESSION = (
-    "update chatmemory.sessions set deleted_at = clock_timestamp() "
-    "where id = %s and created_at = %s and deleted_at is null returning " + SESSION
+    "with hidden as (update chatmemory.sessions set deleted_at = clock_timestamp() "
+    "where id = %(session)s and created_at = %(of)s and deleted_at is null returning tenant_id, id), "
+    "noted as (insert into chatmemory.events (tenant_id, session_id, type) "
+    "select tenant_id, id, 'deleted' from hidden) "
+    "select id from hidden"
 )
-RESTORE_SESSION = "select " + SESSION + " from chatmemory.restore_session(%s, %s, %s, %s, %s)"
+# The session that is forked, unless another has its id now.
+FORKED_SESSION = GET_SESSION + " and created_at = %(of)s"
+RESTORE_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.restore_session(%s, %s, %s, %s)"
 # A fork of the same user's is not learnt from a second time: as far as it goes, it has been.
 FORKED = (
     "update chatmemory.sessions f set summary = p.summary, summary_seq = p.summary_seq, "
@@ -77,12 +94,4 @@ EVENTS = (
 # What a comparison is made of: sessions, and the extremes of each of their metrics.
 SESSIONS_BY_ID = "select " + SESSION + " from chatmemory.sessions where id = any(%s) and deleted_at is null"
 
-# Gone for good; the lock lets one eraser at a time go on.
-LOCK_TO_ERASE = "select id from chatmemory.sessions where id = %s and created_at = %s for update"
-ERASE_MESSAGES = "delete from chatmemory.messages where session_id = %s"
-ERASE_EVENTS = "delete from chatmemory.events where session_id = %s"
-ERASE_SESSION = "delete from chatmemory.sessions where id = %s"
 SESSION_NUMBER = "select number from chatmemory.sessions where id = %s and deleted_at is null"
-ERASE_SPEND_OF_SESSION = "delete from chatmemory.spend where session_id = %s"
-# In this order, what belongs to a session.
-ERASE_ALL = (ERASE_SPEND_OF_SESSION, ERASE_MESSAGES, ERASE_EVENTS, ERASE_SESSION)

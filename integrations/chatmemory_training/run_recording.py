@@ -1,4 +1,4 @@
-"""One run from its beginning to its end, for recorders that have no directory of their own."""
+"""The recording of one run, for recorders without a run directory."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -8,27 +8,28 @@ from typing import Any
 from platformdirs import user_state_path
 
 from chatmemory import Tenant
-from chatmemory_training.delivery import spool_path
 from chatmemory_training.directories import RunLock, claim, from_environment, remove_empty
 from chatmemory_training.errors import DirectoryError
-from chatmemory_training.names import generate_run_name, sanitize_run_name
-from chatmemory_training.reporter import Reporter
-from chatmemory_training.values import plain
+from chatmemory_training.json_values import to_json_value
+from chatmemory_training.run_names import generate_run_name, sanitize_run_name
+from chatmemory_training.run_reporter import Reporter
+from chatmemory_training.spool_delivery import spool_path
 
 LOG = logging.getLogger("chatmemory_training")
 CLOSE_SECONDS = 10.0
 
 
 class Recording:
-    """A run that is recorded; nothing of it raises, and nothing waits but end().
+    """The recording of one run. Its methods raise nothing, and only end() waits.
 
     Args:
-        tenant: Where it is recorded.
-        name: The run's, which is also its session's id (with a number after it where that is taken); None: a new one.
+        tenant: The tenant that records the run.
+        name: The run's name and its session's id, with a number after it if the id is taken; None: a generated name.
         kind: training or testing.
-        user_id: Whose run it is; None: who runs this process.
-        share_result: Whether its result is remembered for the whole tenant, and not for its user alone.
-        spool_dir: Below it waits what the database does not have yet; None: CHATMEMORY_LOG_DIR, or the user's state.
+        user_id: The run's user; None: the user that runs this process.
+        share_result: Whether the result is remembered for the whole tenant instead of for the user alone.
+        spool_dir: Directory for entries that the database does not have yet; None: CHATMEMORY_LOG_DIR, or the user's
+            state directory.
     """
 
     def __init__(
@@ -49,60 +50,69 @@ class Recording:
         try:
             self.name, self._directory, self._lock = claim(Path(root), self.name)
         except (OSError, DirectoryError) as error:
-            LOG.warning("%s: what the database does not have yet is in memory alone (%s)", root, type(error).__name__)
+            LOG.warning(
+                "%s cannot be used (%s); entries that the database does not have yet are in memory only",
+                root,
+                type(error).__name__,
+            )
         spool = spool_path(self._directory, tenant) if self._directory else None
         self._reporter = Reporter(tenant, user_id, kind, self.name, spool, share_result)
 
     @property
     def session_id(self) -> str | None:
-        """The session's id, once the database has it."""
+        """The session's id; None until the database has the session."""
         return self._reporter.session_id
 
     @property
     def problem(self) -> str | None:
-        """Why it is recorded no further; None: it is, or will be once Postgres is there."""
+        """The reason why recording stopped; None while it continues or waits for Postgres."""
         return self._reporter.problem
 
     def begin(self, details: Mapping[str, Any] | None = None, *, artifacts: object = None) -> None:
-        """The run begins.
+        """Begin the run.
 
         Args:
-            details: What is run, on what: model_id, dataset_name, learning_rate and any others.
-            artifacts: Where it keeps its files.
+            details: model_id, dataset_name, learning_rate and any others.
+            artifacts: The directory or URL of the run's files.
         """
         self._reporter.begin(details, {} if artifacts is None else {"artifacts": str(artifacts)})
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Numbers that were measured; what is no number is left out.
+        """Record metrics; values that are not numbers are skipped.
 
         Args:
-            values: By name.
-            step: Where in the run; None: one further.
+            values: Values by metric name.
+            step: The step, 0 or more; None: the next one.
         """
         self._reporter.log(values, step)
 
     def update(self, *, artifacts: object = None, **details: Any) -> None:
-        """What is known of the run now: current_epoch=3 and the like, or where its artifacts are."""
+        """Update details, such as current_epoch=3, or the location of the artifacts."""
         self._reporter.update_details(details, {} if artifacts is None else {"artifacts": str(artifacts)})
 
     def results(self, **results: Any) -> None:
-        """What has come of it; told with its end."""
-        self._results.update(plain(results))
+        """Add results; they are recorded when the run ends."""
+        self._results.update(to_json_value(results))
 
     def append(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Messages of the run, as Session.append_many() takes them, each with a message_id."""
+        """Append messages in the form of Session.append_many(), each with a message_id."""
         self._reporter.append(messages)
 
     def end(self, status: str = "completed", error: str | None = None, seconds: float = CLOSE_SECONDS) -> bool:
-        """The run is over: completed, failed or cancelled. Only the first end counts.
+        """End the run. Only the first call counts.
+
+        Args:
+            status: completed, failed or cancelled.
+            error: The reason of a failure or cancellation.
+            seconds: Longest wait for the database, in seconds.
 
         Returns:
-            Whether the database has it all; else it waits, and is delivered with a later run.
+            Whether the database has everything; if not, the rest is spooled and delivered by a later run.
         """
         self._reporter.end(status, results=self._results or None, error=error)
-        return self._reporter.close(seconds, self._leave)
+        return self._reporter.close(seconds, self._release)
 
-    def _leave(self, delivered: bool) -> None:
+    def _release(self, delivered: bool) -> None:
         lock, self._lock = self._lock, None
         if lock is not None and self._directory is not None:
             if delivered:

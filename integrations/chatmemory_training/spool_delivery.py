@@ -1,4 +1,4 @@
-"""Delivering what earlier runs could not tell."""
+"""Delivery of the spool files that earlier runs left behind."""
 
 import logging
 from hashlib import sha256
@@ -6,32 +6,32 @@ from pathlib import Path
 
 from chatmemory import ChatMemoryError, StorageError, Tenant
 from chatmemory_training.directories import RunLock, remove_empty
-from chatmemory_training.names import sanitize_run_name
-from chatmemory_training.replay import Replay
+from chatmemory_training.run_names import sanitize_run_name
 from chatmemory_training.spool import Spool
+from chatmemory_training.spool_replay import SpoolReplay
 
 LOG = logging.getLogger("chatmemory_training")
 
 
 def spool_path(run: Path, tenant: Tenant) -> Path:
-    """Where a run in this directory keeps what the tenant's database does not have yet; no two tenants share a name."""
+    """Return the path of a run's spool file for a tenant; each tenant has a file of its own."""
     return run / f".spool-{sanitize_run_name(tenant.id)[:40]}-{sha256(tenant.id.encode()).hexdigest()[:16]}.jsonl"
 
 
 def deliver_spools(directory: Path | str, tenant: Tenant) -> int:
-    """Tell the database what runs below a directory could not tell it; runs that still go on are left alone.
+    """Deliver the entries that runs below a directory could not write to the database; skip runs still in progress.
 
-    What cannot be delivered for another reason than that Postgres is away stays where it is, and a log says why.
+    A spool that the database rejects stays where it is, and the reason is logged.
 
     Args:
-        directory: What the directories of the runs lie in.
-        tenant: Whose runs they are.
+        directory: The parent of the runs' directories.
+        tenant: The tenant of the runs.
 
     Returns:
-        How many entries were delivered.
+        The number of delivered entries.
 
     Raises:
-        StorageUnavailableError: Postgres cannot be reached; what is left can be delivered later.
+        StorageUnavailableError: Postgres cannot be reached; the remaining entries can be delivered later.
     """
     delivered = 0
     for path in sorted(Path(directory).glob(f"*/{spool_path(Path(), tenant).name}")):
@@ -52,7 +52,7 @@ def deliver_spools(directory: Path | str, tenant: Tenant) -> int:
 def _deliver(path: Path, tenant: Tenant) -> int:
     spool = Spool(path)
     entries = spool.read()
-    replay = Replay(tenant, len(entries))
+    replay = SpoolReplay(tenant, len(entries))
     for entry in entries:
         replay.apply(entry)
     replay.confirm()

@@ -1,4 +1,4 @@
-"""A run's way into the database: never in the way of the run, and later where it cannot be now."""
+"""Background reporting of a run: never blocks the run; entries that cannot be delivered now are delivered later."""
 
 import logging
 import os
@@ -12,109 +12,115 @@ from typing import Any
 from uuid import uuid4
 
 from chatmemory import ChatMemoryError, StorageError, Tenant
-from chatmemory_training.delivery import deliver_spools
-from chatmemory_training.details import known_details
-from chatmemory_training.replay import Replay
+from chatmemory_training.json_values import as_float, clean_text, is_metric_name, to_json_value, valid_step
+from chatmemory_training.run_details import declared_details
 from chatmemory_training.spool import Entry, Spool
-from chatmemory_training.values import clean, is_name, number, plain, whole
+from chatmemory_training.spool_delivery import deliver_spools
+from chatmemory_training.spool_replay import SpoolReplay
 
 LOG = logging.getLogger("chatmemory_training")
-AT_ONCE = 1000  # entries between two confirmations
-FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds before the database is asked again
-LONGEST_ERROR = 20_000  # characters
+BATCH_SIZE = 1000  # entries between two confirmations
+FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds between two attempts to reach the database
+MAX_ERROR_CHARACTERS = 20_000
 
 
 class Reporter:
-    """Records one run as a session, on a thread of its own.
+    """Records one run as a session, on a background thread.
 
     Args:
-        tenant: Whose it is; None: nothing is recorded.
-        user_id: Its user; None: who runs this process.
+        tenant: The run's tenant; None: nothing is recorded.
+        user_id: The run's user; None: the user that runs this process.
         kind: training or testing.
-        name: The run's; its session has this id, and a number after it where that is taken.
-        spool: Where entries wait until the database has them; None: in memory alone.
-        share: Whether its result is remembered for the whole tenant.
+        name: The run's name and its session's id, with a number after it if the id is taken.
+        spool: The file that holds entries until the database has them; None: memory only.
+        share: Whether the result is remembered for the whole tenant.
     """
 
     def __init__(
         self, tenant: Tenant | None, user_id: object, kind: str, name: str, spool: Path | None, share: bool = False
     ) -> None:
         self._tenant, self._kind, self._name, self._share = tenant, kind, name, share
-        self._user = str(_user() if user_id is None else user_id)
+        self._user = str(_os_user() if user_id is None else user_id)
         self._spool = Spool(spool if tenant is not None else None)
         self._changed = threading.Condition()
         self._entries: deque[Entry] = deque(self._spool.read())
-        self._replay = Replay(tenant, len(self._entries)) if tenant is not None else None
+        self._replay = SpoolReplay(tenant, len(self._entries)) if tenant is not None else None
         self._last = 0.0
         self._closing = threading.Event()
-        self._is_delivered = False  # the next entry is the first of an empty file
-        self._applied = 0  # entries that the database was told, and has not confirmed
+        self._is_delivered = False  # the spool was emptied, so the next entry needs a "go_on" entry before it
+        self._applied = 0  # entries that are written and not yet confirmed
         self._ended = False
         self._unswept = self._spool.path
         self._thread: threading.Thread | None = None
         self._is_delivering = False
-        self._given_up = threading.Event()  # what waits in the file is somebody else's to deliver
-        self._then: Callable[[bool], object] | None = None
+        self._given_up = threading.Event()  # a later process delivers the spool
+        self._on_closed: Callable[[bool], object] | None = None
         self._pid = os.getpid()
-        self.problem: str | None = None  # why it is recorded no further
+        self.problem: str | None = None  # the reason why recording stopped
 
     @property
     def session_id(self) -> str | None:
-        """The session's id, once the database has it."""
+        """The session's id; None until the database has the session."""
         session = self._replay.session if self._replay else None
         return session.id if session is not None else None
 
     @property
     def is_forked(self) -> bool:
-        """Whether this is a forked child of the process whose run it is: that one alone tells of it."""
+        """True in a forked child; only the parent records the run."""
         return os.getpid() != self._pid
 
     def begin(self, details: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
-        """The run begins, or goes on under the same name."""
+        """Begin the run, or resume the run of the same name."""
         self._add(
             op="begin",
             attempt=str(uuid4()),
             user=self._user,
             kind=self._kind,
             name=self._name,
-            details=known_details(details),
-            metadata=plain(metadata or {}),
+            details=declared_details(details),
+            metadata=to_json_value(metadata or {}),
         )
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Numbers that the run has measured; what is no number is left out."""
-        found = {clean(str(name)): number(value) for name, value in values.items()}
-        numbers = {name: value for name, value in found.items() if value is not None and is_name(name)}
+        """Record metrics; values that are not numbers are skipped."""
+        floats = {clean_text(str(name)): as_float(value) for name, value in values.items()}
+        numbers = {name: value for name, value in floats.items() if value is not None and is_metric_name(name)}
         if numbers:
-            self._add(op="log", step=whole(step), values=numbers)
+            self._add(op="log", step=valid_step(step), values=numbers)
 
     def append(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Messages of the run, each with an id of its own."""
-        self._add(op="append", messages=plain(messages))
+        """Append messages, each with an id of its own."""
+        self._add(op="append", messages=to_json_value(messages))
 
     def update(self, **changes: Any) -> None:
-        """What is known of the run, as Session.update() takes it."""
-        self._add(op="update", changes=plain(changes))
+        """Update the run with the arguments of Session.update()."""
+        self._add(op="update", changes=to_json_value(changes))
 
     def update_details(self, details: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-        """What is known of the run now."""
-        self._add(op="update", changes={"details": known_details(details), "metadata": plain(metadata)})
+        """Update the run's details and metadata."""
+        self._add(op="update", changes={"details": declared_details(details), "metadata": to_json_value(metadata)})
 
     def end(
         self, status: str, *, results: Any = None, details: Mapping[str, Any] | None = None, error: str | None = None
     ) -> None:
-        """The run is over: completed, failed or cancelled. Only the first end counts."""
+        """End the run: completed, failed or cancelled. Only the first call counts."""
         if not self._ended:
             self._ended = True
-            how = {"results": plain(results), "details": known_details(details), "share_result": self._share}
-            self._add(op="end", how={**how, "error": error and clean(error)[-LONGEST_ERROR:]}, **{"as": status})
+            fields = {
+                "results": to_json_value(results),
+                "details": declared_details(details),
+                "share_result": self._share,
+            }
+            self._add(
+                op="end", how={**fields, "error": error and clean_text(error)[-MAX_ERROR_CHARACTERS:]}, **{"as": status}
+            )
 
-    def close(self, seconds: float, then: Callable[[bool], object] = bool) -> bool:
-        """Wait at most so long until the database has everything; tell whether it has.
+    def close(self, seconds: float, on_closed: Callable[[bool], object] = bool) -> bool:
+        """Wait until the database has everything, and return whether it has.
 
         Args:
-            seconds: How long.
-            then: Is told the same, once nothing is on its way any more: that may be a little later, on another thread.
+            seconds: Longest wait, in seconds.
+            on_closed: Called with the same answer once delivery has stopped: perhaps later, and on another thread.
         """
         if self.is_forked:
             return False
@@ -125,26 +131,26 @@ class Reporter:
             self._thread.join(max(0.0, seconds))
         waiting = len(self._entries)
         if waiting:
-            where = self._spool.path or "no file: they are lost with this process"
-            LOG.warning("%s entries of run %r wait in %s", waiting, self._name, where)
+            place = self._spool.path or "memory only, and are lost with this process"
+            LOG.warning("%s entries of run %r wait in %s", waiting, self._name, place)
         with self._changed:
-            self._then = then
+            self._on_closed = on_closed
         if waiting and self._spool.path is not None:
             self._given_up.set()
             if self._thread is not None:
                 self._thread.join(FIRST_WAIT)
-        self._finished()
+        self._notify_closed()
         return not waiting
 
-    def _finished(self) -> None:
-        """Close the file and tell so, unless there is a thread that still delivers."""
+    def _notify_closed(self) -> None:
+        """Close the spool and call on_closed, unless a thread still delivers."""
         with self._changed:
-            if self._is_delivering or self._then is None:
+            if self._is_delivering or self._on_closed is None:
                 return
-            then, self._then = self._then, None
+            on_closed, self._on_closed = self._on_closed, None
         if not self._entries:
             self._spool.close()
-        then(not self._entries)
+        on_closed(not self._entries)
 
     def _add(self, **entry: Any) -> None:
         if self._tenant is None or self._closing.is_set() or self.is_forked:
@@ -152,7 +158,7 @@ class Reporter:
         with self._changed:
             self._last = entry["at"] = max(datetime.now(UTC).timestamp(), self._last + 2e-6)
             if self._is_delivered:
-                self._spool.add(self._going_on())
+                self._spool.add(self._resume_entry())
                 self._is_delivered = False
             self._spool.add(entry)
             self._entries.append(entry)
@@ -162,11 +168,11 @@ class Reporter:
                 self._thread.start()
             self._changed.notify_all()
 
-    def _going_on(self) -> Entry:
-        """What an empty file begins with, so that a later process finds the session, and no other of its name."""
+    def _resume_entry(self) -> Entry:
+        """Return the first entry of an emptied spool: it names the session that a later process continues."""
         info = self._replay.session.info if self._replay and self._replay.session else None
-        known = {} if info is None else {"session": info.id, "created_at": info.created_at.isoformat()}
-        return {"op": "go_on", "user": self._user, **known}
+        session = {} if info is None else {"session": info.id, "created_at": info.created_at.isoformat()}
+        return {"op": "go_on", "user": self._user, **session}
 
     def _run(self) -> None:
         try:
@@ -174,27 +180,27 @@ class Reporter:
         finally:
             with self._changed:
                 self._is_delivering = False
-            self._finished()
+            self._notify_closed()
 
     def _deliver(self) -> None:
-        """Tell the database, as long as there is something to tell, and until this is closed."""
+        """Deliver entries until there are none left and this is closed."""
         wait = FIRST_WAIT
         while self._has_work():
             try:
-                self._tell()
+                self._deliver_batch()
                 wait = FIRST_WAIT
                 self._sweep()
             except StorageError as error:
                 if wait == FIRST_WAIT:
-                    LOG.warning("run %r cannot be recorded now, and will be later: %s", self._name, error)
+                    LOG.warning("run %r cannot be recorded now and is retried: %s", self._name, error)
                 if self._closing.is_set():
                     self._given_up.wait(FIRST_WAIT)
-                elif self._closing.wait(wait):  # whoever closes this waits for it
+                elif self._closing.wait(wait):  # close() is waiting: retry at once
                     wait = FIRST_WAIT
                 wait = min(LONGEST_WAIT, 2 * wait)
-            except Exception as error:  # noqa: BLE001  # a record must not cost the run
+            except Exception as error:  # noqa: BLE001  # a failed recording must not stop the run
                 self.problem = str(error) if isinstance(error, ChatMemoryError) else type(error).__name__
-                LOG.warning("run %r is recorded no further: %s", self._name, self.problem)
+                LOG.warning("recording of run %r stopped: %s", self._name, self.problem)
                 return
 
     def _has_work(self) -> bool:
@@ -204,14 +210,14 @@ class Reporter:
             return bool(self._entries) and not self._given_up.is_set()
 
     def _sweep(self) -> None:
-        """Deliver, once, what earlier runs beside this one could not."""
+        """Deliver, once, the spools of earlier runs in the same directory."""
         path, self._unswept = self._unswept, None
         if path is not None and self._tenant is not None:
             deliver_spools(path.parent.parent, self._tenant)
 
-    def _tell(self) -> None:
+    def _deliver_batch(self) -> None:
         assert self._replay is not None
-        while self._applied < min(len(self._entries), AT_ONCE):
+        while self._applied < min(len(self._entries), BATCH_SIZE):
             self._replay.apply(self._entries[self._applied])
             self._applied += 1
         self._replay.confirm()
@@ -224,8 +230,8 @@ class Reporter:
                 self._is_delivered = True
 
 
-def _user() -> str:
+def _os_user() -> str:
     try:
         return getuser()
-    except (OSError, KeyError, ImportError):  # no entry for this user, as in some containers
+    except (OSError, KeyError, ImportError):  # the user has no passwd entry, as in some containers
         return "nobody"

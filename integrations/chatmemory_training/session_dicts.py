@@ -1,4 +1,4 @@
-"""Sessions as the dicts that SessionManagerService answers with."""
+"""The dicts that SessionManagerService returns for sessions."""
 
 from typing import Any
 
@@ -8,30 +8,30 @@ Answer = dict[str, Any]
 
 _TRAINING = ("model_id", "dataset_name", "current_epoch", "total_epochs", "learning_rate", "batch_size")
 _TESTING = ("model_id", "dataset_name", "test_type", "test_params")
-DETAILS: dict[str, tuple[str, ...]] = {"training": _TRAINING, "testing": _TESTING, "general": ()}
-TYPES = tuple(DETAILS)
+DETAIL_NAMES: dict[str, tuple[str, ...]] = {"training": _TRAINING, "testing": _TESTING, "general": ()}
+SESSION_TYPES = tuple(DETAIL_NAMES)
 
 
-def session_view(info: SessionInfo) -> Answer:
-    """One session: what all have, and beside it what its type has."""
-    view: Answer = {"user_session": {"user_id": info.user_id, **_common(info), "metadata": info.metadata}}
+def session_dict(info: SessionInfo) -> Answer:
+    """Return a session as a dict: the common fields, and those of its type under a key of their own."""
+    view: Answer = {"user_session": {"user_id": info.user_id, **_common_fields(info), "metadata": info.metadata}}
     if info.kind not in ("training", "testing"):
         return view
-    known = {name: info.details.get(name) for name in DETAILS[info.kind]}
-    inner: Answer = {"id": info.id, "status": info.run_status, **known}
+    details = {name: info.details.get(name) for name in DETAIL_NAMES[info.kind]}
+    inner: Answer = {"id": info.id, "status": info.run_status, **details}
     if info.kind == "testing":
         inner["success"] = None if info.is_active else info.run_status == "completed"
     view[f"{info.kind}_session"] = {**inner, "results": info.results}
     return view
 
 
-def page_view(page: Page[SessionInfo]) -> Answer:
-    """One page of a list."""
-    items = [_common(info) for info in page]
+def page_dict(page: Page[SessionInfo]) -> Answer:
+    """Return a page of sessions as a dict."""
+    items = [_common_fields(info) for info in page]
     return {"items": items, "total": page.total, "limit": page.limit, "offset": page.offset}
 
 
-def _common(info: SessionInfo) -> Answer:
+def _common_fields(info: SessionInfo) -> Answer:
     values = info.to_dict()
     return {
         "id": values["id"],

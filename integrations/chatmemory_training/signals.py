@@ -1,4 +1,4 @@
-"""Being stopped from outside, as the context manager of a run sees it."""
+"""SIGTERM and Ctrl-C in a recorded run, and the end status that follows."""
 
 import signal
 import threading
@@ -7,20 +7,20 @@ from typing import Any
 
 
 class Terminated(SystemExit):
-    """SIGTERM came while a run was under way."""
+    """SIGTERM arrived during a run."""
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
     raise Terminated(128 + number)
 
 
-class OnTerminate:
-    """SIGTERM raises Terminated, so that a run can be recorded as stopped; a handler of the script's own stays."""
+class SigtermHandler:
+    """Raises Terminated on SIGTERM, so that the run is recorded as cancelled; a handler of the script's own is kept."""
 
     def __init__(self) -> None:
         self._previous: Any = None
 
-    def __enter__(self) -> "OnTerminate":
+    def __enter__(self) -> "SigtermHandler":
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             self._previous = signal.signal(signal.SIGTERM, _raise)
         return self
@@ -31,9 +31,9 @@ class OnTerminate:
             self._previous = None
 
 
-def how_it_ended(kind: type[BaseException] | None, error: BaseException | None) -> tuple[str, str | None]:
-    """The end of a run by what left its context: completed, failed or cancelled, and why."""
-    if kind is None or (issubclass(kind, SystemExit) and not issubclass(kind, Terminated) and _is_fine(error)):
+def end_status(kind: type[BaseException] | None, error: BaseException | None) -> tuple[str, str | None]:
+    """Return the end status (completed, failed, cancelled) and the reason, from the exception that left the run."""
+    if kind is None or (issubclass(kind, SystemExit) and not issubclass(kind, Terminated) and _is_exit_code_0(error)):
         return "completed", None
     if issubclass(kind, KeyboardInterrupt):
         return "cancelled", "Ctrl-C"
@@ -42,5 +42,5 @@ def how_it_ended(kind: type[BaseException] | None, error: BaseException | None) 
     return "failed", None
 
 
-def _is_fine(error: BaseException | None) -> bool:
+def _is_exit_code_0(error: BaseException | None) -> bool:
     return getattr(error, "code", None) in (None, 0)

@@ -1,29 +1,29 @@
-"""Other places that want a run's numbers too."""
+"""Other systems that a run's metrics go to: TensorBoard and MLflow."""
 
 import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from chatmemory import InvalidInputError
+from chatmemory_training.config_reading import config_value
 from chatmemory_training.directories import Directories
-from chatmemory_training.options import option
 
 LOG = logging.getLogger("chatmemory_training")
 BACKENDS = ("tensorboard", "mlflow", "wandb")
 
 
-class Remote(Protocol):
-    """Somewhere else."""
+class MetricSink(Protocol):
+    """A system that receives metrics."""
 
     def log(self, values: Mapping[str, float], step: int | None) -> None:
-        """Numbers of one step."""
+        """Send the metrics of one step."""
 
     def close(self) -> None:
-        """There are no more."""
+        """Flush and close."""
 
 
 class TensorBoard:
-    """Event files in the run's directory, by tensorboardX or torch."""
+    """Event files in the run's directory, written by tensorboardX or torch."""
 
     def __init__(self, _config: Any, directories: Directories) -> None:
         try:
@@ -34,49 +34,49 @@ class TensorBoard:
         self._step = 0
 
     def log(self, values: Mapping[str, float], step: int | None) -> None:
-        """Numbers of one step."""
+        """Send the metrics of one step."""
         self._step = self._step + 1 if step is None else step
         for name, value in values.items():
             self._writer.add_scalar(name, value, self._step)
 
     def close(self) -> None:
-        """There are no more."""
+        """Flush and close."""
         self._writer.close()
 
 
 class MlFlow:
-    """A run of mlflow, where MLFLOW_TRACKING_URI says."""
+    """An MLflow run at MLFLOW_TRACKING_URI."""
 
     def __init__(self, config: Any, directories: Directories) -> None:
         import mlflow
 
         self._mlflow = mlflow
-        project = option(config, "wandb.project")
+        project = config_value(config, "wandb.project")
         if project:
             mlflow.set_experiment(project)
         mlflow.start_run(run_name=directories.name)
 
     def log(self, values: Mapping[str, float], step: int | None) -> None:
-        """Numbers of one step."""
+        """Send the metrics of one step."""
         self._mlflow.log_metrics(dict(values), step=step)
 
     def close(self) -> None:
-        """There are no more."""
+        """Flush and close."""
         self._mlflow.end_run()
 
 
-def open_remote(backend: str, config: Any, directories: Directories) -> Remote | None:
-    """Begin to log somewhere else; None: it cannot be, a log says why, and training goes on.
+def open_metric_sink(backend: str, config: Any, directories: Directories) -> MetricSink | None:
+    """Open a metric sink; None if it cannot be opened: the reason is logged and training continues.
 
     Raises:
-        InvalidInputError: There is no such place.
+        InvalidInputError: The backend is unknown.
     """
     if backend not in BACKENDS:
         raise InvalidInputError(f"backend must be one of {', '.join(BACKENDS)}.")
     try:
         return (TensorBoard if backend == "tensorboard" else MlFlow)(config, directories)
     except ImportError:
-        LOG.warning("%s is not installed; training goes on without it", backend)
-    except Exception as error:  # noqa: BLE001  # whatever it is, training goes on
-        LOG.warning("%s could not begin (%s); training goes on without it", backend, type(error).__name__)
+        LOG.warning("%s is not installed; training continues without it", backend)
+    except Exception as error:  # noqa: BLE001  # training continues after any failure
+        LOG.warning("%s could not start (%s); training continues without it", backend, type(error).__name__)
     return None
