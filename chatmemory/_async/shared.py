@@ -11,6 +11,7 @@ from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory._async.storage.redis_windows import AsyncWindows
 from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
+from chatmemory.storage.recent_cache import RecentMessagesCache
 
 
 class AsyncParts(NamedTuple):
@@ -19,6 +20,7 @@ class AsyncParts(NamedTuple):
     settings: Settings
     database: AsyncDatabase
     windows: AsyncWindows
+    recent: RecentMessagesCache
     tokenizer: Tokenizer
     providers: AsyncProviders
     store: AsyncMemoryStore

@@ -13,6 +13,7 @@ from chatmemory._sync.storage.database import Database
 from chatmemory._sync.storage.redis_windows import Windows
 from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
+from chatmemory.storage.recent_cache import RecentMessagesCache
 
 
 class Parts(NamedTuple):
@@ -21,6 +22,7 @@ class Parts(NamedTuple):
     settings: Settings
     database: Database
     windows: Windows
+    recent: RecentMessagesCache
     tokenizer: Tokenizer
     providers: Providers
     store: MemoryStore

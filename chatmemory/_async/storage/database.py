@@ -104,10 +104,18 @@ class AsyncDatabase:
         )
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: str, subject: str = "") -> AsyncIterator[AsyncTransaction]:
-        """A transaction that sees one tenant's rows, under the role that cannot bypass that."""
+    async def transaction(
+        self, tenant_id: str, subject: str = "", *, snapshot: bool = False
+    ) -> AsyncIterator[AsyncTransaction]:
+        """A transaction that sees one tenant's rows, under the role that cannot bypass that.
+
+        Args:
+            tenant_id: The tenant.
+            subject: The session id that errors name.
+            snapshot: Whether it only reads, and all its statements read what was there when it began.
+        """
         async with self._live_connection(subject) as connection:
-            transaction = AsyncTransaction(connection, tenant_id, prepare=self._prepare)
+            transaction = AsyncTransaction(connection, tenant_id, prepare=self._prepare, snapshot=snapshot)
             try:
                 yield transaction
             except BaseException:
@@ -149,14 +157,16 @@ class AsyncDatabase:
         idle = time.monotonic() - self._used.get(connection, -math.inf)
         return idle > IDLE_SECONDS or has_news(connection.fileno())
 
-    async def run(self, tenant_id: str, *statements: Statement, subject: str = "") -> list[list[Row]]:
+    async def run(
+        self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
+    ) -> list[list[Row]]:
         """Run statements as a tenant, in one transaction and one round trip; return the rows of each.
 
         They are repeated if Postgres goes away, so all of them must be safe to repeat.
         """
         async for attempt in self.retrying():
             with attempt:
-                async with self.transaction(tenant_id, subject) as transaction:
+                async with self.transaction(tenant_id, subject, snapshot=snapshot) as transaction:
                     rows = await transaction.finish(*statements)
         return rows
 

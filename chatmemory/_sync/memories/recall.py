@@ -12,7 +12,7 @@ from chatmemory.errors import LlmError
 from chatmemory.memories.places import ALL_PLACES, NO_PLACES, places_of
 from chatmemory.memories.ranking import Hit, Ranked, best_places, by_place, candidate_from_row, rank
 from chatmemory.memories.records import MemoryKind, Recalled, memory_from_row
-from chatmemory.memories.vectors import to_text
+from chatmemory.memories.vectors import pgvector_text
 from chatmemory.storage import queries
 
 LOG = logging.getLogger("chatmemory")
@@ -75,7 +75,7 @@ class Recall:
         hits = [Hit(*row) for row in rows]
         near: dict[str, float] = {}
         if vectors:
-            like = (asked.users, kinds, self._store.model, to_text(vectors[0]), top, *bounds)
+            like = (asked.users, kinds, self._store.model, pgvector_text(vectors[0]), top, *bounds)
             near = dict(connection.execute(queries.memories.FIND_NEAR, (self._tenant_id, *like)).fetchall())
         scores = by_place(hits)
         params = {

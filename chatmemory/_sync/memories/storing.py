@@ -12,7 +12,7 @@ from chatmemory._sync.storage.transaction import Statement, Transaction
 from chatmemory.errors import ConfigurationError
 from chatmemory.memories.places import ALL_PLACES
 from chatmemory.memories.records import TRUSTS, NewMemory, digest
-from chatmemory.memories.vectors import similarity, to_text
+from chatmemory.memories.vectors import pgvector_text, similarity
 from chatmemory.records import to_json
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
@@ -62,7 +62,7 @@ class MemoryStore:
         """
         if not self._providers.has_embedder:
             raise ConfigurationError("There is no embedder: give embedder=… or set CHATMEMORY_EMBEDDING_MODEL.")
-        if self._has_vectors is None:
+        if not self._has_vectors:  # asked again, since the extension may be installed at any time
             [(self._has_vectors,)] = self._database.call(queries.memories.HAS_VECTORS, ())
         if not self._has_vectors:
             raise ConfigurationError(
@@ -101,7 +101,7 @@ class MemoryStore:
         params = (digest(memory.text), memory.user_id, ONCE)
         rows = connection.execute(queries.memories.KNOWN_MEMORY, params).fetchall()
         if not rows and memory.vectors:
-            model, vector = self._providers.embedding_model, to_text(memory.vectors[0])
+            model, vector = self._providers.embedding_model, pgvector_text(memory.vectors[0])
             near = (tenant_id, [memory.user_id], ["f", "p"], model, vector, LOOKED_AT, *ALL_PLACES)
             found = connection.execute(queries.memories.FIND_NEAR, near).fetchall()
             alike = [id for id, alike in found if alike >= SAME]
@@ -137,7 +137,7 @@ class MemoryStore:
 
     def _vectors_of(self, tenant_id: str, adding: Sequence[NewMemory]) -> list[Statement]:
         rows = [
-            {"memory_id": memory.id, "part": part, "embedding": to_text(vector)}
+            {"memory_id": memory.id, "part": part, "embedding": pgvector_text(vector)}
             for memory in adding
             for part, vector in enumerate(memory.vectors)
         ]
