@@ -30,14 +30,6 @@ with name as (
     union all
     select t.oid, t.relname, 'versions_are_public', null, 'all', 'true'
         from relation t where t.is_table and t.relname like 'schema\_%'
-), expected(proname, kind) as (
-    values {functions}
-), routine as (
-    select p.oid, p.proname, p.oid::regprocedure::text as signature, p.proacl as acl, p.prosecdef as is_definer,
-           pg_get_userbyid(p.proowner) as owner, case e.kind when 'worker' then name.worker else app end as role
-    from name, pg_proc p left join expected e on e.proname = p.proname
-    where p.pronamespace = to_regnamespace('chatmemory') and p.prokind = 'f'
-      and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
 ), pgvector as (  -- 0.7 or newer
     select to_regprocedure(format('%1$I.binary_quantize(%1$I.vector)', coalesce((
         select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
