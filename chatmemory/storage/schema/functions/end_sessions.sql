@@ -21,7 +21,8 @@ begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     for v_end in
         select e.* from json_to_recordset(p_ends) as e(
-                id text, created_at timestamptz, status text, reason text, ended_by text, updated_at timestamptz, last_active_at timestamptz,
+                id text, created_at timestamptz, status text, reason text, ended_by text,
+                updated_at timestamptz, last_active_at timestamptz,
                 metadata text, details text, results text, progress double precision, error text, is_work boolean,
                 has_result boolean)
             join chatmemory.sessions s on s.tenant_id = p_tenant and s.id = e.id
