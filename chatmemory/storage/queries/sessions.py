@@ -73,9 +73,9 @@ DELETE_SESSION = (
     "select tenant_id, id, 'deleted' from hidden) "
     "select id from hidden"
 )
+RESTORE_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.restore_session(%s, %s, %s, %s)"
 # The session that is forked, unless another has its id now.
 FORKED_SESSION = GET_SESSION + " and created_at = %(of)s"
-RESTORE_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.restore_session(%s, %s, %s, %s)"
 # A fork of the same user's is not learnt from a second time: as far as it goes, it has been.
 FORKED = (
     "update chatmemory.sessions f set summary = p.summary, summary_seq = p.summary_seq, "
