@@ -41,7 +41,7 @@ READ_SEQS = (
 TRUST_OF_MESSAGES = (
     "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
     "from chatmemory.messages where session_id = %(id)s and seq between %(from)s and %(to)s "
-    "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null)"
+    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null)"
 )
 HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %s and seq <= %s and role = 'tool')"
 
