@@ -5,6 +5,7 @@ import inspect
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage
@@ -137,6 +138,14 @@ def deleted(world: World) -> Any:
     return session
 
 
+def exported(world: World) -> BytesIO:
+    """A session that is only in a file."""
+    session = conversation(world)
+    file = BytesIO(world.do(session.export).encode())
+    world.do(session.erase)
+    return file
+
+
 def nothing_due(world: World) -> None:
     """Learn from all that is due."""
     while world.do(world.memory.run_due).processed:
@@ -166,6 +175,16 @@ def somebody(world: World) -> str:
     world.do(world.memories.remember, "Likes tea.", user_id=user)
     world.do(world.items.put, ("app", user), "colour", {"is": "red"}, user_id=user)
     return user
+
+
+def organisation(world: World) -> Any:
+    """Another tenant, with a session, a memory and an item."""
+    tenant = world.memory.tenant(world.new("tenant"))
+    session = world.do(tenant.sessions.create, user_id=USER)
+    world.do(session.append_many, turns(4))
+    world.do(tenant.memories.remember, "Likes tea.", user_id=USER)
+    world.do(tenant.items.put, ("app",), "colour", {"is": "red"}, user_id=USER)
+    return tenant
 
 
 def kept(world: World) -> Any:
@@ -211,7 +230,7 @@ CALLS = [
     Call("session.append_many (2)", 1, lambda _, s: s.append_many(turns(2)), 1),
     Call("session.append_and_context", 1, lambda _, s: s.append_and_context(turns(2)), 1),
     Call("session.context after its own append", 1, lambda _, s: s.context(), 1, appended),
-    Call("session.context of a second handle", 1, lambda _, s: s.context(), 1, seen_before),
+    Call("session.context of a second handle", 0, lambda _, s: s.context(), 1, seen_before),
     Call("session.context, fresh", 1, lambda _, s: s.context(fresh=True), 1),
     Call("session.context, of all the user's chats", 1, lambda _, s: s.context(scope="user")),
     Call("session.context with a query", 8, lambda _, s: s.context(query=QUERY), 3),
@@ -239,14 +258,15 @@ CALLS = [
     Call("session.metrics", 1, lambda w, _: w.run.metrics()),
     Call("session.events", 1, lambda _, s: s.events()),
     Call("session.export", 4, lambda _, s: s.export(), None, conversation),
+    Call("session.export_lines", 2, lambda _, s: s.export_lines(), None, conversation),
     Call("session.end", 4, lambda _, s: s.end(), 2, conversation),
     Call("session.end of a run", 10, lambda _, s: s.end(results={"loss": 0.1}), 2, run),
     Call("session.cancel", 4, lambda _, s: s.cancel(), 2, conversation),
     Call("session.expire", 4, lambda _, s: s.expire(), 2, conversation),
-    Call("session.fork", 10, lambda _, s: s.fork(), None, conversation),
-    Call("session.delete", 4, lambda _, s: s.delete(), None, conversation),
+    Call("session.fork", 2, lambda _, s: s.fork(), None, conversation),
+    Call("session.delete", 1, lambda _, s: s.delete(), None, conversation),
     Call("session.restore", 1, lambda _, s: s.restore(), None, deleted),
-    Call("session.erase", 12, lambda _, s: s.erase(), 2, conversation),
+    Call("session.erase", 2, lambda _, s: s.erase(), 2, conversation),
     Call("session.consolidate", 20, lambda _, s: s.consolidate(), None, conversation),
     Call("memories.recall", 7, lambda w, _: w.memories.recall(QUERY, user_id=USER), 2),
     Call(
@@ -273,24 +293,29 @@ CALLS = [
     Call("items.delete", 3, lambda w, _: w.items.delete(("app",), "a")),
     Call("users.recent", 1, lambda w, _: w.users.recent(USER)),
     Call("users.profile", 4, lambda w, _: w.users.profile(USER)),
-    Call("users.export", 8, lambda w, user: w.users.export(user), None, somebody),
-    Call("users.erase", 15, lambda w, user: w.users.erase(user), None, somebody),
+    Call("users.export", 3, lambda w, user: w.users.export(user), None, somebody),
+    Call("users.erase", 2, lambda w, user: w.users.erase(user), None, somebody),
     Call("tenant.spend", 1, lambda w, _: w.tenant.spend(since=LONG_AGO)),
     Call("memory.run_due, one session", 12, lambda w, _: w.memory.run_due(1), None, one_due),
     Call("memory.run_due, nothing due", 2, lambda w, _: w.memory.run_due(), None, nothing_due),
     Call("memory.clean_up, nothing idle", 1, lambda w, _: w.memory.clean_up()),
+    Call("memory.examine", 28, lambda w, _: w.memory.examine()),
+    Call("memory.migrate, up to date", 9, lambda w, _: w.memory.migrate()),
+    Call("tenant.export", 3, lambda _, tenant: tenant.export(), None, organisation),
+    Call("tenant.erase", 3, lambda _, tenant: tenant.erase(), None, organisation),
+    Call("tenant.import_conversations (1)", 10, lambda w, file: w.tenant.import_conversations(file), None, exported),
     Call("memory.retry_parked", 1, lambda w, _: w.memory.retry_parked()),
     Call("memory.health", 1, lambda w, _: w.memory.health()),
-    Call("a with_memory turn", 3, lambda w, _: w.turn(), 2),
+    Call("a with_memory turn", 2, lambda w, _: w.turn(), 2),
 ]
 READS = (
-    "compare context end_inactive events export get health history list messages metrics namespaces profile prune "
-    "recall recent refresh search spend stats status_history"
+    "compare context end_inactive events examine export export_lines get health history list messages metrics "
+    "namespaces profile prune recall recent refresh search spend stats status_history"
 )
 # Public calls without a row, and why.
 UNCOUNTED = {
-    "memories.find": "the half of recall that takes what was checked",
     "memory.run_worker": "run_due, again and again",
+    "memory.migration_script": "no I/O",
     "memory.open": "no I/O",
     "memory.tenant": "no I/O",
     "memory.close": "ends the connections",

@@ -5,7 +5,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, overload
 
 from chatmemory._public import public
 from chatmemory.json_form import Record, read
@@ -19,6 +19,7 @@ Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 
 
 JsonObject: TypeAlias = dict[str, Any]
+Learns: TypeAlias = Literal["messages", "result", "nothing"]  # what becomes long-term memory of a session
 
 
 MOST_ROWS = 50  # of a list in a notebook

@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     )
     # session.py
     min_messages_for_summary: int = Field(
-        4, ge=0, le=MAX_INT, description="minimum messages of an ended session for learning from it"
+        4, ge=0, le=MAX_INT, description="minimum messages of an ended session for a summary memory"
     )
     max_message_bytes: int = Field(
         1_000_000, ge=1, le=500_000_000, description="maximum size of a message, in UTF-8 bytes of JSON"
@@ -178,6 +178,11 @@ class Settings(BaseSettings):
         return timedelta(hours=self.session_timeout_hours)
 
     @property
-    def session_limits(self) -> tuple[int, bool, int]:
-        """The limit of active sessions, as arguments of SQL functions: maximum, end the oldest, minimum messages."""
-        return (self.max_sessions_per_user, self.session_limit_policy == "end_oldest", self.min_messages_for_summary)
+    def session_limits(self) -> tuple[int, bool]:
+        """The limit of active sessions, as arguments of SQL functions: maximum, end the oldest."""
+        return (self.max_sessions_per_user, self.session_limit_policy == "end_oldest")
+
+    @property
+    def due_after(self) -> tuple[int, int]:
+        """New messages, and new tokens, after which a session is due to be learnt from."""
+        return (self.consolidation_messages, self.consolidation_tokens)

@@ -197,6 +197,8 @@ def completed(recent: RecentMessages, newer: Window, limit: int) -> Window | Non
         newer: The window: no message of it is older than recent.last_seq, and it has at most `limit`.
         limit: How many messages the window should have.
     """
+    if newer.last_seq < recent.last_seq:
+        return None
     if newer.first_seq > recent.last_seq:
         return newer  # it stands for itself
     if newer.messages[0].id != recent.messages[-1].id:

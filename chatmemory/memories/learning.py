@@ -9,6 +9,7 @@ from chatmemory.memories.prompts import Learnt, LearntFact
 from chatmemory.memories.records import TRUSTS, Memory, MemorySource, NewMemory, Trust
 from chatmemory.memories.vectors import mean
 from chatmemory.messages.records import Message
+from chatmemory.sessions.records import SessionInfo
 
 LEARNT_FROM = ("chat", "general")  # kinds of sessions; runs teach nothing about a user
 MAX_CLOSED_PER_FACT = 3  # known facts that one new fact may supersede
@@ -139,6 +140,13 @@ def from_summary(lesson: Lesson, summary: str, trust: Trust, new_id: Callable[[]
         metadata={},
         sources=(MemorySource(lesson.session_id, 1, lesson.messages[-1].seq),),
     )
+
+
+def nothing_learnt(info: SessionInfo) -> str:
+    """Why nothing of a session could be claimed to learn from."""
+    if info.learns != "messages":
+        return f"the messages of a {info.kind} are not learnt from"
+    return "another worker is at it" if info.last_seq > info.summary_seq else "nothing to learn"
 
 
 class Unembedded(NamedTuple):

@@ -1,15 +1,12 @@
 """The result memory of a finished run: one text with the details, results, best metrics and artifacts."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chatmemory import kinds
-from chatmemory.kinds import Kind
 from chatmemory.memories.places import place
 from chatmemory.memories.records import MemorySource, NewMemory
-from chatmemory.records import JsonObject, shorten
+from chatmemory.records import shorten
 from chatmemory.runs.metric_records import MetricSummary
 from chatmemory.sessions.records import SessionInfo
 from chatmemory.validation import new_id
@@ -21,33 +18,16 @@ MAX_TEXT_CHARACTERS = 10_000
 ARTIFACTS = "artifacts"  # metadata key of the location of a run's files
 
 
-def leaves_result(info: SessionInfo) -> Kind | None:
-    """Return the kind of a session whose result becomes a memory; None for other sessions."""
-    kind = kinds.find(info.kind)
-    return kind if kind is not None and kind.learns == "result" else None
-
-
-def foreseen(info: SessionInfo, values: JsonObject | None, status: str) -> SessionInfo:
-    """Return a run as it will be once these values, if any, are stored and it has ended with this status."""
-    kind = kinds.find(info.kind)
-    ending = kind.endings[status] if kind and info.run_status not in kind.finals else info.run_status
-    if values is None:
-        return replace(info, run_status=ending)
-    results = info.results if values["results"] is None else json.loads(values["results"])
-    details = json.loads(values["details"])
-    return replace(info, details=details, results=results, run_status=ending, error=values["error"])
-
-
-def outcome(info: SessionInfo, extremes: Iterable[Sequence[Any]], number: int, *, shared: bool) -> NewMemory:
-    """Return the result memory of a run that has ended.
+def outcome(info: SessionInfo, metrics: Sequence[MetricSummary], number: int, *, shared: bool) -> NewMemory:
+    """The memory of a run that has ended.
 
     Args:
         info: The run.
-        extremes: The extremes of its metrics, as rows of queries.runs.EXTREMES.
-        number: The session's number, from which the memory's place is computed.
-        shared: Whether the memory is shared with the whole tenant.
+        metrics: The extremes of each of its metrics.
+        number: The session's, by which it is found beside what else comes from there.
+        shared: Whether it is the whole tenant's.
     """
-    text = outcome_text(info, [MetricSummary(*row[1:]) for row in extremes])
+    text = outcome_text(info, metrics)
     return NewMemory(
         id=new_id(),
         user_id="" if shared else info.user_id,

@@ -39,6 +39,6 @@ def test_every_public_name_is_there(name: str) -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """As in every module."""
+    """An unknown name raises AttributeError, as in every module."""
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = chatmemory_openai_agents.nothing

@@ -33,6 +33,6 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """As in every module."""
+    """An unknown name raises AttributeError, as in every module."""
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = chatmemory_training.nothing

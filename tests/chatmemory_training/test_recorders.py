@@ -71,7 +71,7 @@ def test_a_run_that_raises_is_recorded_as_failed(tenant: Tenant) -> None:
 
 
 def test_a_name_that_ended_goes_on_beside(tenant: Tenant) -> None:
-    """And a name that is somebody else's is left alone."""
+    """The next session is NAME.2; another user's session of the name is not touched."""
     tenant.sessions.create(user_id="bob", session_id="r")
     for _ in range(2):
         with record_run(tenant, "r", user_id="ann") as run:

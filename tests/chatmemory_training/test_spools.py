@@ -53,7 +53,7 @@ def steps(tenant: Tenant, id: str) -> list[int]:
 
 @pytest.mark.parametrize(("one", "other"), [("acme/eu", "eu"), ("a b", "a_b"), ("x" * 130 + "1", "x" * 130 + "2")])
 def test_no_tenant_is_told_what_another_left(tmp_path: Path, memory: ChatMemory, one: str, other: str) -> None:
-    """Also where the names of files cannot hold their ids."""
+    """Each tenant has its own spool, also if its id is not a valid file name."""
     left(tmp_path, memory.tenant(one), "r", begin("r"), log(1))
     assert deliver_spools(tmp_path, memory.tenant(other)) == 0
     assert memory.tenant(other).sessions.list().total == 0
@@ -85,7 +85,7 @@ def test_the_last_steps_of_a_killed_run_find_their_session(tmp_path: Path, tenan
 
 @pytest.mark.parametrize("user", ["bob", "ann"])
 def test_the_last_steps_go_to_no_other_session_of_the_name(tmp_path: Path, tenant: Tenant, user: str) -> None:
-    """It was erased, and its id is that of another session now, another user's or the same one's."""
+    """The session was erased, and a new session, of another user or the same one, has its id."""
     _, path = half_told(tmp_path, tenant)
     tenant.sessions.get("r").erase()
     tenant.sessions.create(session_id="r", user_id=user, kind="training")
@@ -95,7 +95,7 @@ def test_the_last_steps_go_to_no_other_session_of_the_name(tmp_path: Path, tenan
 
 
 def test_a_run_that_expired_keeps_what_it_tells_later(tmp_path: Path, tenant: Tenant) -> None:
-    """It was idle for too long, and then it came to its end: its results are not lost."""
+    """The session expired before the run ended: the results are kept."""
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path) as run:
         while run.session_id is None or tenant.sessions.get("r").info.run_status != "running":
             time.sleep(0.01)
@@ -108,7 +108,7 @@ def test_a_run_that_expired_keeps_what_it_tells_later(tmp_path: Path, tenant: Te
 def test_two_runs_of_a_name_in_two_places_lose_no_results(
     tmp_path: Path, tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As on two machines, which cannot tell a run that goes on from one that was killed: they share a session."""
+    """Two machines cannot distinguish a running run from a killed one, so they share a session."""
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path / "a") as one:
         while one.session_id is None:
             time.sleep(0.01)
@@ -138,7 +138,7 @@ def test_last_steps_that_have_no_place_are_told_of(
 def test_a_file_that_cannot_be_delivered_stands_in_nobodys_way(
     tmp_path: Path, tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither of the files beside it, nor of the run that delivers them."""
+    """The other files are delivered, and the delivering run is recorded."""
     left(tmp_path, tenant, "bad-1", begin("bad-1", user="x" * 300), log(1))
     left(
         tmp_path, tenant, "bad-2", begin("bad-2"), {"op": "none"}, {"op": "log"}, {"op": "update", "changes": 3}, log(1)
@@ -220,7 +220,7 @@ def child() -> Iterator[None]:
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_tells_nothing_of_the_run(tmp_path: Path, tenant: Tenant, child: None) -> None:
-    """It leaves the block as its parent will: the run goes on, its files and its name are still its own."""
+    """The child leaves the block, and the parent's run continues with its files and its name."""
     config = {"logging": {"model_dir": str(tmp_path / "runs")}}
     with (
         SessionManager(config, None, "r", tenant=tenant, user_id="ann") as made,

@@ -78,7 +78,7 @@ def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
 
 
 def leases_end(url: str) -> None:
-    """As if their time were over."""
+    """Expire all leases."""
     rows(url, "update chatmemory.sessions set lease_until = now() - interval '1 hour' where lease_until is not null")
 
 
@@ -159,7 +159,7 @@ def test_a_lease_ends_by_itself(workers: Workers, here: ChatMemory, postgres_url
 
 
 def leases_end_unless_locked(url: str) -> None:
-    """As if their time were over; a session whose row the stopped worker has locked stays as it is."""
+    """Expire all leases, except of a session whose row the stopped worker has locked."""
     rows(
         url,
         "update chatmemory.sessions set lease_until = now() - interval '1 hour' where (tenant_id, id) in (select "

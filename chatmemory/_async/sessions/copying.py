@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.shared import AsyncParts
 from chatmemory.errors import InvalidInputError
-from chatmemory.kinds import begun_as
+from chatmemory.kinds import declared
 from chatmemory.records import to_json
 from chatmemory.sessions.records import SessionInfo, session_from_row
 from chatmemory.storage import queries
@@ -32,7 +33,7 @@ async def async_fork(
         parent = session_from_row(found[0])
         copy = {"from": info.id, "to": new, "at_seq": _fork_point(parent, at_seq)}
         event = to_json({"into": new, "at_seq": copy["at_seq"]})
-        *_, [row] = await transaction.finish(
+        created, *_, [row] = await transaction.finish(
             (queries.sessions.CREATE_SESSION, _arguments(parts, parent, new, owner)),
             *((query, copy) for query in queries.ownership.COPY),
             (queries.messages.COUNT_COPIED, copy),
@@ -41,6 +42,7 @@ async def async_fork(
             (queries.sessions.GET_SESSION, {"id": new, "user_id": None}),
         )
     await parts.windows.forget_user(info.tenant_id, owner)
+    await AsyncEndings(info.tenant_id, parts).leave_results(created)
     return parent, session_from_row(row)
 
 
@@ -55,7 +57,7 @@ def _arguments(parts: AsyncParts, parent: SessionInfo, new: str, owner: str) -> 
         to_json(parent.metadata),
         to_json(parent.details),
         *parts.settings.session_limits,
-        begun_as(parent.kind, parent.details),
+        declared(parent.kind, parent.details, parts.settings.due_after, otherwise=parent.learns),
     )
 
 

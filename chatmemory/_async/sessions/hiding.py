@@ -1,5 +1,6 @@
 """Deleting hides a session, restoring shows it again; nothing is removed."""
 
+from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.shared import AsyncParts
 from chatmemory.sessions.records import SessionInfo, session_from_row
 from chatmemory.storage import queries
@@ -34,6 +35,7 @@ async def async_show(parts: AsyncParts, tenant_id: str, session_id: str) -> Sess
     rows = await parts.database.call_once(queries.sessions.RESTORE_SESSION, params, subject=session_id)
     if not rows:
         raise not_found(session_id)
-    info = session_from_row(rows[0])
+    info = session_from_row(rows[0][:-1])
     await parts.windows.forget(info)
+    await AsyncEndings(tenant_id, parts).leave_results(rows)
     return info

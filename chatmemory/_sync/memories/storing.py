@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from chatmemory._sync.memories.providers import Providers
 from chatmemory._sync.storage.database import Database
-from chatmemory._sync.storage.transaction import Transaction
+from chatmemory._sync.storage.transaction import Statement, Transaction
 from chatmemory.errors import ConfigurationError
 from chatmemory.memories.places import ALL_PLACES
 from chatmemory.memories.records import TRUSTS, NewMemory, digest
@@ -89,10 +89,8 @@ class MemoryStore:
             else:
                 confirmed += 1
                 self._confirm(connection, tenant_id, known, memory)
-        if adding:
-            rows = to_json([memory.row() for memory in adding])
-            connection.execute(queries.memories.ADD_MEMORIES, (tenant_id, self._settings.language, rows))
-            self._add_vectors(connection, tenant_id, adding)
+        for query, params in self.additions(tenant_id, adding):
+            connection.execute(query, params)
         self._close(connection, closing)
         return Stored(ids, dict(Counter(memory.kind for memory in adding)), confirmed)
 
@@ -129,15 +127,22 @@ class MemoryStore:
             }  # fmt: skip
             connection.execute(queries.memories.ADD_SOURCE, params)
 
-    def _add_vectors(self, connection: Transaction, tenant_id: str, adding: list[NewMemory]) -> None:
+    def additions(self, tenant_id: str, adding: Sequence[NewMemory]) -> list[Statement]:
+        """The statements that store memories, and their vectors, whatever is known already."""
+        if not adding:
+            return []
+        rows = to_json([memory.row() for memory in adding])
+        added: Statement = (queries.memories.ADD_MEMORIES, (tenant_id, self._settings.language, rows))
+        return [added, *self._vectors_of(tenant_id, adding)]
+
+    def _vectors_of(self, tenant_id: str, adding: Sequence[NewMemory]) -> list[Statement]:
         rows = [
             {"memory_id": memory.id, "part": part, "embedding": pgvector_text(vector)}
             for memory in adding
             for part, vector in enumerate(memory.vectors)
         ]
-        if rows:
-            params = (tenant_id, self._providers.embedding_model, to_json(rows))
-            connection.execute(queries.memories.ADD_VECTORS, params)
+        params = (tenant_id, self._providers.embedding_model, to_json(rows))
+        return [(queries.memories.ADD_VECTORS, params)] if rows else []
 
     def _close(self, connection: Transaction, closing: list[tuple[NewMemory, str]]) -> None:
         """Close what is superseded, by the new memory or by the one that said the same already."""

@@ -4,9 +4,10 @@
 
 from typing import Any
 
+from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.shared import Parts
 from chatmemory.errors import InvalidInputError
-from chatmemory.kinds import begun_as
+from chatmemory.kinds import declared
 from chatmemory.records import to_json
 from chatmemory.sessions.records import SessionInfo, session_from_row
 from chatmemory.storage import queries
@@ -32,7 +33,7 @@ def fork(parts: Parts, info: SessionInfo, at_seq: int | None, user_id: str | Non
         parent = session_from_row(found[0])
         copy = {"from": info.id, "to": new, "at_seq": _fork_point(parent, at_seq)}
         event = to_json({"into": new, "at_seq": copy["at_seq"]})
-        *_, [row] = transaction.finish(
+        created, *_, [row] = transaction.finish(
             (queries.sessions.CREATE_SESSION, _arguments(parts, parent, new, owner)),
             *((query, copy) for query in queries.ownership.COPY),
             (queries.messages.COUNT_COPIED, copy),
@@ -41,6 +42,7 @@ def fork(parts: Parts, info: SessionInfo, at_seq: int | None, user_id: str | Non
             (queries.sessions.GET_SESSION, {"id": new, "user_id": None}),
         )
     parts.windows.forget_user(info.tenant_id, owner)
+    Endings(info.tenant_id, parts).leave_results(created)
     return parent, session_from_row(row)
 
 
@@ -55,7 +57,7 @@ def _arguments(parts: Parts, parent: SessionInfo, new: str, owner: str) -> tuple
         to_json(parent.metadata),
         to_json(parent.details),
         *parts.settings.session_limits,
-        begun_as(parent.kind, parent.details),
+        declared(parent.kind, parent.details, parts.settings.due_after, otherwise=parent.learns),
     )
 
 

@@ -2,6 +2,7 @@
 # Do not edit: change that file, then run: make sync
 """Deleting hides a session, restoring shows it again; nothing is removed."""
 
+from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.shared import Parts
 from chatmemory.sessions.records import SessionInfo, session_from_row
 from chatmemory.storage import queries
@@ -36,6 +37,7 @@ def show(parts: Parts, tenant_id: str, session_id: str) -> SessionInfo:
     rows = parts.database.call_once(queries.sessions.RESTORE_SESSION, params, subject=session_id)
     if not rows:
         raise not_found(session_id)
-    info = session_from_row(rows[0])
+    info = session_from_row(rows[0][:-1])
     parts.windows.forget(info)
+    Endings(tenant_id, parts).leave_results(rows)
     return info

@@ -2,7 +2,8 @@
 # Do not edit: change that file, then run: make sync
 """The window of each session in Redis, and the sessions a user may resume from there. Without Redis, nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -213,6 +214,18 @@ class Windows:
             for key in keys:
                 self._take(key)
             self._cache.drop(*keys)
+
+    @contextmanager
+    def forgetting(self, infos: Iterable[SessionInfo]) -> Iterator[None]:
+        """Leave nothing of these sessions in Redis, neither when their end begins nor after it, whatever happens."""
+        infos = list(infos)
+        for info in infos:
+            self.forget(info)
+        try:
+            yield
+        finally:
+            for info in infos:
+                self.forget(info)
 
     def forget_user(self, tenant_id: str, *user_ids: str) -> None:
         """Forget which sessions these users may resume."""

@@ -28,7 +28,7 @@ MESSAGES_AFTER = "select " + MESSAGE + " from chatmemory.messages_after(%s, %s, 
 # Count what a fork has copied.
 COUNT_COPIED = (
     "update chatmemory.sessions set parent_id = %(from)s, message_count = t.count, last_seq = t.count, "
-    "token_count = t.tokens, last_message_at = t.newest from (select count(*) as count, "
+    "token_count = t.tokens, last_message_at = t.newest, due_at = clock_timestamp() from (select count(*) as count, "
     "coalesce(sum(tokens), 0) as tokens, max(created_at) as newest from chatmemory.messages "
     "where session_id = %(to)s) t where id = %(to)s"
 )
@@ -49,7 +49,7 @@ HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %
 RECENT_MESSAGES = (
     "select " + MESSAGE_OF_M + " from ("
     "select id from chatmemory.sessions where user_id = %(user_id)s and deleted_at is null "
-    "and kind in ('chat', 'general') and last_seq > 0 order by last_active_at desc limit %(limit)s) s "
+    "and learns = 'messages' and last_seq > 0 order by last_active_at desc limit %(limit)s) s "
     "cross join lateral (select * from chatmemory.messages n where n.session_id = s.id "
     "order by n.seq desc limit %(limit)s) m order by m.created_at desc, m.session_id, m.seq desc limit %(limit)s"
 )

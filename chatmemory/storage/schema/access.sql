@@ -30,22 +30,6 @@ with name as (
     union all
     select t.oid, t.relname, 'versions_are_public', null, 'all', 'true'
         from relation t where t.is_table and t.relname like 'schema\_%'
-), permission as (
-    select 'schema' as kind, n.oid, quote_ident(n.nspname) as object, n.nspacl as acl, r.name as role,
-           array['USAGE'] as privileges
-        from pg_namespace n, role r where n.nspname = 'chatmemory'
-    union all
-    select 'table', t.oid, format('chatmemory.%I', t.relname), t.acl, app, array['SELECT', 'INSERT', 'UPDATE', 'DELETE']
-        from relation t, name where t.is_table and t.of_tenant
-    union all
-    select 'table', t.oid, format('chatmemory.%I', t.relname), t.acl, name.worker, w.privileges
-        from relation t join worker w using (relname), name
-    union all
-    select 'table', t.oid, format('chatmemory.%I', t.relname), t.acl, r.name, array['SELECT']
-        from relation t, role r where t.is_table and t.relname like 'schema\_%'
-    union all
-    select 'sequence', t.oid, format('chatmemory.%I', t.relname), t.acl, app, array['USAGE']
-        from relation t, name where not t.is_table
 ), pgvector as (  -- 0.7 or newer
     select to_regprocedure(format('%1$I.binary_quantize(%1$I.vector)', coalesce((
         select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
@@ -64,6 +48,26 @@ with name as (
     from name, pg_proc p left join expected e on e.proname = p.proname
     where p.pronamespace = to_regnamespace('chatmemory') and p.prokind = 'f'
       and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
+), permission as (
+    select 'schema' as kind, n.oid, quote_ident(n.nspname) as object, n.nspacl as acl, r.name as role,
+           array['USAGE'] as privileges
+        from pg_namespace n, role r where n.nspname = 'chatmemory'
+    union all
+    select 'table', t.oid, format('chatmemory.%I', t.relname), t.acl, app, array['SELECT', 'INSERT', 'UPDATE', 'DELETE']
+        from relation t, name where t.is_table and t.of_tenant
+    union all
+    select 'table', t.oid, format('chatmemory.%I', t.relname), t.acl, name.worker, w.privileges
+        from relation t join worker w using (relname), name
+    union all
+    select 'table', t.oid, format('chatmemory.%I', t.relname), t.acl, r.name, array['SELECT']
+        from relation t, role r where t.is_table and t.relname like 'schema\_%'
+    union all
+    select 'sequence', t.oid, format('chatmemory.%I', t.relname), t.acl, app, array['USAGE']
+        from relation t, name where not t.is_table
+    union all
+    -- The clean-up ends sessions, tenant by tenant.
+    select 'function', f.oid, f.signature, f.acl, name.worker, array['EXECUTE']
+        from routine f, name where f.proname = 'end_sessions'
 ), object as (
     select 'schema' as kind, 'chatmemory' as object, nspacl as acl from pg_namespace where nspname = 'chatmemory'
     union all
