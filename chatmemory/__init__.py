@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         Trust,
     )
     from chatmemory.messages.records import Message, NewMessage
-    from chatmemory.notebook.html import to_pandas
+    from chatmemory.notebook.dataframes import to_pandas
     from chatmemory.notebook.plots import plot_contexts, plot_timeline
     from chatmemory.protocols import Answer, Embedder, Llm
     from chatmemory.records import Page
@@ -124,7 +124,7 @@ _HOMES = {
         "Trust",
     ],
     "chatmemory.messages.records": ["Message", "NewMessage"],
-    "chatmemory.notebook.html": ["to_pandas"],
+    "chatmemory.notebook.dataframes": ["to_pandas"],
     "chatmemory.notebook.plots": ["plot_contexts", "plot_timeline"],
     "chatmemory.protocols": ["Answer", "Embedder", "Llm"],
     "chatmemory.records": ["Page"],

@@ -3,11 +3,12 @@
 # No `from __future__ import annotations`: public() moves these classes to another module name,
 # where typing.get_type_hints could not resolve annotations that are strings.
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from chatmemory._public import public
+from chatmemory.notebook.html import LONGEST_CELL, Table, to_html
 
 if TYPE_CHECKING:
     import pandas
@@ -19,15 +20,33 @@ Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 JsonObject: TypeAlias = dict[str, Any]
 
 
+MOST_ROWS = 50  # of a list in a notebook
+
+
 class Shown:
-    """A record that shows itself in a notebook."""
+    """A record that declares what a notebook shows of it."""
 
     __slots__ = ()
 
-    def _repr_html_(self) -> str:
-        from chatmemory.notebook.html import to_html
+    def _row(self) -> Mapping[str, object]:
+        """Return the record as one row of a list, by column."""
+        return {"": shorten(repr(self), LONGEST_CELL)}
 
-        return to_html(self)
+    def _tables(self) -> list[Table]:
+        """Return the record alone: by default, a list with one row."""
+        return [list_table([self])]
+
+    def _repr_html_(self) -> str:
+        return to_html(self._tables())
+
+
+def list_table(records: Sequence[Any], caption: str = "") -> Table:
+    """Make a table of records of one class, the first 50 of them."""
+    if not records:
+        return Table((), (), caption, "nothing here")
+    rows = [record._row() if isinstance(record, Shown) else {"": repr(record)} for record in records[:MOST_ROWS]]
+    footer = f"and {len(records) - MOST_ROWS:,} more" if len(records) > MOST_ROWS else ""
+    return Table(list(rows[0]), [list(row.values()) for row in rows], caption, footer)
 
 
 T = TypeVar("T")
@@ -65,9 +84,13 @@ class Page(Shown, Generic[T], Sequence[T]):
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        from chatmemory.notebook.html import to_pandas
+        from chatmemory.notebook.dataframes import to_pandas
 
         return to_pandas(self.items)
+
+    def _tables(self) -> list[Table]:
+        first = self.offset + 1 if self.items else 0
+        return [list_table(self.items, f"{first:,} to {self.offset + len(self.items):,} of {self.total:,}")]
 
     def __len__(self) -> int:
         return len(self.items)

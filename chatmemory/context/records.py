@@ -2,15 +2,16 @@
 
 # No `from __future__ import annotations`: public() moves these classes to another module name,
 # where typing.get_type_hints could not resolve annotations that are strings.
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from chatmemory._public import public
-
-if TYPE_CHECKING:
-    from chatmemory.memories.records import Recalled
+from chatmemory.memories.notes import to_text
+from chatmemory.memories.records import Recalled
+from chatmemory.messages.openai_format import to_openai
 from chatmemory.messages.records import Message
+from chatmemory.notebook.html import Table
 from chatmemory.records import JsonObject, Shown
 
 Source: TypeAlias = Literal["redis", "postgres"]
@@ -60,7 +61,7 @@ class Context(Shown):
     messages: tuple[Message, ...]
     system: str | None
     summary: str | None
-    memories: tuple["Recalled", ...]
+    memories: tuple[Recalled, ...]
     tokens: int
     tokens_by_part: dict[str, int]
     max_tokens: int | None
@@ -78,17 +79,23 @@ class Context(Shown):
     @property
     def memories_text(self) -> str | None:
         """The memories as they stand in a prompt, before the newest user's message: as data, with no authority."""
-        if not self.memories:
-            return None
-        from chatmemory.memories.notes import to_text
-
-        return to_text(self.memories)
+        return to_text(self.memories) if self.memories else None
 
     def as_openai(self) -> list[JsonObject]:
         """The context as messages for any server that speaks OpenAI's chat protocol."""
-        from chatmemory.messages.openai_format import to_openai
+        system = [text for text in (self.system, self.summary_text) if text is not None]
+        return to_openai(self.messages, system, self.memories_text)
 
-        return to_openai(self)
+    def _tables(self) -> list[Table]:
+        rows: list[Sequence[object]] = [("system", "", self.system)] if self.system else []
+        rows += [("summary", "", self.summary)] if self.summary else []
+        rows += [("memory", f"{each.score:.2f}", each.memory.text) for each in self.memories]
+        rows += [(message.role, message.seq, message.text) for message in self.messages]
+        parts = ", ".join(f"{name} {tokens:,}" for name, tokens in self.tokens_by_part.items() if tokens)
+        budget = "" if self.max_tokens is None else f" of {self.max_tokens:,}"
+        gap = self.omitted
+        footer = f"left out: {gap.count:,} messages, seq {gap.from_seq} to {gap.to_seq}" if gap else ""
+        return [Table(("part", "seq", "text"), rows, f"{self.tokens:,}{budget} tokens: {parts}", footer)]
 
     def __iter__(self) -> Iterator[Message]:
         return iter(self.messages)

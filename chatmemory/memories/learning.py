@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from chatmemory.memories.episodes import MOST_PARTS, PART_LENGTH, Episode, views_of
+from chatmemory.memories.places import place
 from chatmemory.memories.prompts import Learnt, LearntFact
 from chatmemory.memories.records import TRUSTS, Memory, MemorySource, NewMemory, Trust
 from chatmemory.memories.vectors import mean
@@ -59,7 +60,7 @@ def from_episodes(lesson: Lesson, episodes: Iterable[Episode], new_id: Callable[
             kind="episode",
             text=episode.text,
             indexed=episode.indexed,
-            near=(lesson.number << 24) + episode.seq,
+            near=place(lesson.number, episode.seq),
             speaker=episode.speaker,
             trust=episode.trust,
             importance=FULL_IMPORTANCE,

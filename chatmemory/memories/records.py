@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from chatmemory._public import public
-from chatmemory.records import JsonObject, Shown, shorten
+from chatmemory.notebook.html import Table
+from chatmemory.records import JsonObject, Shown, list_table, shorten
 
 MemoryKind: TypeAlias = Literal["episode", "summary", "fact", "preference", "result"]
 """What a memory is: a verbatim excerpt, a summary, something known, something liked, the outcome of a run."""
@@ -77,6 +78,13 @@ class Memory(Shown):
     metadata: JsonObject
     created_at: datetime
 
+    def _row(self) -> Mapping[str, object]:
+        sources = ", ".join(f"{each.session_id} {each.from_seq}–{each.to_seq}" for each in self.sources[:3])  # noqa: RUF001
+        return {
+            "kind": self.kind, "memory": self.text, "since": self.valid_from, "until": self.valid_to,
+            "trust": self.trust, "source": sources,
+        }  # fmt: skip
+
     def __repr__(self) -> str:
         until = f" until {self.valid_to:%Y-%m-%d}" if self.valid_to else ""
         return f"<Memory {self.kind} {shorten(self.text, 60)!r} of {self.valid_from:%Y-%m-%d}{until}>"
@@ -121,6 +129,14 @@ class Recalled(Shown):
     memory: Memory
     score: float
     ranks: Mapping[str, int]
+
+    def _row(self) -> Mapping[str, object]:
+        why = ", ".join(f"{name} {rank}" for name, rank in self.ranks.items())
+        return {"score": f"{self.score:.2f}", "why": why, **self.memory._row()}
+
+    def _columns(self) -> Mapping[str, object]:
+        memory = {field.name: getattr(self.memory, field.name) for field in fields(self.memory)}
+        return {"score": self.score, **self.ranks, **memory}
 
     def __repr__(self) -> str:
         why = ", ".join(f"{name} {rank}" for name, rank in self.ranks.items())
@@ -217,6 +233,10 @@ class Profile(Shown):
     user_id: str
     facts: tuple[Memory, ...]
     preferences: tuple[Memory, ...]
+
+    def _tables(self) -> list[Table]:
+        facts = list_table(self.facts, f"facts about {self.user_id}")
+        return [facts, list_table(self.preferences, "preferences")]
 
 
 @public

@@ -5,27 +5,34 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from chatmemory.context.records import Context
 from chatmemory.messages.pairing import is_result as answers_calls
 from chatmemory.messages.pairing import turn_starts
-from chatmemory.messages.records import Message, NewMessage
+from chatmemory.messages.records import Message
 from chatmemory.messages.tool_calls import is_call, is_result, result_text
 from chatmemory.records import JsonObject
 
 
-def to_openai(context: Context) -> list[JsonObject]:
-    """The system message, the summary, and the messages; memories stand before the newest of the user's."""
-    told = [text for text in (context.system, context.summary_text) if text is not None]
-    made: list[JsonObject] = [{"role": "system", "content": text} for text in told]
-    users = (message for message in context.messages if message.role == "user" and not answers_calls(message))
+def to_openai(
+    messages: Sequence[Message], system: Sequence[str] = (), memories_text: str | None = None
+) -> list[JsonObject]:
+    """Render a context for OpenAI's chat protocol.
+
+    Args:
+        messages: The messages, oldest first.
+        system: The texts that stand first, each a system message.
+        memories_text: The recalled memories; they stand before the newest message of the user.
+    """
+    notes: list[JsonObject] = [] if memories_text is None else [{"role": "user", "content": memories_text}]
+    made: list[JsonObject] = [{"role": "system", "content": text} for text in system]
+    users = (message for message in messages if message.role == "user" and not answers_calls(message))
     last = max((message.seq for message in users), default=None)
-    for begin, end in pairwise([0, *turn_starts(context.messages), len(context.messages)]):
-        turn = context.messages[begin:end]
+    for begin, end in pairwise([0, *turn_starts(messages), len(messages)]):
+        turn = messages[begin:end]
         if turn and turn[0].seq == last:
-            made += _notes(context)
+            made += notes
         for message in _as_one(turn):
             made += _messages(message)
-    return made if last is not None else [*made, *_notes(context)]
+    return made if last is not None else [*made, *notes]
 
 
 def _as_one(turn: Sequence[Message]) -> Iterator[Message]:
@@ -41,17 +48,6 @@ def _as_one(turn: Sequence[Message]) -> Iterator[Message]:
         yield replace(asking[0], content=said, metadata={"tool_calls": calls})
         turn = turn[len(asking) :]
     yield from turn
-
-
-def _notes(context: Context) -> list[JsonObject]:
-    return [{"role": "user", "content": context.memories_text}] if context.memories else []
-
-
-def from_openai(message: Mapping[str, Any]) -> NewMessage:
-    """A message of OpenAI's protocol as it is stored: tool_calls and tool_call_id go into its metadata."""
-    metadata = {key: message[key] for key in ("tool_calls", "tool_call_id", "name") if message.get(key) is not None}
-    content = message.get("content")
-    return NewMessage(message.get("role", ""), "" if content is None else content, metadata=metadata or None)
 
 
 def _messages(message: Message) -> Iterator[JsonObject]:

@@ -5,13 +5,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from chatmemory._public import public
 from chatmemory.messages.tool_calls import ToolCall, answered_in, tool_calls_in
-
-if TYPE_CHECKING:
-    pass
+from chatmemory.notebook.html import Table
 from chatmemory.records import JsonObject, Shown, shorten
 
 Content: TypeAlias = str | list[JsonObject]
@@ -70,6 +68,12 @@ class Message(Shown):
         """Which call a tool's message answers."""
         return next(iter(answered_in(self.role, self.content, self.metadata)), None) if self.role == "tool" else None
 
+    def _row(self) -> Mapping[str, object]:
+        return {"seq": self.seq, "role": self.role, "at": self.created_at, "message": self.text}
+
+    def _tables(self) -> list[Table]:
+        return [Table(("seq", "role", "message"), [(self.seq, self.role, self.text)])]
+
     def __repr__(self) -> str:
         return f"<Message {self.seq} {self.role}: {shorten(' '.join(self.text.split()), 60)!r}>"
 
@@ -101,7 +105,7 @@ class NewMessage:
 
     @classmethod
     def from_openai(cls, message: Mapping[str, Any]) -> "NewMessage":
-        """A message as OpenAI's chat protocol has it; its tool_calls and tool_call_id are kept as metadata."""
-        from chatmemory.messages.openai_format import from_openai
-
-        return from_openai(message)
+        """Make one of a message of OpenAI's chat protocol; tool_calls, tool_call_id and name become metadata."""
+        metadata = {key: message[key] for key in ("tool_calls", "tool_call_id", "name") if message.get(key) is not None}
+        content = message.get("content")
+        return cls(message.get("role", ""), "" if content is None else content, metadata=metadata or None)

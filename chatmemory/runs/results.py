@@ -7,6 +7,7 @@ from typing import Any
 
 from chatmemory import kinds
 from chatmemory.kinds import Kind
+from chatmemory.memories.places import place
 from chatmemory.memories.records import MemorySource, NewMemory
 from chatmemory.records import JsonObject, shorten
 from chatmemory.runs.metric_records import MetricSummary
@@ -53,7 +54,7 @@ def outcome(info: SessionInfo, extremes: Iterable[Sequence[Any]], number: int, *
         kind="result",
         text=text,
         indexed=text,
-        near=number << 24,
+        near=place(number),
         speaker=None,
         trust="app",
         importance=IMPORTANCE,

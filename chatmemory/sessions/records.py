@@ -3,15 +3,13 @@
 # No `from __future__ import annotations`: public() moves these classes to another module name,
 # where typing.get_type_hints could not resolve annotations that are strings.
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from chatmemory._public import public
-
-if TYPE_CHECKING:
-    pass
+from chatmemory.notebook.html import Table
 from chatmemory.records import Json, JsonObject, Shown, shorten
 
 Status: TypeAlias = Literal["active", "completed", "failed", "cancelled", "expired"]
@@ -65,6 +63,24 @@ class SessionInfo(Shown):
     def is_active(self) -> bool:
         """Whether it takes messages."""
         return self.status == "active"
+
+    def _row(self) -> Mapping[str, object]:
+        return {
+            "id": self.id, "user": self.user_id, "kind": self.kind, "status": self.run_status or self.status,
+            "messages": self.message_count, "last active": self.last_active_at, "title": self.title,
+        }  # fmt: skip
+
+    def _tables(self) -> list[Table]:
+        rows = [
+            ("id", self.id),
+            ("user", self.user_id),
+            ("kind", self.kind),
+            ("status", self.status if self.run_status is None else f"{self.status}, {self.run_status}"),
+            ("messages", self.message_count),
+            ("last active", self.last_active_at),
+            *self.details.items(),
+        ]
+        return [Table(("session", self.title or ""), rows)]
 
     def __repr__(self) -> str:
         title = f" {shorten(self.title, 40)!r}" if self.title else ""

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from chatmemory_training import effective_config
+from chatmemory_training.options import option
 from chatmemory_training.values import clean, plain
 
 
@@ -45,3 +47,14 @@ def known_details(details: Mapping[str, Any] | None) -> dict[str, Any]:
         except (TypeError, ValueError, OverflowError):
             known[f"{name}_as_given"] = plain(value)
     return known
+
+
+def configured_details(config: Any) -> dict[str, Any]:
+    """Details of a training run that its config names: its training parameters, env.seed and env.device."""
+    training = effective_config.masked(option(config, "training")) or {}
+    values = {f"training.{name}": value for name, value in training.items()} if isinstance(training, dict) else {}
+    scalars = {name: value for name, value in values.items() if isinstance(value, (str, int, float))}
+    declared = ("learning_rate", "batch_size", "total_epochs", "model_id", "dataset_name")
+    details = {name: scalars.pop(f"training.{name}") for name in declared if f"training.{name}" in scalars}
+    env = {name: option(config, f"env.{name}") for name in ("seed", "device")}
+    return {**details, **scalars, **env}

@@ -16,7 +16,7 @@ from chatmemory import Tenant
 from chatmemory_training import checkpoints, effective_config, wandb_run
 from chatmemory_training.bounded import bounded
 from chatmemory_training.delivery import spool_path
-from chatmemory_training.details import known_details
+from chatmemory_training.details import configured_details, known_details
 from chatmemory_training.directories import CONFIG, Directories, set_up
 from chatmemory_training.errors import ConfigSaveError, SessionManagerError
 from chatmemory_training.journal import append_start, tell_session
@@ -195,7 +195,7 @@ class SessionManager:
         """Mark the beginning in the run's log file, and in chatmemory; a file that cannot be written is let be."""
         append_start(Path(self.log_file_path), self._run_name)
         self._active = True
-        self._reporting().begin(self._details(), {"artifacts": self._run_artifact_dir})
+        self._reporting().begin(configured_details(self.config), {"artifacts": self._run_artifact_dir})
 
     def log_session_info(
         self,
@@ -383,16 +383,6 @@ class SessionManager:
             spool = spool_path(run, self._tenant) if run and self._tenant is not None else None
             self._reporter = Reporter(self._tenant, self._user_id, "training", self._run_name, spool, self._share)
         return self._reporter
-
-    def _details(self) -> dict[str, Any]:
-        """What the config tells of the run."""
-        training = effective_config.masked(option(self.config, "training")) or {}
-        told = {f"training.{name}": value for name, value in training.items()} if isinstance(training, dict) else {}
-        known = {name: value for name, value in told.items() if isinstance(value, (str, int, float))}
-        named = ("learning_rate", "batch_size", "total_epochs", "model_id", "dataset_name")
-        details = {name: known.pop(f"training.{name}") for name in named if f"training.{name}" in known}
-        env = {name: option(self.config, f"env.{name}") for name in ("seed", "device")}
-        return {**details, **known, **env}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._run_name!r}>"

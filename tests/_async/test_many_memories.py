@@ -54,6 +54,6 @@ async def test_places_are_ranked_before_memories_are_read(
     all_of_them = found(await memories.recall("boat, river or violin", user_id="ann", k=5))
     for most, seen in (((200, 6),), 6), (((200, 6), (200, 400)), 39):
         for half in ("_async", "_sync"):
-            monkeypatch.setattr(f"chatmemory.{half}.memories.CANDIDATES", most)
+            monkeypatch.setattr(f"chatmemory.{half}.memories.recall.CANDIDATES", most)
         assert found(await memories.recall("boat, river or violin", user_id="ann", k=5)) == all_of_them
         assert len(await memories.recall("boat, river or violin", user_id="ann", k=50)) == seen

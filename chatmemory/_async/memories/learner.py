@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chatmemory._async.memories.memories import Asked, AsyncMemories
+from chatmemory._async.memories.recall import Asked, AsyncRecall
 from chatmemory._async.shared import AsyncParts
 from chatmemory.errors import ChatMemoryError, LlmError
 from chatmemory.memories.episodes import cut, extract
@@ -168,8 +168,8 @@ class AsyncLearner:
             return None, [], "the tenant's hard cap is reached"
         said = " ".join(message.text for message in lesson.messages if message.role == "user")[:QUERY_LENGTH]
         asked = Asked(said, [lesson.user_id], KNOWN, ["fact", "preference"], None, None, 0)
-        memories = AsyncMemories(tenant_id, self._parts)
-        known = [each.memory for each in await memories.find(asked, spent_on=lesson.session_id)]
+        recall = AsyncRecall(tenant_id, self._parts)
+        known = [each.memory for each in await recall.find(asked, spent_on=lesson.session_id)]
         learnt = await self._answer(tenant_id, lesson, question(state.summary, known, lesson.messages))
         return learnt, known, None
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chatmemory._sync.memories.memories import Asked, Memories
+from chatmemory._sync.memories.recall import Asked, Recall
 from chatmemory._sync.shared import Parts
 from chatmemory.errors import ChatMemoryError, LlmError
 from chatmemory.memories.episodes import cut, extract
@@ -168,8 +168,8 @@ class Learner:
             return None, [], "the tenant's hard cap is reached"
         said = " ".join(message.text for message in lesson.messages if message.role == "user")[:QUERY_LENGTH]
         asked = Asked(said, [lesson.user_id], KNOWN, ["fact", "preference"], None, None, 0)
-        memories = Memories(tenant_id, self._parts)
-        known = [each.memory for each in memories.find(asked, spent_on=lesson.session_id)]
+        recall = Recall(tenant_id, self._parts)
+        known = [each.memory for each in recall.find(asked, spent_on=lesson.session_id)]
         learnt = self._answer(tenant_id, lesson, question(state.summary, known, lesson.messages))
         return learnt, known, None
 

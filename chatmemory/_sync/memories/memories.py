@@ -2,17 +2,16 @@
 # Do not edit: change that file, then run: make sync
 """One tenant's long-term memories: recall, remember, correct, forget."""
 
-import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import astuple
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from chatmemory._public import public
+from chatmemory._sync.memories.recall import Asked, Recall
 from chatmemory._sync.memories.reembedding import Reembedding
 from chatmemory._sync.shared import Parts
-from chatmemory.errors import InvalidInputError, LlmError, MemoryNotFoundError
-from chatmemory.memories.ranking import Hit, Ranked, best_places, by_place, candidate_from_row, rank
+from chatmemory.errors import InvalidInputError, MemoryNotFoundError
+from chatmemory.memories.checks import check_kinds, check_memory_text, check_query, check_sources
 from chatmemory.memories.records import (
     MEMORY_KINDS,
     TRUSTS,
@@ -26,7 +25,6 @@ from chatmemory.memories.records import (
     Trust,
     memory_from_row,
 )
-from chatmemory.memories.vectors import to_text
 from chatmemory.records import Page
 from chatmemory.storage import queries
 from chatmemory.validation import (
@@ -36,30 +34,11 @@ from chatmemory.validation import (
     check_id,
     check_object,
     check_share,
-    check_text,
     check_time,
     new_id,
 )
 
-LOG = logging.getLogger("chatmemory")
-# Of each list, and places whose memories are looked at; the more where too few of the first may be shown.
-CANDIDATES = ((200, 400), (4000, 8000))
-MOST_PLACES = 4000  # where a common word is looked up
-MAX_QUERY, MAX_TEXT = 10_000, 10_000  # characters
-LAST_PLACE = 2**63 - 1
 ORDINARY: tuple[MemoryKind, ...] = ("episode", "summary", "fact", "preference")  # runs stay out unless asked for
-
-
-class Asked(NamedTuple):
-    """What a recall asks for, checked."""
-
-    query: str
-    users: list[str]
-    k: int
-    kinds: list[MemoryKind]
-    session_id: str | None
-    at: datetime | None
-    trust: int
 
 
 @public
@@ -68,8 +47,8 @@ class Memories:
 
     def __init__(self, tenant_id: str, parts: Parts) -> None:
         self._tenant_id = tenant_id
-        self._parts = parts
-        self._database, self._settings, self._store = parts.database, parts.settings, parts.store
+        self._database, self._store = parts.database, parts.store
+        self._recall = Recall(tenant_id, parts)
         self._reembedding = Reembedding(tenant_id, parts)
 
     def recall(
@@ -104,84 +83,13 @@ class Memories:
             InvalidInputError: A value cannot be used.
         """
         users = [check_id(user_id, "user_id"), *([""] if include_shared else [])]
-        wanted = _kinds(kinds, ORDINARY)
+        wanted = check_kinds(kinds, ORDINARY)
         trust = TRUSTS.index(check_choice(min_trust, "min_trust", TRUSTS))
         session = None if session_id is None else check_id(session_id, "session_id")
         at = check_time(as_of, "as_of")
         least = 0.0 if min_score is None else check_share(min_score, "min_score", most=1.7)
-        asked = Asked(_query(query), users, check_count(k, "k"), wanted, session, at, trust)
-        return self.find(asked, marks=True, min_score=least)
-
-    def find(
-        self, asked: Asked, *, marks: bool = False, min_score: float = 0, spent_on: str | None = None
-    ) -> list[Recalled]:
-        """Recall what was checked; marks: note that it was recalled; spent_on: the session it is asked for."""
-        vectors = self._meaning(asked)
-        with self._database.transaction(self._tenant_id) as connection:
-            bounds = self._bounds(connection, asked.session_id)
-            for most in CANDIDATES:
-                found, has_more = self._ranked(connection, asked, vectors, bounds, most)
-                if len(found) >= asked.k or not has_more:
-                    break
-            ranked = [each for each in found if each.score >= min_score]
-            best = [each.id for each in ranked]
-            rows = connection.execute(queries.memories.MEMORIES_BY_ID, (best,)).fetchall()
-            connection.execute(queries.memories.SOON)
-            if ranked and marks:
-                connection.execute(queries.memories.RECALLED, (best,))
-            self._spent(connection, asked.users[0], "recall", asked.query, vectors, spent_on)
-        memories = {memory.id: memory for memory in map(memory_from_row, rows)}
-        held = (each for each in ranked if each.id in memories)  # not forgotten meanwhile
-        return [Recalled(memories[each.id], each.score, each.ranks) for each in held]
-
-    def _ranked(
-        self, connection: Any, asked: Asked, vectors: Sequence[Sequence[float]], bounds: tuple[int, int],
-        most: tuple[int, int],
-    ) -> tuple[list[Ranked], bool]:  # fmt: skip
-        """The best of so many candidates, and whether there may be more of them."""
-        top, most_places = most
-        kinds = [kind[0] for kind in asked.kinds]
-        words = (asked.users, kinds, self._settings.language, asked.query, top, MOST_PLACES, *bounds)
-        rows = connection.execute(queries.memories.FIND_TERMS, (self._tenant_id, *words)).fetchall()
-        hits = [Hit(*row) for row in rows]
-        near: dict[str, float] = {}
-        if vectors:
-            like = (asked.users, kinds, self._store.model, to_text(vectors[0]), top, *bounds)
-            near = dict(connection.execute(queries.memories.FIND_NEAR, (self._tenant_id, *like)).fetchall())
-        scores = by_place(hits)
-        params = {
-            "places": best_places(scores, most_places), "ids": list(near), "users": asked.users,
-            "kinds": list(asked.kinds), "trust": asked.trust, "at": asked.at, "session_id": asked.session_id,
-        }  # fmt: skip
-        rows = connection.execute(queries.memories.CANDIDATES, params).fetchall()
-        has_more = len({hit.place for hit in hits}) >= top or len(scores) > most_places or 2 * len(near) > top
-        return rank(hits, scores, near, map(candidate_from_row, rows), asked.k), has_more
-
-    def _meaning(self, asked: Asked) -> list[list[float]]:
-        """The query's vector; none where there is no embedder, or it does not answer now."""
-        try:
-            says_something = asked.k and asked.query.strip()
-            return self._store.embedded([asked.query], in_haste=True) if says_something else []
-        except LlmError as error:
-            LOG.warning("recall goes by words alone: %s", error)
-            return []
-
-    def _spent(
-        self, connection: Any, user_id: str, purpose: str, text: str, vectors: Sequence[object],
-        session_id: str | None = None,
-    ) -> None:  # fmt: skip
-        """Note what embedding a text cost, if it was embedded."""
-        if vectors:
-            spent = (self._parts.tokenizer.at_hand().count(text), 0)
-            note = self._parts.spending.note
-            note(connection, self._tenant_id, user_id, session_id, purpose, self._store.model, spent)
-
-    def _bounds(self, connection: Any, session_id: str | None) -> tuple[int, int]:
-        """Between which places a session's turns lie."""
-        if session_id is None:
-            return (0, LAST_PLACE)
-        rows = connection.execute(queries.sessions.SESSION_NUMBER, (session_id,)).fetchall()
-        return (rows[0][0] << 24, (rows[0][0] + 1 << 24) - 1) if rows else (0, 0)
+        asked = Asked(check_query(query), users, check_count(k, "k"), wanted, session, at, trust)
+        return self._recall.find(asked, marks=True, min_score=least)
 
     def remember(
         self,
@@ -212,13 +120,13 @@ class Memories:
         """
         check_choice(kind, "kind", MEMORY_KINDS[1:])
         check_choice(trust, "trust", TRUSTS)
-        cited = _sources(sources)
+        cited = check_sources(sources)
         user = "" if user_id is None else check_id(user_id, "user_id")
         new = NewMemory(
             id=new_id(),
             user_id=user,
             kind=kind,
-            text=_text(text),
+            text=check_memory_text(text),
             indexed=text,
             near=None,
             speaker=None,
@@ -245,7 +153,7 @@ class Memories:
                     raise InvalidInputError(f"there are no messages {source.from_seq} to {source.to_seq} to cite.")
                 trusts.append(trust)
             new = new._replace(trust=TRUSTS[min(trusts)])
-            self._spent(connection, new.user_id, "remember", new.text, new.vectors)
+            self._recall.note_cost(connection, new.user_id, "remember", new.text, new.vectors)
             stored = self._store.add(connection, self._tenant_id, new.user_id, [new])
             rows = connection.execute(queries.memories.MEMORIES_BY_ID, (stored.ids,)).fetchall()
         return memory_from_row(rows[0])
@@ -276,7 +184,7 @@ class Memories:
             id=new_id(),
             user_id=old.user_id or "",
             kind=old.kind,
-            text=_text(text),
+            text=check_memory_text(text),
             indexed=text,
             near=None,
             speaker=old.speaker,
@@ -289,7 +197,7 @@ class Memories:
         )
         vectors = tuple(self._store.embedded([new.text]))
         with self._database.transaction(self._tenant_id) as connection:
-            self._spent(connection, new.user_id, "remember", new.text, vectors)
+            self._recall.note_cost(connection, new.user_id, "remember", new.text, vectors)
             connection.execute(queries.memories.LOCK_MEMORIES, (self._tenant_id, new.user_id))
             if not connection.execute(queries.memories.HOLDING, ([old.id],)).fetchall():
                 raise InvalidInputError(f"memory {old.id!r} was superseded meanwhile; correct what took its place.")
@@ -352,7 +260,7 @@ class Memories:
         """
         user = None if user_id is None else check_id(user_id, "user_id")
         params = {
-            "user_id": user, "users": [user], "kinds": list(_kinds(kinds, MEMORY_KINDS)),
+            "user_id": user, "users": [user], "kinds": list(check_kinds(kinds, MEMORY_KINDS)),
             "at": check_time(valid_at, "valid_at"), "valid": not include_closed,
             "limit": check_count(limit, "limit"), "offset": check_count(offset, "offset"),
         }  # fmt: skip
@@ -435,37 +343,3 @@ class Memories:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"
-
-
-def _kinds(kinds: Sequence[MemoryKind] | None, default: tuple[MemoryKind, ...]) -> list[MemoryKind]:
-    if kinds is not None and (isinstance(kinds, str) or not isinstance(kinds, Collection)):
-        raise InvalidInputError("kinds must be a list of kinds.")
-    return [check_choice(kind, "kinds", MEMORY_KINDS) for kind in (default if kinds is None else kinds)]
-
-
-def _query(query: object) -> str:
-    check_text(query, "query")
-    return str(query)[:MAX_QUERY]
-
-
-def _text(text: object) -> str:
-    check_text(text, "text")
-    said = str(text)
-    if not said.strip() or len(said) > MAX_TEXT:
-        raise InvalidInputError(f"text has {len(said)} characters; it must say something, in at most {MAX_TEXT}.")
-    return said
-
-
-def _sources(sources: Iterable[MemorySource | tuple[str, int, int]] | None) -> tuple[MemorySource, ...]:
-    if sources is not None and not isinstance(sources, Iterable):
-        raise InvalidInputError("sources must be a list of sources.")
-    return tuple(_source(source) for source in sources or ())
-
-
-def _source(source: MemorySource | tuple[str, int, int]) -> MemorySource:
-    try:
-        session_id, from_seq, to_seq = astuple(source) if isinstance(source, MemorySource) else source
-    except (TypeError, ValueError):
-        raise InvalidInputError("a source must be (session_id, from_seq, to_seq).") from None
-    first = check_count(from_seq, "from_seq", least=0 if to_seq == 0 else 1)
-    return MemorySource(check_id(session_id, "session_id"), first, check_count(to_seq, "to_seq", least=first))

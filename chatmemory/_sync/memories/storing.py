@@ -10,6 +10,7 @@ from chatmemory._sync.memories.providers import Providers
 from chatmemory._sync.storage.database import Database
 from chatmemory._sync.storage.transaction import Transaction
 from chatmemory.errors import ConfigurationError
+from chatmemory.memories.places import ALL_PLACES
 from chatmemory.memories.records import TRUSTS, NewMemory, digest
 from chatmemory.memories.vectors import similarity, to_text
 from chatmemory.records import to_json
@@ -18,7 +19,6 @@ from chatmemory.storage import queries
 
 SAME = 0.9  # similarity from which two facts say the same
 LOOKED_AT = 200  # nearest facts, of which some may be superseded
-LAST_PLACE = 2**63 - 1
 ONCE = ["fact", "preference"]
 
 
@@ -104,7 +104,7 @@ class MemoryStore:
         rows = connection.execute(queries.memories.KNOWN_MEMORY, params).fetchall()
         if not rows and memory.vectors:
             model, vector = self._providers.embedding_model, to_text(memory.vectors[0])
-            near = (tenant_id, [memory.user_id], ["f", "p"], model, vector, LOOKED_AT, 0, LAST_PLACE)
+            near = (tenant_id, [memory.user_id], ["f", "p"], model, vector, LOOKED_AT, *ALL_PLACES)
             found = connection.execute(queries.memories.FIND_NEAR, near).fetchall()
             alike = [id for id, alike in found if alike >= SAME]
             rows = connection.execute(queries.memories.HOLDING, (alike,)).fetchall() if alike else []

@@ -41,6 +41,9 @@ CANDIDATES = (
     "where s.tenant_id = m.tenant_id and s.memory_id = m.id and s.session_id = %(session_id)s))"
 )
 MEMORIES_BY_ID = "select " + MEMORY + " from chatmemory.memories m where m.id = any(%s)"
+# The first place of a memory's session, and the first behind it, as in chatmemory/memories/places.py.
+_FIRST_OF_SESSION = "m.place >> 24 << 24"
+_BEHIND_SESSION = "(m.place >> 24) + 1 << 24"
 # Memories without a vector of a model, by place; episodes with what stands before and after them in their session.
 _WITHOUT_VECTOR = (
     " from chatmemory.memories m where not exists (select from chatmemory.memory_vectors v "
@@ -53,9 +56,13 @@ _NEIGHBOURS = (
 UNEMBEDDED = (
     "select m.id, m.user_id, m.place, m.kind, m.text, "
     + _NEIGHBOURS
-    + "n.place < m.place and n.place >= m.place >> 24 << 24 order by n.place desc limit 2) b), "
+    + "n.place < m.place and n.place >= "
+    + _FIRST_OF_SESSION
+    + " order by n.place desc limit 2) b), "
     + _NEIGHBOURS
-    + "n.place > m.place and n.place < (m.place >> 24) + 1 << 24 order by n.place limit 2) b)"
+    + "n.place > m.place and n.place < "
+    + _BEHIND_SESSION
+    + " order by n.place limit 2) b)"
     + _WITHOUT_VECTOR
     + " and m.place > %(place)s order by m.place limit %(limit)s"
 )

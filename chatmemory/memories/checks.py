@@ -1,0 +1,48 @@
+"""Checks of what a caller gives to recall and to remember."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import astuple
+
+from chatmemory.errors import InvalidInputError
+from chatmemory.memories.records import MEMORY_KINDS, MemoryKind, MemorySource
+from chatmemory.validation import check_choice, check_count, check_id, check_text
+
+MAX_QUERY, MAX_TEXT = 10_000, 10_000  # characters
+
+
+def check_kinds(kinds: Sequence[MemoryKind] | None, default: tuple[MemoryKind, ...]) -> list[MemoryKind]:
+    """Return kinds of memories, or the default for None."""
+    if kinds is not None and (isinstance(kinds, str) or not isinstance(kinds, Collection)):
+        raise InvalidInputError("kinds must be a list of kinds.")
+    return [check_choice(kind, "kinds", MEMORY_KINDS) for kind in (default if kinds is None else kinds)]
+
+
+def check_query(query: object) -> str:
+    """Return a query, cut to the longest that is searched for."""
+    check_text(query, "query")
+    return str(query)[:MAX_QUERY]
+
+
+def check_memory_text(text: object) -> str:
+    """Return the text of a memory; refuse one that is blank or too long."""
+    check_text(text, "text")
+    checked = str(text)
+    if not checked.strip() or len(checked) > MAX_TEXT:
+        raise InvalidInputError(f"text has {len(checked)} characters; it must say something, in at most {MAX_TEXT}.")
+    return checked
+
+
+def check_sources(sources: Iterable[MemorySource | tuple[str, int, int]] | None) -> tuple[MemorySource, ...]:
+    """Return the sources of a memory; none for None."""
+    if sources is not None and not isinstance(sources, Iterable):
+        raise InvalidInputError("sources must be a list of sources.")
+    return tuple(_source(source) for source in sources or ())
+
+
+def _source(source: MemorySource | tuple[str, int, int]) -> MemorySource:
+    try:
+        session_id, from_seq, to_seq = astuple(source) if isinstance(source, MemorySource) else source
+    except (TypeError, ValueError):
+        raise InvalidInputError("a source must be (session_id, from_seq, to_seq).") from None
+    first = check_count(from_seq, "from_seq", least=0 if to_seq == 0 else 1)
+    return MemorySource(check_id(session_id, "session_id"), first, check_count(to_seq, "to_seq", least=first))
