@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from chatmemory import _forks
 from chatmemory._async.storage.migrations import apply, ensure_schema
-from chatmemory._async.storage.transaction import AsyncTransaction, Params, Row, Statement
+from chatmemory._async.storage.transaction import AsyncTransaction, Params, Row, Statement, is_reusable
 from chatmemory._concurrency import AsyncLock, async_in_thread, async_undisturbed, has_news
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.errors import ConfigurationError, StorageUnavailableError
@@ -125,6 +125,8 @@ class AsyncDatabase:
                 yield connection
             finally:
                 self._used[connection] = time.monotonic()
+                if not is_reusable(connection):  # the pool looks at the transaction alone
+                    await async_undisturbed(connection.close)
                 await async_undisturbed(pool.putconn, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
@@ -154,11 +156,21 @@ class AsyncDatabase:
 
         They are repeated if Postgres goes away, so all of them must be safe to repeat.
         """
+        try:
+            return await self.run_once(tenant_id, *statements, subject=subject)
+        except StorageUnavailableError as error:
+            if not went_away(error):
+                raise
         async for attempt in self.retrying():
             with attempt:
-                async with self.transaction(tenant_id, subject) as transaction:
-                    rows = await transaction.finish(*statements)
+                await self.heal()
+                rows = await self.run_once(tenant_id, *statements, subject=subject)
         return rows
+
+    async def run_once(self, tenant_id: str, *statements: Statement, subject: str = "") -> list[list[Row]]:
+        """Run statements that are not safe to repeat as a tenant, in one transaction and one round trip."""
+        async with self.transaction(tenant_id, subject) as transaction:
+            return await transaction.finish(*statements)
 
     async def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
         """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""

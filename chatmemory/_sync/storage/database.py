@@ -18,7 +18,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from chatmemory import _forks
 from chatmemory._concurrency import Lock, has_news, in_thread, undisturbed
 from chatmemory._sync.storage.migrations import apply, ensure_schema
-from chatmemory._sync.storage.transaction import Params, Row, Statement, Transaction
+from chatmemory._sync.storage.transaction import Params, Row, Statement, Transaction, is_reusable
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.errors import ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
@@ -127,6 +127,8 @@ class Database:
                 yield connection
             finally:
                 self._used[connection] = time.monotonic()
+                if not is_reusable(connection):  # the pool looks at the transaction alone
+                    undisturbed(connection.close)
                 undisturbed(pool.putconn, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
@@ -156,11 +158,21 @@ class Database:
 
         They are repeated if Postgres goes away, so all of them must be safe to repeat.
         """
+        try:
+            return self.run_once(tenant_id, *statements, subject=subject)
+        except StorageUnavailableError as error:
+            if not went_away(error):
+                raise
         for attempt in self.retrying():
             with attempt:
-                with self.transaction(tenant_id, subject) as transaction:
-                    rows = transaction.finish(*statements)
+                self.heal()
+                rows = self.run_once(tenant_id, *statements, subject=subject)
         return rows
+
+    def run_once(self, tenant_id: str, *statements: Statement, subject: str = "") -> list[list[Row]]:
+        """Run statements that are not safe to repeat as a tenant, in one transaction and one round trip."""
+        with self.transaction(tenant_id, subject) as transaction:
+            return transaction.finish(*statements)
 
     def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
         """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""

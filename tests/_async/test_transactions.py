@@ -1,0 +1,66 @@
+"""Statements of a tenant that travel together: what fails in the middle, and what is left of the connection."""
+
+import logging
+from typing import Any
+
+import pytest
+from psycopg import AsyncConnection
+from psycopg.pq import PipelineStatus
+
+from chatmemory import AsyncChatMemory, Settings
+from chatmemory._async.storage.database import AsyncDatabase
+from chatmemory.errors import StorageError, StorageUnavailableError
+
+NUMBER = ("select 1", ())
+FAILS = ("select 1 / %s", (0,))
+SETTINGS = Settings(cleanup_inactive_sessions=False, postgres_pool_max_size=1, postgres_timeout_seconds=5)
+
+
+async def only_connection(database: AsyncDatabase) -> AsyncConnection[Any]:
+    """The one connection of the pool."""
+    pool = await database.connect()
+    async with pool.connection() as connection:
+        return connection
+
+
+@pytest.mark.parametrize("behind", [0, 1, 50])
+@pytest.mark.parametrize("prepared", [True, False])
+async def test_the_statement_that_failed_is_reported(
+    postgres_url: str, behind: int, prepared: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many statements follow it, its own error is raised; nothing is logged, and the next call works."""
+    settings = SETTINGS.model_copy(update={"prepared_statements": prepared})
+    async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
+        database = memory._database
+        for _ in range(8):  # also once the statements are prepared
+            with caplog.at_level(logging.WARNING), pytest.raises(StorageError, match="22012") as raised:
+                await database.run("acme", NUMBER, FAILS, *[NUMBER] * behind)
+            assert not isinstance(raised.value, StorageUnavailableError)
+            assert await database.run("acme", NUMBER, NUMBER) == [[(1,)], [(1,)]]
+    assert not caplog.records
+
+
+async def test_a_failure_in_a_later_round_trip_undoes_the_first(async_memory: AsyncChatMemory) -> None:
+    """What an earlier run() of the transaction wrote is rolled back."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    renames = ("update chatmemory.sessions set title = 'new' where id = %s", (session.id,))
+    with pytest.raises(StorageError, match="22012"):
+        async with async_memory._database.transaction("acme") as transaction:
+            await transaction.run(renames)
+            await transaction.finish(FAILS, NUMBER)
+    assert (await session.refresh()).title is None
+
+
+async def test_a_connection_left_in_a_pipeline_is_replaced(postgres_url: str) -> None:
+    """An interrupt that leaves a connection between two modes does not hand it to the next caller."""
+    async with AsyncChatMemory.open(postgres_url, settings=SETTINGS) as memory:
+        first = await only_connection(memory._database)
+        with pytest.raises(KeyboardInterrupt):
+            async with memory._database.transaction("acme") as transaction:
+                await transaction.run(NUMBER)
+                first.pgconn.enter_pipeline_mode()
+                raise KeyboardInterrupt
+        assert await memory._database.run("acme", NUMBER) == [[(1,)]]
+        second = await only_connection(memory._database)
+        assert first.closed
+        assert second.pgconn.pipeline_status == PipelineStatus.OFF
