@@ -30,11 +30,12 @@ async def database(postgres_url: str) -> AsyncIterator[AsyncDatabase]:
 async def test_statements_cancelled_at_any_moment_leave_no_trace(
     database: AsyncDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """200 transactions are cancelled up to three times: the only connection serves the next call, as its tenant."""
+    """100 transactions are cancelled up to three times: the only connection serves the next call, as its tenant."""
     rng = random.Random(5)
-    cancelled = 0
+    cancelled = number = 0
     with caplog.at_level(logging.WARNING):
-        for number in range(200):
+        while cancelled < 100:
+            number += 1
             sent = (SLOW, NUMBER) if number % 10 == 0 else (NUMBER,) * 5
             task = asyncio.ensure_future(database.run("acme", *sent))
             await asyncio.wait([task], timeout=rng.random() * 0.003)
@@ -43,9 +44,8 @@ async def test_statements_cancelled_at_any_moment_leave_no_trace(
                 await asyncio.sleep(0)
             await asyncio.wait([task])
             cancelled += task.cancelled()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(10):
                 assert await database.run("umbrella", TENANT) == [[("umbrella",)]]
-    assert cancelled > 100
     assert not [record for record in caplog.records if "error ignored" in record.getMessage()]
 
 

@@ -75,9 +75,8 @@ class AsyncTransaction:
                     await self._send_all(statements, cursors, commit=commit)
                 except BaseException as error:  # noqa: BLE001  # raised below
                     failure = error
-        except BaseException as error:
-            if failure is None:
-                raise first_error(error) from None
+        except BaseException as error:  # noqa: BLE001  # raised as what it is
+            raise failure or first_error(error) from None
         if failure is not None:
             raise failure
         return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
