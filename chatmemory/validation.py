@@ -12,7 +12,7 @@ from chatmemory import kinds
 from chatmemory.errors import ContentTooLargeError, InvalidInputError, KindError, MessageConflictError
 from chatmemory.messages.drafts import Draft
 from chatmemory.messages.records import Content, NewMessage, Role, text_of
-from chatmemory.messages.tool_calls import said_in
+from chatmemory.messages.tool_calls import identity_in
 from chatmemory.records import JsonObject, shorten, to_json
 
 MAX_ID_BYTES = 255
@@ -287,9 +287,14 @@ def check_messages(messages: Iterable[NewMessage | Mapping[str, Any]], max_bytes
         except InvalidInputError as error:
             raise type(error)(f"message {index}: {error}") from None
         known = seen.setdefault(draft.id, draft)
-        if (known.role, known.content, said_in(known.metadata)) != (draft.role, draft.content, said_in(draft.metadata)):
+        if _identity(known) != _identity(draft):
             raise MessageConflictError(
                 f"message id {draft.id!r} is given twice with other content; ids must be unique in a session."
             )
         drafts.append(draft)
     return drafts
+
+
+def _identity(draft: Draft) -> tuple[Any, ...]:
+    """What two messages with the same id must share."""
+    return draft.role, draft.content, identity_in(draft.metadata)

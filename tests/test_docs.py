@@ -92,3 +92,14 @@ def test_the_error_tree_is_the_tree_of_classes() -> None:
         if isinstance(value, type) and issubclass(value, chatmemory.ChatMemoryError)
     }
     assert drawn == real
+
+
+def test_where_things_go_names_what_is_there() -> None:
+    """Each path in docs/where-things-go.md exists, each room and package is named in it, and it fits on a screen."""
+    page = (ROOT / "docs/where-things-go.md").read_text()
+    paths = re.findall(r"`((?:chatmemory|integrations)/[\w/.]*)`", page)
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    rooms = {path.name for path in (ROOT / "chatmemory").iterdir() if (path / "__init__.py").exists()}
+    unnamed = [room for room in rooms - {"_async", "_sync", "admin", "embedded"} if f"chatmemory/{room}/" not in page]
+    assert not [room for room in unnamed if f"`{room}`" not in page]
+    assert len(page.splitlines()) <= 40

@@ -228,6 +228,16 @@ def test_library_knows_neither_its_commands_nor_its_adapters() -> None:
     assert not found, told(found, "move what both need down into the library")
 
 
+def test_library_names_no_adapter() -> None:
+    """No text in the library, SQL included, holds the name of a host; an examination reports which are installed."""
+    hosts = re.compile("langchain|openai_agents")
+    python = [path for path in CORE if not within(module(path), "chatmemory.cli chatmemory.admin")]
+    found = [f"{name(path)}:{line}" for path in python for line, text in strings(path) if hosts.search(text)]
+    sql = (ROOT / "chatmemory/storage").rglob("*.sql")
+    found += [name(path) for path in sql if hosts.search(path.read_text(encoding="utf-8"))]
+    assert not found, told(found, "give what the adapter needs a name of the core's")
+
+
 def test_adapters_use_the_public_face_only() -> None:
     """Integrations import public names of chatmemory, or its errors, so that each could move out."""
     allowed = {f"chatmemory.{public}" for public in chatmemory.__all__}

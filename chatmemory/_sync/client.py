@@ -191,6 +191,15 @@ class ChatMemory:
         except (StorageError, ConfigurationError):
             self._clean_up_due = datetime.now(UTC) + timedelta(minutes=1)
 
+    def flush(self) -> None:
+        """Write what is still on its way: logged metrics to Postgres, appended messages to the windows in Redis.
+
+        Raises:
+            StorageUnavailableError: Postgres cannot be reached; the metrics are kept, and written later.
+        """
+        self._metrics.flush()
+        self._windows.flush()
+
     def close(self) -> None:
         """Write what is on its way, give back all connections; the embedded server stops when its last user has gone.
 

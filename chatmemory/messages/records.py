@@ -93,7 +93,8 @@ class NewMessage:
         role: `system`, `user` (`human`), `assistant` (`ai`) or `tool`.
         content: A string, or a list of JSON blocks.
         message_id: Unique in its session; appending it again adds nothing. None: one is made.
-        metadata: A JSON object to keep with it.
+        metadata: A JSON object to keep with it. Of it, `tool_calls` and `tool_call_id` (as OpenAI writes them) and
+            `host_item` belong to what the message says: the same id with others is another message.
         created_at: When it was said, with a time zone; None: now. For importing the past.
     """
 

@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-_CALLS = ("tool_call", "tool_use", "function_call", "custom_tool_call")
-_ANSWERED = ("tool_call_id", "tool_use_id", "call_id")
+_CALL_TYPES = ("tool_call", "tool_use", "function_call", "custom_tool_call")
 
-# What adapters keep of calls and results, in the metadata under their names; schema/functions/append.sql has it too.
-_ADAPTERS = {"langchain": ("tool_calls", "tool_call_id"), "openai_agents": ("call_id", "item")}
+# The keys of a message's metadata that belong to what the message says. An adapter writes them at the top; one level
+# down, where adapters wrote them before, calls and answered ids are found as well. append.sql has the same rule.
+CALLS = ("tool_calls", "invalid_tool_calls")  # lists of calls
+ANSWERED = ("tool_call_id", "tool_use_id", "call_id")  # ids of the call that a tool's message answers
+HOST_ITEM = "host_item"  # what a host calls the message, where role and content do not hold all of it
 
 
 class ToolCall(NamedTuple):
@@ -27,7 +29,7 @@ class ToolCall(NamedTuple):
 
 def is_call(block: Mapping[str, Any]) -> bool:
     """Whether a block of a message's content is a tool call."""
-    return block.get("type") in _CALLS
+    return block.get("type") in _CALL_TYPES
 
 
 def is_result(block: Mapping[str, Any]) -> bool:
@@ -39,7 +41,7 @@ def answers(role: str, block: Mapping[str, Any]) -> bool:
     """Whether a block of a message with this role says which call it answers."""
     if role == "user":
         return is_result(block)
-    return role == "tool" and any(isinstance(block.get(key), str) for key in _ANSWERED)
+    return role == "tool" and any(isinstance(block.get(key), str) for key in ANSWERED)
 
 
 def result_text(block: Mapping[str, Any]) -> str:
@@ -52,17 +54,18 @@ def result_text(block: Mapping[str, Any]) -> str:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
-def said_in(metadata: Mapping[str, Any]) -> list[Any]:
-    """What metadata says of calls and results; the same message says the same."""
-    said = [metadata.get(key) for key in ("tool_calls", "tool_call_id")]
-    kept = ((metadata.get(adapter), keys) for adapter, keys in _ADAPTERS.items())
-    return [*said, *(each.get(key) if isinstance(each, dict) else None for each, keys in kept for key in keys)]
+def identity_in(metadata: Mapping[str, Any]) -> tuple[list[Any], list[str], Any]:
+    """The part of the metadata that decides whether two messages with the same id are the same message."""
+    levels = list(_levels(metadata))
+    calls = [level[key] for level in levels for key in CALLS if isinstance(level.get(key), list) and level[key]]
+    answered = [level[key] for level in levels for key in ANSWERED if isinstance(level.get(key), str)]
+    return calls, answered, metadata.get(HOST_ITEM)
 
 
 def tool_calls_in(content: object, metadata: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     """The calls of an assistant's message: from its metadata (OpenAI, LangChain), else from its blocks (Anthropic)."""
-    for kept in _namespaces(metadata):
-        calls = [kept.get(key) for key in ("tool_calls", "invalid_tool_calls")]
+    for level in _levels(metadata):
+        calls = [level.get(key) for key in CALLS]
         if any(isinstance(each, list) and each for each in calls):
             return tuple(_calls(call for each in calls if isinstance(each, list) for call in each))
     blocks = content if isinstance(content, list) else []
@@ -75,15 +78,15 @@ def answered_in(role: str, content: object, metadata: Mapping[str, Any]) -> tupl
     if role == "user":
         return tuple(str(block.get("tool_use_id")) for block in blocks if is_result(block))
     if role == "tool":
-        for source in (*_namespaces(metadata), *blocks):
-            for key in _ANSWERED:
+        for source in (*_levels(metadata), *blocks):
+            for key in ANSWERED:
                 if isinstance(source.get(key), str):
                     return (str(source[key]),)
     return ()
 
 
-def _namespaces(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The metadata itself, and what adapters keep one level down."""
+def _levels(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The metadata itself, and the objects in it."""
     yield metadata
     yield from (value for value in metadata.values() if isinstance(value, dict))
 

@@ -26,6 +26,7 @@ from chatmemory import Context, InvalidInputError, Message, NewMessage
 KEY = "langchain"
 """Where in a message's metadata stands what role and content cannot hold."""
 
+_CALLS = ("tool_calls", "invalid_tool_calls", "tool_call_id")  # stand where chatmemory looks for calls and results
 _STRINGS = "strings"  # which blocks of the content were bare strings
 _MAX_DEPTH = 200  # the core refuses less; this only keeps a cycle from running away
 
@@ -73,20 +74,24 @@ def to_message(message: BaseMessage) -> NewMessage:
         )
     content = plain(whole.content)
     blocks = content if isinstance(content, list) else []
+    fields = _fields(whole)
+    calls = {name: fields.pop(name) for name in _CALLS if name in fields}
     return NewMessage(
         role=_role(whole),
         content=[_block(block) for block in blocks] if blocks is content else content,
         message_id=None if isinstance(whole, RemoveMessage) else whole.id,  # its id is that of another message
-        metadata={KEY: {"type": whole.type, **_strings(blocks), **_fields(whole)}},
+        metadata={**calls, KEY: {"type": whole.type, **_strings(blocks), **fields}},
     )
 
 
 def from_message(message: Message | NewMessage) -> BaseMessage:
     """Turn a stored message into a LangChain message, also one that was appended without LangChain."""
-    kept = (message.metadata or {}).get(KEY)
+    metadata = message.metadata or {}
+    kept = metadata.get(KEY)
     if not isinstance(kept, dict) or kept.get("type") not in _CLASSES:
         return _without_langchain(message)
-    fields = {name: value for name, value in kept.items() if name not in ("type", _STRINGS)}
+    calls = {name: metadata[name] for name in _CALLS if name in metadata}
+    fields = calls | {name: value for name, value in kept.items() if name not in ("type", _STRINGS)}
     content: Any = message.content
     for index in kept.get(_STRINGS, ()) if isinstance(content, list) else ():  # a context may have cut it
         if index < len(content) and content[index].get("type") == "text":

@@ -11,6 +11,8 @@ from chatmemory import InvalidInputError, Message, NewMessage
 KEY = "openai_agents"
 """Where in a message's metadata stands what role and content cannot hold."""
 
+_ITEM = "host_item"  # chatmemory compares it where a message's id is given again
+
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
 
@@ -42,9 +44,9 @@ def from_item(item: TResponseInputItem) -> NewMessage:
     moved = "output" if role == "tool" else "content"
     content: Any = kept.get(moved)
     if not _is_content(content):
-        return NewMessage(role, _readable(kept), metadata={KEY: {**_answers(kept), "item": kept}})
+        return NewMessage(role, _readable(kept), metadata={**_answers(kept), _ITEM: kept})
     without = {**kept, moved: None}  # its place among the keys stays
-    return NewMessage(role, content, metadata={KEY: {**_answers(kept), "item": without, "is": moved}})
+    return NewMessage(role, content, metadata={**_answers(kept), _ITEM: without, KEY: {"is": moved}})
 
 
 def to_item(message: Message | NewMessage) -> TResponseInputItem | None:
@@ -53,12 +55,16 @@ def to_item(message: Message | NewMessage) -> TResponseInputItem | None:
     Of a message that was appended without the SDK the text is given; None: it has none, it is a tool's, or it says
     that another was removed.
     """
-    kept = (message.metadata or {}).get(KEY)
-    if not isinstance(kept, dict) or not ("item" in kept or kept.get("is") == "block"):
-        return None if removal_in(message) else _without_sdk(message)
-    item: Any = message.content[0] if kept.get("is") == "block" else kept["item"]
-    if kept.get("is") in ("content", "output"):
+    metadata = message.metadata or {}
+    own = metadata.get(KEY)
+    kept = own if isinstance(own, dict) else {}
+    item: Any = metadata.get(_ITEM, kept.get("item"))  # the second: as stored by chatmemory 0.1
+    if kept.get("is") == "block":
+        item = message.content[0]
+    elif isinstance(item, dict) and kept.get("is") in ("content", "output"):
         item = {**item, kept["is"]: message.content}
+    if not isinstance(item, dict):
+        return None if removal_in(message) else _without_sdk(message)
     return cast(TResponseInputItem, item)
 
 
@@ -97,7 +103,7 @@ def _is_content(value: object) -> bool:
 
 def _answers(item: Mapping[str, Any]) -> dict[str, Any]:
     """Which call it answers, where chatmemory looks for it."""
-    return {"call_id": item["call_id"]} if _role(item) == "tool" and "call_id" in item else {}
+    return {"tool_call_id": item["call_id"]} if _role(item) == "tool" and "call_id" in item else {}
 
 
 def _readable(item: Mapping[str, Any]) -> str:

@@ -311,7 +311,7 @@ async def test_what_is_forgotten_while_it_is_recalled_is_left_out(
         return rank(*given)
 
     for half in ("_async", "_sync"):
-        monkeypatch.setattr(f"chatmemory.{half}.memories.rank", forgetting)
+        monkeypatch.setattr(f"chatmemory.{half}.memories.recall.rank", forgetting)
     assert [each.memory.id for each in await memories.recall("boat", user_id="ann")] == [kept.id]
 
 

@@ -257,3 +257,14 @@ async def test_runs_are_compared(async_memory: AsyncChatMemory) -> None:
     assert table.loc[runs[0].id, "results.rmse"] == 0.2
     assert table.loc[runs[0].id, "best.loss"] == 0.0
     assert runs[0].id in repr(compared)
+
+
+async def test_flush_waits_until_postgres_has_the_metrics(async_memory: AsyncChatMemory, postgres_url: str) -> None:
+    """After flush() of a session, or of the memory, another process reads what was logged."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann", kind="training")
+    for step, flush in enumerate((session.flush, async_memory.flush)):
+        session.log_metrics({"loss": 1.0}, step=step)
+        await flush()
+        async with AsyncChatMemory.open(postgres_url) as other:
+            reader = await other.tenant("acme").sessions.get(session.id)
+            assert (await reader.metrics())["loss"].steps == tuple(range(step + 1))

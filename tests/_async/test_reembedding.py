@@ -117,7 +117,7 @@ async def test_a_failure_keeps_what_was_done(
 ) -> None:
     """An embedder that fails half-way is an error; the next call goes on behind what was stored."""
     for half in ("_async", "_sync"):
-        monkeypatch.setattr(f"chatmemory.{half}.reembedding.BATCH", 2)
+        monkeypatch.setattr(f"chatmemory.{half}.memories.reembedding.BATCH", 2)
     async with opened(settings, postgres_url, old()) as before:
         await learn(before, "acme")
     async with opened(settings, postgres_url, new(most=8)) as broken:

@@ -389,7 +389,10 @@ async def test_a_repeated_id_with_other_tool_calls_is_a_conflict(async_memory: A
     said: list[dict[str, Any]] = [
         {"tool_calls": [{"id": "a", "function": {"name": "pay", "arguments": "{}"}}]},
         {"tool_call_id": "a"},
-        {"langchain": {"type": "ai", "tool_calls": [{"id": "a"}]}},
+        {"invalid_tool_calls": [{"id": "a"}]},
+        {"of_any_host": {"type": "ai", "tool_calls": [{"id": "a"}]}},
+        {"of_any_host": {"call_id": "a"}},
+        {"host_item": {"type": "reasoning"}},
     ]
     for number, metadata in enumerate(said):
         stored = await session.append("assistant", "", message_id=f"m-{number}", metadata=metadata)
@@ -397,3 +400,13 @@ async def test_a_repeated_id_with_other_tool_calls_is_a_conflict(async_memory: A
         assert again == stored
         with pytest.raises(MessageConflictError):
             await session.append("assistant", "", message_id=f"m-{number}")
+
+
+async def test_calls_are_the_same_wherever_an_adapter_keeps_them(async_memory: AsyncChatMemory) -> None:
+    """A message stored with its calls one level down is found again by one with the calls at the top."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    calls = [{"id": "a", "name": "look", "args": {}}]
+    first = await session.append("assistant", "", message_id="m", metadata={"of_any_host": {"tool_calls": calls}})
+    assert await session.append("assistant", "", message_id="m", metadata={"tool_calls": calls}) == first
+    other = {"tool_calls": "none", "of_any_host": {"tool_calls": calls, "stats": [1]}}
+    assert await session.append("assistant", "", message_id="m", metadata=other) == first

@@ -130,3 +130,12 @@ async def test_large_tool_calls_stay_with_their_results(async_cached_memory: Asy
         assert warm.source == "redis"
         assert (warm.messages, warm.unpaired, warm.tokens) == (cold.messages, cold.unpaired, cold.tokens)
         assert warm.as_openai() == cold.as_openai()
+
+
+async def test_flush_writes_the_window(async_cached_memory: AsyncChatMemory, redis_url: str) -> None:
+    """After flush() Redis has what was appended, without a read that would bring it there."""
+    session = await begin(async_cached_memory, "one")
+    await session.append("user", "two")
+    await async_cached_memory.flush()
+    with Redis.from_url(redis_url) as redis:
+        assert "two" in str(redis.hgetall(window_key("acme", session.id)))

@@ -309,7 +309,7 @@ def test_what_is_forgotten_while_it_is_recalled_is_left_out(
         return rank(*given)
 
     for half in ("_sync", "_sync"):
-        monkeypatch.setattr(f"chatmemory.{half}.memories.rank", forgetting)
+        monkeypatch.setattr(f"chatmemory.{half}.memories.recall.rank", forgetting)
     assert [each.memory.id for each in memories.recall("boat", user_id="ann")] == [kept.id]
 
 

@@ -255,3 +255,14 @@ def test_runs_are_compared(memory: ChatMemory) -> None:
     assert table.loc[runs[0].id, "results.rmse"] == 0.2
     assert table.loc[runs[0].id, "best.loss"] == 0.0
     assert runs[0].id in repr(compared)
+
+
+def test_flush_waits_until_postgres_has_the_metrics(memory: ChatMemory, postgres_url: str) -> None:
+    """After flush() of a session, or of the memory, another process reads what was logged."""
+    session = memory.tenant("acme").sessions.create(user_id="ann", kind="training")
+    for step, flush in enumerate((session.flush, memory.flush)):
+        session.log_metrics({"loss": 1.0}, step=step)
+        flush()
+        with ChatMemory.open(postgres_url) as other:
+            reader = other.tenant("acme").sessions.get(session.id)
+            assert reader.metrics()["loss"].steps == tuple(range(step + 1))

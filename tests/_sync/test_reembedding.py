@@ -117,7 +117,7 @@ def test_dropping_spares_what_has_no_other_vector(postgres_url: str, settings: S
 def test_a_failure_keeps_what_was_done(postgres_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """An embedder that fails half-way is an error; the next call goes on behind what was stored."""
     for half in ("_sync", "_sync"):
-        monkeypatch.setattr(f"chatmemory.{half}.reembedding.BATCH", 2)
+        monkeypatch.setattr(f"chatmemory.{half}.memories.reembedding.BATCH", 2)
     with opened(settings, postgres_url, old()) as before:
         learn(before, "acme")
     with opened(settings, postgres_url, new(most=8)) as broken:

@@ -391,7 +391,10 @@ def test_a_repeated_id_with_other_tool_calls_is_a_conflict(memory: ChatMemory) -
     said: list[dict[str, Any]] = [
         {"tool_calls": [{"id": "a", "function": {"name": "pay", "arguments": "{}"}}]},
         {"tool_call_id": "a"},
-        {"langchain": {"type": "ai", "tool_calls": [{"id": "a"}]}},
+        {"invalid_tool_calls": [{"id": "a"}]},
+        {"of_any_host": {"type": "ai", "tool_calls": [{"id": "a"}]}},
+        {"of_any_host": {"call_id": "a"}},
+        {"host_item": {"type": "reasoning"}},
     ]
     for number, metadata in enumerate(said):
         stored = session.append("assistant", "", message_id=f"m-{number}", metadata=metadata)
@@ -399,3 +402,13 @@ def test_a_repeated_id_with_other_tool_calls_is_a_conflict(memory: ChatMemory) -
         assert again == stored
         with pytest.raises(MessageConflictError):
             session.append("assistant", "", message_id=f"m-{number}")
+
+
+def test_calls_are_the_same_wherever_an_adapter_keeps_them(memory: ChatMemory) -> None:
+    """A message stored with its calls one level down is found again by one with the calls at the top."""
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    calls = [{"id": "a", "name": "look", "args": {}}]
+    first = session.append("assistant", "", message_id="m", metadata={"of_any_host": {"tool_calls": calls}})
+    assert session.append("assistant", "", message_id="m", metadata={"tool_calls": calls}) == first
+    other = {"tool_calls": "none", "of_any_host": {"tool_calls": calls, "stats": [1]}}
+    assert session.append("assistant", "", message_id="m", metadata=other) == first

@@ -130,3 +130,12 @@ def test_large_tool_calls_stay_with_their_results(cached_memory: ChatMemory, for
         assert warm.source == "redis"
         assert (warm.messages, warm.unpaired, warm.tokens) == (cold.messages, cold.unpaired, cold.tokens)
         assert warm.as_openai() == cold.as_openai()
+
+
+def test_flush_writes_the_window(cached_memory: ChatMemory, redis_url: str) -> None:
+    """After flush() Redis has what was appended, without a read that would bring it there."""
+    session = begin(cached_memory, "one")
+    session.append("user", "two")
+    cached_memory.flush()
+    with Redis.from_url(redis_url) as redis:
+        assert "two" in str(redis.hgetall(window_key("acme", session.id)))

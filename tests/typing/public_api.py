@@ -80,6 +80,8 @@ def sync_half() -> None:
         info = session.cancel(reason="r", by="ann")
         history: list[StatusChange] = session.status_history()
         session.log_metrics({"loss": 0.5, "accuracy": 1}, step=None)
+        session.flush()
+        memory.flush()
         series: MetricSeries = session.metrics(["loss"], max_points=100)
         curve: MetricCurve = series["loss"]
         point: MetricPoint = curve[0]
@@ -187,6 +189,8 @@ async def async_half() -> None:
         receipt: Erasure = await fork.erase()
         text: str = await session.export()
         session.log_metrics({"loss": 0.5})
+        await session.flush()
+        await memory.flush()
         series: MetricSeries = await session.metrics()
         compared: Comparison = await sessions.compare([(await session.move("running")).id])
         print(series, compared, await session.status_history(), await session.cancel())

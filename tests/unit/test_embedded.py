@@ -26,7 +26,7 @@ from chatmemory.embedded.server import EmbeddedPostgres
 USE = """
 import sys
 from pathlib import Path
-from chatmemory.embedded import EmbeddedPostgres
+from chatmemory.embedded.server import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 print(server.start(), flush=True)
 sys.stdin.readline()
@@ -71,7 +71,7 @@ import os, sys
 from pathlib import Path
 import fasteners, psycopg
 from chatmemory import EmbeddedServerError
-from chatmemory.embedded import EmbeddedPostgres
+from chatmemory.embedded.server import EmbeddedPostgres
 if os.geteuid() == 0:  # after the imports: Python itself may lie where only root can read it
     os.setgroups([])
     os.setgid(65534)

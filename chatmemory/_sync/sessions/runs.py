@@ -127,8 +127,8 @@ class Run:
     def log_metrics(self, values: Mapping[str, Any], *, step: int | None = None, at: datetime | None = None) -> None:
         """Log what a run measures; never waits: it is written beside the caller's work, half a second later at most.
 
-        end(), metrics() and the memory's close() write what is still on its way. What Postgres does not take now is
-        kept and written later, in order and once.
+        flush(), end(), metrics() and the memory's close() write what is still on its way. What Postgres does not take
+        now is kept and written later, in order and once.
 
         Args:
             values: Numbers by name, of any library; NaN and infinities are kept.
@@ -145,6 +145,14 @@ class Run:
         time = check_time(at, "at")
         if points:
             self._parts.metrics.log(self.tenant_id, self.id, step, points, time.timestamp() if time else None)
+
+    def flush(self) -> None:
+        """Write all metrics that were logged until now, and wait until Postgres has them.
+
+        Raises:
+            StorageUnavailableError: Postgres cannot be reached; they are kept, and written later.
+        """
+        self._parts.metrics.flush()
 
     def metrics(self, names: Iterable[str] | None = None, *, max_points: int | None = None) -> MetricSeries:
         """What was logged, in the order of its steps.

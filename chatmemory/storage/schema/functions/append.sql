@@ -18,6 +18,13 @@ declare
     v_tokens bigint := p_tokens;
     v_known bigint[];
     v_conflict text;
+    -- What of the metadata belongs to what a message says: messages/tool_calls.py has the same rule.
+    v_identity constant jsonpath[] := array[
+        'strict $.**{0 to 1} ? (@.type() == "object").keyvalue() ? (@.key == "tool_calls"
+            || @.key == "invalid_tool_calls").value ? (@.type() == "array" && @.size() > 0)',
+        'strict $.**{0 to 1} ? (@.type() == "object").keyvalue() ? (@.key == "tool_call_id"
+            || @.key == "tool_use_id" || @.key == "call_id").value ? (@.type() == "string")',
+        'strict $ ? (exists (@.host_item)).host_item'];
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     if p_check_ids then
@@ -29,10 +36,9 @@ begin
                    n.number - 1, m.seq, m.created_at, m.tokens, m.token_encoding, m.content_json, m.metadata)),
                min(m.id) filter (where m.role <> n.role or m.content <> n.content
                    or m.content_json::jsonb is distinct from n.content_json::jsonb
-                   or exists (select from unnest(array['{tool_calls}', '{tool_call_id}', '{langchain,tool_calls}',
-                           '{langchain,tool_call_id}', '{openai_agents,call_id}', '{openai_agents,item}']) as said(path)
-                       where m.metadata::jsonb #> said.path::text[] is distinct from
-                           n.metadata::jsonb #> said.path::text[]))
+                   or exists (select from unnest(v_identity) as identity(path)
+                       where jsonb_path_query_array(coalesce(m.metadata::jsonb, '{}'), identity.path) <>
+                           jsonb_path_query_array(coalesce(n.metadata::jsonb, '{}'), identity.path)))
             into v_known, v_count, stored, v_conflict
             from rows from (json_to_recordset(p_messages) as (id text, role text, content text, content_json json,
                 metadata json)) with ordinality as n(id, role, content, content_json, metadata, number)
