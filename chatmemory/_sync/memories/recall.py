@@ -91,14 +91,15 @@ class Recall:
             near: dict[str, float] = dict(near_rows[0]) if vectors else {}
             scores = by_place(hits)
             few = 3 * asked.k + 30  # a speaker's name in the query changes the order
+            likely = nlargest(few, near, near.__getitem__)
             params |= {"places": best_places(scores, most_places), "ids": list(near),
-                       "likely_places": best_places(scores, few), "likely_ids": nlargest(few, near, near.__getitem__)}  # fmt: skip
-            rows, likely = transaction.finish(
+                       "likely_places": best_places(scores, few), "likely_ids": likely}  # fmt: skip
+            rows, read = transaction.finish(
                 (queries.memories.CANDIDATES, params), (queries.memories.LIKELY_MEMORIES, params)
             )
         has_more = len({hit.place for hit in hits}) >= top or len(scores) > most_places or 2 * len(near) > top
         ranked = rank(hits, scores, near, map(candidate_from_row, rows), asked.k)
-        return ranked, {memory.id: memory for memory in map(memory_from_row, likely)}, has_more
+        return ranked, {memory.id: memory for memory in map(memory_from_row, read)}, has_more
 
     def _rest(self, ids: Iterable[str]) -> dict[str, Memory]:
         """Return memories that were not among the likely ones."""
