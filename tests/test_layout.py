@@ -273,7 +273,7 @@ def test_migrations_are_numbered_without_gaps() -> None:
     numbered = [
         file
         for file in files
-        if file not in ("bootstrap.sql", "current.sql", "drop_functions.sql", "ownership.sql", "vectors.sql")
+        if file not in ("access.sql", "bootstrap.sql", "drop_functions.sql", "repair.sql", "vectors.sql")
     ]
     found = [file for number, file in enumerate(numbered, start=1) if not re.fullmatch(rf"{number:04}_\w+\.sql", file)]
     assert numbered

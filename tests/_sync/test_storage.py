@@ -146,8 +146,9 @@ def test_a_newer_schema_is_left_alone(postgres_url: str) -> None:
 def test_a_schema_of_other_files_is_told(postgres_url: str) -> None:
     """A database whose tables are not those of this library's files is refused, and the error says what to do."""
     execute(postgres_url, "alter table chatmemory.schema_migrations drop column checksum")
-    with pytest.raises(SchemaVersionError, match=r"another, unreleased.*0001_sessions\.sql.*drop schema"):
+    with pytest.raises(SchemaVersionError, match=r"another, unreleased.*0001_sessions\.sql.*Export") as raised:
         use(postgres_url)
+    assert "drop schema" not in str(raised.value)
 
 
 def test_changed_functions_are_replaced(postgres_url: str) -> None:
@@ -161,7 +162,7 @@ def test_changed_functions_are_replaced(postgres_url: str) -> None:
         update chatmemory.schema_migrations set checksum = 'older' where version = 0;
         """,
     )
-    with pytest.raises(SchemaVersionError, match="lacks functions"):
+    with pytest.raises(SchemaVersionError, match="functions"):
         use(postgres_url, auto_migrate=False)
     use(postgres_url)
     with Connection.connect(postgres_url) as connection:

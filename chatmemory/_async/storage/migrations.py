@@ -1,23 +1,33 @@
 """Bringing a database's schema up to date, under a lock, so that any number of processes may start at once."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import AsyncConnection
 
 from chatmemory.errors import SchemaPermissionError, SchemaVersionError
 from chatmemory.storage import queries
-from chatmemory.storage.schema import MIGRATION_LOCK, bootstrap_sql, lacking, record_sql
+from chatmemory.storage.schema import MIGRATION_LOCK, access_sql, bootstrap_sql, lacking, record_sql, repair_sql
+
+
+class Deviation(NamedTuple):
+    """Something in a database that is not as this library needs it, and the part it belongs to."""
+
+    part: str
+    problem: str
+
 
 Link = AsyncConnection[tuple[Any, ...]]
 
 
 async def ensure_schema(connection: Link, *, migrate: bool) -> None:
     """Leave the database as this library needs it, or say why that cannot be."""
-    todo = lacking(await applied(connection))
+    todo = [migration.name for migration in lacking(await applied(connection))]
+    todo = todo or parts(await deviations(connection))
     if todo and not migrate:
         raise SchemaVersionError(
-            f"The database's schema lacks {', '.join(each.name for each in todo)}, and auto_migrate is off; "
+            f"The database is not as this library needs it ({', '.join(todo)}), and auto_migrate is off; "
             "run `chatmemory migrate`."
         )
     if todo:
@@ -34,19 +44,32 @@ async def applied(connection: Link) -> dict[int, str | None]:
         raise await _permission_error(connection) from None
 
 
+async def deviations(connection: Link) -> list[Deviation]:
+    """What the roles, policies, grants and functions of a migrated database lack."""
+    rows = await (await connection.execute(access_sql().encode())).fetchall()
+    return [Deviation(part, problem) for _, part, problem, _ in rows]
+
+
+def parts(found: Iterable[Deviation]) -> list[str]:
+    """The parts that something is wrong with, each once."""
+    return list(dict.fromkeys(deviation.part for deviation in found))
+
+
 async def apply(connection: Link) -> list[str]:
-    """Apply what is missing and replace functions that have changed; return the names of what was applied."""
+    """Apply what is missing, replace functions that have changed, repair access; return what was done."""
     try:
         async with connection.transaction():
             await connection.execute(queries.admin.MIGRATION_LOCK, (MIGRATION_LOCK,))
             seen = await applied(connection)
-            if not seen:
-                await connection.execute(bootstrap_sql(str(await _value(connection, queries.admin.LOGIN))).encode())
+            await connection.execute(bootstrap_sql(str(await _value(connection, queries.admin.LOGIN))).encode())
             todo = lacking(seen)
             for migration in todo:
                 await connection.execute(migration.sql.encode())
                 await connection.execute(record_sql(migration).encode())
-            return [migration.name for migration in todo]
+            wrong = await deviations(connection)
+            if wrong:
+                await connection.execute(repair_sql().encode())
+            return [migration.name for migration in todo] or [f"{part} (repaired)" for part in parts(wrong)]
     except psycopg.errors.InsufficientPrivilege:
         raise await _permission_error(connection) from None
 

@@ -1,11 +1,13 @@
 """The schema itself: its version, its isolation, its tenants."""
 
+from chatmemory.storage.schema.roles import APP
+
 # A transaction whose isolation does not depend on a default that an administrator has set.
 BEGIN = "begin isolation level read committed"
 COMMIT = "commit"
 ROLLBACK = "rollback"
 # Whoever runs these sees one tenant's rows, until the transaction ends.
-ENTER_TENANT = "select set_config('role', 'chatmemory_app', true), set_config('chatmemory.tenant_id', %s, true)"
+ENTER_TENANT = "select set_config('role', " + APP + ", true), set_config('chatmemory.tenant_id', %s, true)"
 
 # Whether there is a schema (asked of the tables themselves: name lookups may be answered from before the lock),
 # and its version.
@@ -18,14 +20,6 @@ PING = "select"
 # What doctor asks: the server, and whether isolation is really on.
 SERVER_VERSION = "select current_setting('server_version'), session_user, current_database()"
 VECTOR_VERSION = "select extversion from pg_extension where extname = 'vector'"
-UNPROTECTED_TABLES = (
-    "select relname from pg_class where relnamespace = 'chatmemory'::regnamespace and relkind in ('r', 'p') "
-    "and not (relrowsecurity and relforcerowsecurity) order by relname"
-)
-BYPASSING_ROLES = (
-    "select rolname from pg_roles where rolname in ('chatmemory_app', 'chatmemory_worker') "
-    "and (rolsuper or rolbypassrls) order by rolname"
-)
 ROWS_WITHOUT_TENANT = (
     "select (select count(*) from chatmemory.sessions) + (select count(*) from chatmemory.messages) "
     "+ (select count(*) from chatmemory.events) + (select count(*) from chatmemory.metrics)"

@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- Store messages and count them, in one round trip and one transaction.
 -- p_of is when the session began: one that was erased is not taken for another that has its id now.
 -- The row lock on the session is what makes seq contiguous. With p_check_ids, messages that stand there already

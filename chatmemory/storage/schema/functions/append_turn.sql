@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- What append does, for one or two messages whose ids are new: the hot path. Scalar arguments, because unpacking
 -- JSON costs more than storing the messages. A second id of null means that there is one message.
 create or replace function chatmemory.append_turn(

@@ -1,3 +1,4 @@
+-- revision: 1; owner: worker
 -- Claim sessions that are due to be learnt from, over all tenants: those that ended, or whose messages behind the
 -- watermark have become many. With p_session just that one, due or not. A claim is a lease: it ends by itself.
 create or replace function chatmemory.claim_sessions(

@@ -1,3 +1,4 @@
+-- revision: 1; owner: worker
 -- Background work across tenants: expire idle sessions, archive ended ones that have nothing left to learn.
 -- Any number may run at once; each takes at most p_limit rows that nobody else holds.
 create or replace function chatmemory.clean_up(

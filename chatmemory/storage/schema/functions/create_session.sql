@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- Create a session, within the user's limit of active sessions of its kind.
 -- p_run: the run status it begins in, its endings and its progress; null for kinds that are no runs.
 create or replace function chatmemory.create_session(

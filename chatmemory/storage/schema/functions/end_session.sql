@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- End an active session; an ended one is returned as it stands. A missing one gives no row.
 -- A run goes to the final run status that its kind has for this end, unless it is in a final one. Where that says
 -- that it completed or failed, or the session ended otherwise, another outcome is refused; expiring never is.

@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- Which memories hold words of a query, for ranking: the best p_top places by BM25 of their own words, and the turns
 -- around them. A word that stands in more than p_most memories is looked up in the newest of them only. p_from and
 -- p_to bound the places of episodes.

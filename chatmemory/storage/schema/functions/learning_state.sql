@@ -1,3 +1,4 @@
+-- revision: 1; owner: worker
 -- What waits to be learnt from and what was given up, over all tenants; p_retry takes up again what was given up.
 create or replace function chatmemory.learning_state(
     p_messages bigint, p_tokens bigint, p_retry boolean, out due bigint, out parked bigint

@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- One transaction at a time resumes, creates or restores sessions of a user: counting and creating are one step, and
 -- two callers may adopt the same id at once. To keep out deadlocks it is taken before any session is locked.
 create or replace function chatmemory.lock_user(p_tenant text, p_user text)

@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- Before a session begins or comes back: keep the user within the limit of active sessions of a kind.
 -- A run that has to give way did not complete: it is cancelled. The caller holds lock_user.
 create or replace function chatmemory.make_room(

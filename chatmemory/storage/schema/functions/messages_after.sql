@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- The messages after a seq, oldest first.
 create or replace function chatmemory.messages_after(p_tenant text, p_session text, p_after bigint, p_limit bigint)
 returns table (

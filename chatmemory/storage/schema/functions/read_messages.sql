@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- The newest messages before p_before, newest first.
 create or replace function chatmemory.read_messages(p_tenant text, p_session text, p_limit bigint, p_before bigint)
 returns table (

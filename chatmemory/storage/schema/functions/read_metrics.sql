@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- The metrics of a session, packed. With p_buckets, a metric of more than twice as many points comes as the least and
 -- the greatest of each bucket; a bucket is as many points as any other, in the order of their steps, and made of
 -- whole rows where there are rows enough.

@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- What a context is made of, in one round trip: how far the session has come, its newest messages before p_before
 -- (newest first; the newest of all brings the summary), and the system message it begins with, where that is older. A
 -- session without messages gives one row with a null seq.

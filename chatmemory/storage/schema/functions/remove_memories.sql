@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- Remove memories for good: their words, their vectors and sources, and what points at them.
 create or replace function chatmemory.remove_memories(p_tenant text, p_ids text[]) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

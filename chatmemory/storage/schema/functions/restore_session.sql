@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- Show a deleted session again; an active one needs room within the user's limit. None that is deleted gives no row.
 create or replace function chatmemory.restore_session(
     p_tenant text, p_session text, p_max bigint, p_end_oldest boolean, p_min_messages bigint

@@ -1,3 +1,4 @@
+-- revision: 1; owner: app
 -- Resume the active session of this user, or create one, in one round trip.
 -- Under p_adopt an unknown id is created under that very id; once that session has ended, its successor is found
 -- again under the old id, so that a caller who always gives the same id stays in one conversation.
