@@ -4,18 +4,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chatmemory._public import public
 from chatmemory.errors import InvalidInputError, KindError, MoveError
-from chatmemory.records import JsonObject, to_json
+from chatmemory.records import JsonObject, Learns, to_json
 
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 ENDS = ("completed", "failed", "cancelled", "expired")  # how the lifecycle of a session can end
-
-Learns = Literal["messages", "result", "nothing"]
 
 
 @public
@@ -273,12 +271,21 @@ def check_details(name: str, details: JsonObject) -> JsonObject:
     return details
 
 
-def begun_as(name: str, details: JsonObject) -> str | None:
-    """What the schema must know of a new session of this kind, as JSON; None: it is no run, or not known."""
+def declared(name: str, details: JsonObject, due: tuple[int, int], *, otherwise: Learns = "messages") -> str:
+    """Return what a new session's row must hold of its kind, as JSON.
+
+    Args:
+        name: The kind's name.
+        details: The session's details.
+        due: New messages, and new tokens, after which the session is due to be learnt from.
+        otherwise: What it learns where this process does not know the kind.
+    """
     kind = find(name)
-    if kind is None or not kind.is_run:
-        return None
-    return to_json({"status": kind.initial, "endings": dict(kind.endings), "progress": kind.progress_of(details)})
+    learns = otherwise if kind is None else kind.learns
+    row: JsonObject = {"learns": learns, "due_messages": due[0], "due_tokens": due[1]}
+    if kind is not None and kind.is_run:
+        row |= {"status": kind.initial, "endings": dict(kind.endings), "progress": kind.progress_of(details)}
+    return to_json(row)
 
 
 def register_kind(kind: Kind) -> Kind:

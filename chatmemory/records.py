@@ -5,7 +5,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from chatmemory._public import public
 from chatmemory.notebook.html import LONGEST_CELL, Table, to_html
@@ -18,6 +18,7 @@ Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 
 
 JsonObject: TypeAlias = dict[str, Any]
+Learns: TypeAlias = Literal["messages", "result", "nothing"]  # what becomes long-term memory of a session
 
 
 MOST_ROWS = 50  # of a list in a notebook

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     )
     # session.py
     min_messages_for_summary: int = Field(
-        4, ge=0, le=MOST, description="a session that ends shorter is not learnt from"
+        4, ge=0, le=MOST, description="a session that ends shorter leaves no summary memory"
     )
     max_message_bytes: int = Field(
         1_000_000, ge=1, le=500_000_000, description="the largest message, in UTF-8 bytes of JSON"
@@ -106,11 +106,13 @@ class Settings(BaseSettings):
         None, ge=0, description="tokens per tenant and day from which learning goes on without the language model"
     )
     # worker.py
-    consolidation_messages: int = Field(40, ge=1, le=MOST, description="so many new messages make a session due")
-    consolidation_tokens: int = Field(4_000, ge=1, le=MOST, description="and so many new tokens")
+    consolidation_messages: int = Field(40, ge=1, le=MOST, description="new messages after which a session is due")
+    consolidation_tokens: int = Field(4_000, ge=1, le=MOST, description="new tokens after which a session is due")
     consolidation_batch_tokens: int = Field(8_000, ge=100, le=MOST, description="how many a model is shown at once")
     worker_lease_seconds: float = Field(300.0, ge=1, le=86_400, description="how long a worker may take for one batch")
-    worker_poll_seconds: float = Field(5.0, gt=0, le=86_400, description="how often an idle worker looks for work")
+    worker_poll_seconds: float = Field(
+        30.0, gt=0, le=86_400, description="how often an idle worker looks for work of which Postgres did not notify it"
+    )
     worker_max_attempts: int = Field(5, ge=1, le=1_000, description="failures in a row after which a session is parked")
     # memories.py
     language: str = Field(
@@ -144,6 +146,11 @@ class Settings(BaseSettings):
         return timedelta(hours=self.session_timeout_hours)
 
     @property
-    def session_limits(self) -> tuple[int, bool, int]:
+    def session_limits(self) -> tuple[int, bool]:
         """What the schema's functions must know to keep a user within the limit of active sessions."""
-        return (self.max_sessions_per_user, self.session_limit_policy == "end_oldest", self.min_messages_for_summary)
+        return (self.max_sessions_per_user, self.session_limit_policy == "end_oldest")
+
+    @property
+    def due_after(self) -> tuple[int, int]:
+        """New messages, and new tokens, after which a session is due to be learnt from."""
+        return (self.consolidation_messages, self.consolidation_tokens)

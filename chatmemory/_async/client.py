@@ -125,7 +125,6 @@ class AsyncChatMemory:
         params = (
             settings.session_timeout,
             settings.enable_session_archiving,
-            settings.min_messages_for_summary,
             CLEAN_UP_BATCH,
         )
         while True:

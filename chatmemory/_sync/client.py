@@ -127,7 +127,6 @@ class ChatMemory:
         params = (
             settings.session_timeout,
             settings.enable_session_archiving,
-            settings.min_messages_for_summary,
             CLEAN_UP_BATCH,
         )
         while True:

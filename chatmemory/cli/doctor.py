@@ -11,6 +11,7 @@ from chatmemory._sync.storage.database import Database
 from chatmemory._sync.storage.migrations import applied, deviations
 from chatmemory.cli.terminal import stdout, text
 from chatmemory.errors import ChatMemoryError, SchemaVersionError
+from chatmemory.kinds import declared
 from chatmemory.messages.token_counts import ESTIMATE
 from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
@@ -77,7 +78,7 @@ def examine(settings: Settings, tenant: str | None = None) -> Report:
     _examine_tokens(settings, report)
     database = Database(settings)
     try:
-        if _examine_server(database, settings, report) and _examine_access(database, report):
+        if _examine_server(database, settings, report) and _examine_access(database, settings, report):
             _examine_models(settings, report)
             _examine_learning(database, settings, report)
             if tenant is not None:
@@ -210,7 +211,7 @@ SOUND = {
 }
 
 
-def _examine_access(database: Database, report: Report) -> bool:
+def _examine_access(database: Database, settings: Settings, report: Report) -> bool:
     """Whether roles, policies, grants and functions are as they should be, and keep tenants apart."""
     with database.connect_once() as connection:  # outside the pool, which would repair what is wrong
         found = deviations(connection)
@@ -218,7 +219,7 @@ def _examine_access(database: Database, report: Report) -> bool:
             wrong = [deviation.problem for deviation in found if deviation.part == part]
             report.check(part, not wrong, f"{_few(wrong)}; run `chatmemory migrate`" if wrong else sound)
         if all(deviation.part == "row-level security" for deviation in found):
-            _examine_isolation(connection, report)
+            _examine_isolation(connection, settings, report)
     return not found
 
 
@@ -227,12 +228,13 @@ def _few(problems: list[str]) -> str:
     return "; ".join(problems[:MOST_PROBLEMS]) + more
 
 
-def _examine_isolation(connection: "Connection[Any]", report: Report) -> None:
+def _examine_isolation(connection: "Connection[Any]", settings: Settings, report: Report) -> None:
     """Whether row-level security really hides one tenant from another."""
     probe = f"doctor-{uuid4()}"
     with connection.transaction(force_rollback=True):
         connection.execute(queries.admin.ENTER_TENANT, (probe,))
-        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, 0, None)
+        kind = declared("chat", {}, settings.due_after)
+        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, kind)
         connection.execute(queries.sessions.CREATE_SESSION, written)
         own = _row(connection, queries.admin.ROWS_WITHOUT_TENANT)[0]
         connection.execute(queries.admin.ENTER_TENANT, (f"another-{probe}",))
@@ -254,9 +256,7 @@ def _examine_learning(database: Database, settings: Settings, report: Report) ->
         report.check("vectors", has_vectors, "pgvector keeps them" if has_vectors else advice)
     elif not has_vectors:
         report.fallbacks.append("Postgres has no pgvector of 0.7 or newer: recall can only go by words.")
-    due, parked = database.call(
-        queries.learning.LEARNING_STATE, (settings.consolidation_messages, settings.consolidation_tokens, False)
-    )[0]
+    [(due, parked)] = database.call(queries.learning.LEARNING_STATE, (False,))
     report.learning = {
         "model": settings.llm_model,
         "embedder": settings.embedding_model,

@@ -9,8 +9,8 @@ from chatmemory.memories.prompts import Learnt, LearntFact
 from chatmemory.memories.records import TRUSTS, Memory, MemorySource, NewMemory, Trust
 from chatmemory.memories.vectors import mean
 from chatmemory.messages.records import Message
+from chatmemory.sessions.records import SessionInfo
 
-LEARNT_FROM = ("chat", "general")  # kinds of sessions; runs teach nothing about a user
 MOST_CLOSED = 3  # known facts that one new one may take the place of
 MOST_CLOSED_AT_ONCE = 6  # by all facts of a batch: who says that nothing is true any more does not empty a memory
 FULL_IMPORTANCE = 0.5
@@ -137,6 +137,16 @@ def from_summary(lesson: Lesson, summary: str, trust: Trust, new_id: Callable[[]
         metadata={},
         sources=(MemorySource(lesson.session_id, 1, lesson.messages[-1].seq),),
     )
+
+
+def nothing_learnt(info: SessionInfo) -> str:
+    """Why nothing of a session could be claimed to learn from."""
+    if info.learns == "messages" and info.last_seq > info.summary_seq:
+        return "another worker is at it"
+    if info.learns == "nothing" or (info.learns == "result" and info.is_active):
+        until = " until they end" if info.learns == "result" else ""
+        return f"sessions of kind {info.kind!r} are not learnt from{until}"
+    return "nothing to learn"
 
 
 class Unembedded(NamedTuple):

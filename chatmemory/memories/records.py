@@ -325,10 +325,10 @@ def digest(text: str) -> str:
     return sha256(normalised(text).encode()).hexdigest()[:32]
 
 
-def joined(session_id: str, done: Sequence[Consolidation]) -> Consolidation:
-    """Several batches as one."""
+def joined(session_id: str, done: Sequence[Consolidation], nothing: str) -> Consolidation:
+    """Several batches as one; `nothing` is the reason where there was none."""
     if not done:
-        return Consolidation(session_id=session_id, status="skipped", reason="another worker is at it")
+        return Consolidation(session_id=session_id, status="skipped", reason=nothing)
     learnt = [each for each in done if each.status == "success"]
     if not learnt:
         return done[-1]

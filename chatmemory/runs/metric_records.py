@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, overload
@@ -176,6 +176,24 @@ class MetricSummary:
     def best_step(self) -> int:
         """Where the best first was."""
         return self.low_step if less_is_better(self.name) else self.high_step
+
+
+def with_points(
+    summaries: Iterable[MetricSummary], points: Iterable[tuple[str, float]], step: int
+) -> list[MetricSummary]:
+    """Summaries as they are once each metric has one point more."""
+    found = {summary.name: summary for summary in summaries}
+    for name, value in points:
+        new = MetricSummary(name, 1, value, step, value, step)
+        found[name] = _together(found.get(name, replace(new, count=0)), new)
+    return [found[name] for name in sorted(found)]
+
+
+def _together(old: MetricSummary, new: MetricSummary) -> MetricSummary:
+    """Two summaries of one metric as one; NaN counts only where there is nothing else."""
+    low = min(old, new, key=lambda each: (each.low != each.low, each.low, each.low_step))
+    high = min(old, new, key=lambda each: (each.high != each.high, -each.high, each.high_step))
+    return MetricSummary(old.name, old.count + new.count, low.low, low.low_step, high.high, high.high_step)
 
 
 def less_is_better(name: str) -> bool:

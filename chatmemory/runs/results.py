@@ -1,15 +1,12 @@
 """What a finished run leaves in the long-term memory: one text that answers what was run, on what, and how it went."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chatmemory import kinds
-from chatmemory.kinds import Kind
 from chatmemory.memories.places import place
 from chatmemory.memories.records import MemorySource, NewMemory
-from chatmemory.records import JsonObject, shorten
+from chatmemory.records import shorten
 from chatmemory.runs.metric_records import MetricSummary
 from chatmemory.sessions.records import SessionInfo
 from chatmemory.validation import new_id
@@ -21,33 +18,16 @@ LONGEST = 10_000  # characters
 ARTIFACTS = "artifacts"  # under this name in a run's metadata stands where it keeps its files
 
 
-def leaves_result(info: SessionInfo) -> Kind | None:
-    """The kind of a session whose end becomes a memory; None: this one's does not."""
-    kind = kinds.find(info.kind)
-    return kind if kind is not None and kind.learns == "result" else None
-
-
-def foreseen(info: SessionInfo, values: JsonObject | None, status: str) -> SessionInfo:
-    """A run as it will be once these values, if any, are stored and it has ended so."""
-    kind = kinds.find(info.kind)
-    ending = kind.endings[status] if kind and info.run_status not in kind.finals else info.run_status
-    if values is None:
-        return replace(info, run_status=ending)
-    results = info.results if values["results"] is None else json.loads(values["results"])
-    details = json.loads(values["details"])
-    return replace(info, details=details, results=results, run_status=ending, error=values["error"])
-
-
-def outcome(info: SessionInfo, extremes: Iterable[Sequence[Any]], number: int, *, shared: bool) -> NewMemory:
+def outcome(info: SessionInfo, metrics: Sequence[MetricSummary], number: int, *, shared: bool) -> NewMemory:
     """The memory of a run that has ended.
 
     Args:
         info: The run.
-        extremes: Of each of its metrics, as queries.runs.EXTREMES has them.
+        metrics: The extremes of each of its metrics.
         number: The session's, by which it is found beside what else comes from there.
         shared: Whether it is the whole tenant's.
     """
-    text = outcome_text(info, [MetricSummary(*row[1:]) for row in extremes])
+    text = outcome_text(info, metrics)
     return NewMemory(
         id=new_id(),
         user_id="" if shared else info.user_id,

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from chatmemory._public import public
 from chatmemory.notebook.html import Table
-from chatmemory.records import Json, JsonObject, Shown, shorten
+from chatmemory.records import Json, JsonObject, Learns, Shown, shorten
 
 Status: TypeAlias = Literal["active", "completed", "failed", "cancelled", "expired"]
 
@@ -31,6 +31,7 @@ class SessionInfo(Shown):
         progress: How far a run is, from 0 to 100.
         stage: What a run is at, in the app's words.
         error: What went wrong in a run, in the app's words.
+        learns: What becomes long-term memory: its messages, the result of the run, or nothing.
     """
 
     tenant_id: str
@@ -58,6 +59,7 @@ class SessionInfo(Shown):
     progress: float | None = None
     stage: str | None = None
     error: str | None = None
+    learns: Learns = "messages"
 
     @property
     def is_active(self) -> bool:

@@ -76,6 +76,11 @@ def translated(error: Exception, subject: str) -> ChatMemoryError:
     )
 
 
+def changed_meanwhile(error: BaseException) -> bool:
+    """Whether nothing was written, because a row is not what it was when it was read."""
+    return isinstance(error, StorageError) and isinstance(error.__cause__, psycopg.errors.SerializationFailure)
+
+
 def cause_of(error: Exception) -> Exception | None:
     """What may be shown as the cause: nothing that can hold a message's content."""
     return error if isinstance(error, psycopg.OperationalError) else None
@@ -128,7 +133,13 @@ def _limited(_: str, limit: str) -> SessionLimitError:
     )
 
 
-def _ended_otherwise(session_id: str, detail: str) -> MoveError:
+def ended_otherwise(session_id: str, detail: str) -> MoveError:
+    """Return what says that a run has ended otherwise.
+
+    Args:
+        session_id: The run's session.
+        detail: The status it is in, and the one it was to get, as end_sessions names them.
+    """
     was, asked = detail.split()
     return MoveError(f"Session {session_id!r} is {was}, which is final, and cannot end as {asked}.")
 
@@ -138,7 +149,7 @@ _FROM_SCHEMA: dict[str, Callable[[str, str], ChatMemoryError]] = {
     "CM404": lambda session_id, _: not_found(session_id),
     "CM409": _conflict,
     "CM410": _ended,
-    "CM412": _ended_otherwise,
+    "CM412": ended_otherwise,
     "CM422": _other_dimension,
     "CM423": _exists,
     "CM429": _limited,

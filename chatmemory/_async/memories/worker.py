@@ -26,8 +26,7 @@ class AsyncWorker:
         """Claim sessions that are due, or just one: (tenant id, session id)."""
         settings = self._settings
         lease = timedelta(seconds=settings.worker_lease_seconds)
-        due = (settings.consolidation_messages, settings.consolidation_tokens)
-        params = (self._owner, lease, limit, *due, tenant_id, session_id)
+        params = (self._owner, lease, limit, tenant_id, session_id)
         claimed: list[tuple[str, str]] = []
 
         async def ask() -> None:
@@ -69,9 +68,7 @@ class AsyncWorker:
 
     async def state(self, *, retry: bool = False) -> tuple[int, int]:
         """How many sessions are due, and how many were given up."""
-        settings = self._settings
-        params = (settings.consolidation_messages, settings.consolidation_tokens, retry)
-        [(due, parked)] = await self._database.call(queries.learning.LEARNING_STATE, params)
+        [(due, parked)] = await self._database.call(queries.learning.LEARNING_STATE, (retry,))
         return due, parked
 
     async def run(self, concurrency: int, stop: AsyncEvent, *, until_idle: bool = False) -> Report:

@@ -1,24 +1,22 @@
 """One session from its beginning to its end: what is known of it, and what becomes of it."""
 
-import logging
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from chatmemory._async.context.reading import AsyncContexts
 from chatmemory._async.memories.worker import AsyncWorker
+from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.sessions.runs import AsyncRun
 from chatmemory._async.shared import AsyncParts
-from chatmemory._async.storage.transaction import AsyncTransaction
-from chatmemory.errors import ConfigurationError, InvalidInputError, LlmError
-from chatmemory.kinds import begun_as
+from chatmemory.errors import InvalidInputError
+from chatmemory.kinds import declared
+from chatmemory.memories.learning import nothing_learnt
 from chatmemory.memories.records import Consolidation, joined
 from chatmemory.records import Json, JsonObject, to_json
 from chatmemory.runs.metric_checks import check_metrics
-from chatmemory.runs.metric_packing import Logged, Packed, packed_at_end
-from chatmemory.runs.results import foreseen, leaves_result, outcome
-from chatmemory.sessions.changes import Changes, at_end, changed
+from chatmemory.sessions.changes import Changes
+from chatmemory.sessions.ending import End, Outcome
 from chatmemory.sessions.records import Appended, Erasure, Event, SessionInfo, after, event_from_row, session_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
@@ -27,8 +25,6 @@ from chatmemory.validation import (
     check_id,
     new_id,
 )
-
-LOG = logging.getLogger("chatmemory")
 
 
 class AsyncLifecycle(AsyncRun):
@@ -78,12 +74,11 @@ class AsyncLifecycle(AsyncRun):
         await self.refresh()
         worker = AsyncWorker(self._parts)
         done: list[Consolidation] = []
-        while await worker.claim(1, self.tenant_id, self.id):
+        while await worker.claim(1, self.tenant_id, self.id):  # nothing is claimed of which all is learnt
             done.append(await worker.learn(self.tenant_id, self.id))
             if done[-1].status != "success":
                 break
-        await self.refresh()
-        return joined(self.id, done)
+        return joined(self.id, done, nothing_learnt(await self.refresh()))
 
     async def end(
         self,
@@ -117,15 +112,9 @@ class AsyncLifecycle(AsyncRun):
             SessionNotFoundError: The session was deleted or erased.
         """
         last = Changes(results=results, details=details, metadata=metadata, error=error)  # type: ignore[arg-type]  # checked() makes dicts
-        points = await self._last_points(metrics or {}, step)
-        return await self._end("completed" if success else "failed", last.checked(), share_result, points)
-
-    async def _last_points(self, metrics: Mapping[str, Any], step: int | None) -> list[Packed]:
-        number, values = check_metrics(metrics, step)
-        if values and number is None:
-            await self._parts.metrics.flush()
-            [(number,)] = await self._database.fetch(self.tenant_id, queries.runs.NEXT_STEP, (self.id,))
-        return packed_at_end(Logged(self.tenant_id, self.id, number, values, time.time()), number or 0)
+        number, values = check_metrics(metrics or {}, step)
+        status: Outcome = "completed" if success else "failed"
+        return await self._end(End(status, last.checked(), shared=share_result, points=values, step=number))
 
     async def expire(self, *, reason: str | None = None) -> SessionInfo:
         """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.
@@ -136,7 +125,7 @@ class AsyncLifecycle(AsyncRun):
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        return await self._end("expired", Changes(reason=reason).checked(), False)
+        return await self._end(End("expired", Changes(reason=reason).checked()))
 
     async def cancel(self, *, reason: str | None = None, by: object = None, share_result: bool = False) -> SessionInfo:
         """End the session as cancelled; cancelling it again changes nothing.
@@ -151,54 +140,10 @@ class AsyncLifecycle(AsyncRun):
             SessionNotFoundError: The session was deleted or erased.
         """
         last = Changes(reason=reason, by=by)  # type: ignore[arg-type]  # checked() makes a string of it
-        return await self._end("cancelled", last.checked(), share_result)
+        return await self._end(End("cancelled", last.checked(), shared=share_result))
 
-    async def _end(self, status: str, last: Changes, share: bool, points: Sequence[Packed] = ()) -> SessionInfo:
-        await self._parts.metrics.flush()
-        by = last.by or self._info.user_id
-        params = (self.tenant_id, self.id, status, None, last.reason, self._settings.min_messages_for_summary, by)
-        remembers = status != "expired" and leaves_result(self._info) is not None
-        vectors = await self._foreseen_result(status, last) if remembers else ()
-        async with self._forgotten():
-            async for attempt in self._database.retrying():
-                with attempt:
-                    async with self._database.transaction(self.tenant_id, self.id) as connection:
-                        if remembers:  # in the order of erase()
-                            whose = "" if share else self._info.user_id
-                            await connection.execute(queries.memories.LOCK_MEMORIES, (self.tenant_id, whose))
-                        rows = await (await connection.execute(queries.sessions.LOCK_SESSION, self._key)).fetchall()
-                        old = self._learn(rows)
-                        change = changed(old, at_end(old, last, status)) if old.is_active else None
-                        if change is not None:
-                            await connection.execute(queries.sessions.UPDATE_SESSION, change[0])
-                        if points and old.is_active:
-                            await connection.execute_many(queries.runs.KEEP_METRICS, [row.row() for row in points])
-                        rows = await (await connection.execute(queries.sessions.END_SESSION, params)).fetchall()
-                        if remembers and old.is_active and rows:
-                            await self._remember_result(connection, session_from_row(rows[0]), share, vectors)
-        await self._parts.metrics.forget(self.tenant_id, self.id)
-        return self._learn(rows)
-
-    async def _foreseen_result(self, status: str, last: Changes) -> tuple[Sequence[float], ...]:
-        """What the result of a run will mean, asked before anything is locked; nothing where no embedder answers."""
-        if not self._parts.providers.has_embedder or not (await self.refresh()).is_active:
-            return ()
-        change = changed(self._info, at_end(self._info, last, status))
-        extremes = await self._database.fetch(self.tenant_id, queries.runs.EXTREMES, ([self.id],))
-        text = outcome(foreseen(self._info, change and change[0], status), extremes, 0, shared=False).text
-        try:
-            return tuple(await self._parts.store.embedded([text]))
-        except (LlmError, ConfigurationError) as error:
-            LOG.warning("the result of session %r will be found by its words alone: %s", self.id, error)
-            return ()
-
-    async def _remember_result(
-        self, connection: AsyncTransaction, info: SessionInfo, share: bool, vectors: tuple[Sequence[float], ...]
-    ) -> None:
-        extremes = await (await connection.execute(queries.runs.EXTREMES, ([self.id],))).fetchall()
-        [(number,)] = await (await connection.execute(queries.sessions.SESSION_NUMBER, (self.id,))).fetchall()
-        new = outcome(info, extremes, number, shared=share)._replace(vectors=vectors)
-        await self._parts.store.add(connection, self.tenant_id, new.user_id, [new])
+    async def _end(self, end: End) -> SessionInfo:
+        return self._saw(await AsyncEndings(self.tenant_id, self._parts).end(self._info, end))
 
     async def fork(self, *, at_seq: int | None = None, user_id: object = None) -> Self:
         """Begin a new session with this one's messages.
@@ -222,7 +167,8 @@ class AsyncLifecycle(AsyncRun):
             rows = await (await connection.execute(queries.sessions.GET_SESSION, self._key)).fetchall()
             info = self._learn(rows)
             up_to = _fork_point(info, at_seq)
-            await connection.execute(queries.sessions.CREATE_SESSION, self._fork_params(info, new, user))
+            created = await connection.execute(queries.sessions.CREATE_SESSION, self._fork_params(info, new, user))
+            rows = await created.fetchall()
             copy = {"from": self.id, "to": new, "at_seq": up_to}
             await connection.execute(queries.messages.COPY_MESSAGES, copy)
             await connection.execute(queries.messages.COUNT_COPIED, copy)
@@ -235,6 +181,7 @@ class AsyncLifecycle(AsyncRun):
         assert row is not None
         info = session_from_row(row)
         await self._windows.forget_user(info.tenant_id, info.user_id)
+        await AsyncEndings(self.tenant_id, self._parts).leave_results(rows)
         return type(self)(info, self._parts)
 
     def _fork_params(self, info: SessionInfo, new: str, user: str | None) -> tuple[Any, ...]:
@@ -247,7 +194,7 @@ class AsyncLifecycle(AsyncRun):
             to_json(info.metadata),
             to_json(info.details),
             *self._settings.session_limits,
-            begun_as(info.kind, info.details),
+            declared(info.kind, info.details, self._settings.due_after, otherwise=info.learns),
         )
 
     async def delete(self) -> None:
@@ -270,7 +217,9 @@ class AsyncLifecycle(AsyncRun):
             SessionNotFoundError: It is not deleted, or it was erased.
         """
         params = (self.tenant_id, self.id, *self._settings.session_limits)
-        info = self._learn(await self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=self.id))
+        rows = await self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=self.id)
+        info = self._learn([row[:-1] for row in rows])
+        await AsyncEndings(self.tenant_id, self._parts).leave_results(rows)
         await self._windows.forget_user(info.tenant_id, info.user_id)
         return info
 
@@ -320,12 +269,8 @@ class AsyncLifecycle(AsyncRun):
 
     @asynccontextmanager
     async def _forgotten(self) -> AsyncIterator[None]:
-        """Nothing of the session is left in Redis, neither when its end begins nor after it, whatever happens."""
-        await self._windows.forget(self._info)
-        try:
+        async with self._windows.forgetting([self._info]):
             yield
-        finally:
-            await self._windows.forget(self._info)
 
     @property
     def _key(self) -> JsonObject:
@@ -334,8 +279,11 @@ class AsyncLifecycle(AsyncRun):
     def _learn(self, rows: list[tuple[Any, ...]]) -> SessionInfo:
         if not rows:
             raise not_found(self.id)
+        return self._saw(session_from_row(rows[0]))
+
+    def _saw(self, info: SessionInfo) -> SessionInfo:
         self._appended = None
-        self._info = session_from_row(rows[0])
+        self._info = info
         self._contexts.saw(self._info.last_seq)
         return self._info
 

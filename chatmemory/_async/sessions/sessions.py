@@ -1,17 +1,21 @@
 """A tenant's sessions: begin, find, list, end."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
+from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.sessions.session import AsyncSession
 from chatmemory._async.shared import AsyncParts
 from chatmemory._async.storage.redis_windows import new_lease
+from chatmemory._async.storage.transaction import Row
 from chatmemory._public import public
-from chatmemory.errors import ChatMemoryError, InvalidInputError, SessionNotFoundError
-from chatmemory.kinds import begun_as, check_details
+from chatmemory.errors import ChatMemoryError, InvalidInputError
+from chatmemory.kinds import check_details, declared
 from chatmemory.records import Page, to_json
 from chatmemory.runs.comparison import Comparison, comparison_from_rows
+from chatmemory.sessions.changes import Changes
+from chatmemory.sessions.ending import End
 from chatmemory.sessions.records import SessionInfo, Status, session_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
@@ -38,6 +42,7 @@ class AsyncSessions:
         self._tenant_id = tenant_id
         self._parts = parts
         self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
+        self._endings = AsyncEndings(tenant_id, parts)
 
     async def create(
         self,
@@ -76,11 +81,11 @@ class AsyncSessions:
             _json_or_none(metadata, "metadata"),
             to_json(known) if known else None,
             *self._settings.session_limits,
-            begun_as(kind, known),
+            declared(kind, known, self._settings.due_after),
         )
         rows = await self._database.call_once(queries.sessions.CREATE_SESSION, params, subject=id)
         self._parts.on_use()
-        return await self._began(session_from_row(rows[0]))
+        return await self._began(rows)
 
     async def resume_or_create(
         self,
@@ -125,13 +130,13 @@ class AsyncSessions:
             _json_or_none(metadata, "metadata"),
             self._settings.session_timeout,
             *self._settings.session_limits,
-            begun_as(kind, {}),
+            declared(kind, {}, self._settings.due_after),
         )
         rows = await self._database.call(queries.sessions.RESUME_OR_CREATE, params, subject=id or "")
         self._parts.on_use()
-        info = session_from_row(rows[0])
+        info = session_from_row(rows[0][:-1])
         if info.created_at == info.last_active_at:
-            return await self._began(info)
+            return await self._began(rows)
         await self._windows.resumed(info, how, lease)
         return self._handle(info)
 
@@ -228,24 +233,21 @@ class AsyncSessions:
             For each id, the session as it is now, or the error.
         """
         ended: dict[str, SessionInfo | ChatMemoryError] = {}
+        ids: list[str] = []
         for session_id in session_ids:
             try:
-                ended[str(session_id)] = await (await self.get(session_id)).end()
-            except ChatMemoryError as error:
+                ids.append(check_id(session_id, "session_id"))
+            except InvalidInputError as error:
                 ended[str(session_id)] = error
-        return ended
+        return ended | await self._endings.end_many(list(dict.fromkeys(ids)), End("completed"))
 
     async def end_inactive(self, idle_for: timedelta) -> Infos:
         """Expire this tenant's sessions that were idle for longer than `idle_for`; return them, oldest first."""
-        params = (check_duration(idle_for, "idle_for"),)
+        params = {"idle": check_duration(idle_for, "idle_for")}
         rows = await self._database.fetch(self._tenant_id, queries.sessions.IDLE_SESSIONS, params)
-        ended = []
-        for (id,) in rows:
-            try:
-                ended.append(await self._end(id, "expired", "idle"))
-            except SessionNotFoundError:  # deleted since
-                continue
-        return ended
+        end = End("expired", Changes(reason="idle"), by_user=False)
+        ended = await self._endings.end_many([id for (id,) in rows], end, if_unchanged=True)
+        return [info for info in (ended.get(id) for (id,) in rows) if isinstance(info, SessionInfo)]
 
     async def restore(self, session_id: object) -> AsyncSession:
         """Bring back a deleted session.
@@ -259,20 +261,13 @@ class AsyncSessions:
         rows = await self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=id)
         if not rows:
             raise not_found(id)
-        return await self._began(session_from_row(rows[0]))
+        return await self._began(rows)
 
-    async def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
-        params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary, None)
-        rows = await self._database.call(queries.sessions.END_SESSION, params, subject=session_id)
-        if not rows:
-            raise not_found(session_id)
-        info = session_from_row(rows[0])
-        await self._windows.forget_user(info.tenant_id, info.user_id)
-        return info
-
-    async def _began(self, info: SessionInfo) -> AsyncSession:
+    async def _began(self, rows: Sequence[Row]) -> AsyncSession:
         """A handle on a new session, for which the user's oldest may have ended."""
+        info = session_from_row(rows[0][:-1])
         await self._windows.forget_user(info.tenant_id, info.user_id)
+        await self._endings.leave_results(rows)
         return self._handle(info)
 
     def _handle(self, info: SessionInfo) -> AsyncSession:

@@ -1,6 +1,7 @@
 """The window of each session in Redis, and the sessions a user may resume from there. Without Redis, nothing."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -201,6 +202,18 @@ class AsyncWindows:
             key = window_key(info.tenant_id, info.id)
             self._take(key)
             await self._cache.drop(key, sessions_key(info.tenant_id, info.user_id))
+
+    @asynccontextmanager
+    async def forgetting(self, infos: Iterable[SessionInfo]) -> AsyncIterator[None]:
+        """Leave nothing of these sessions in Redis, neither when their end begins nor after it, whatever happens."""
+        infos = list(infos)
+        for info in infos:
+            await self.forget(info)
+        try:
+            yield
+        finally:
+            for info in infos:
+                await self.forget(info)
 
     async def forget_user(self, tenant_id: str, user_id: str) -> None:
         """Forget which sessions this user may resume."""

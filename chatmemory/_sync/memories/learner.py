@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chatmemory._sync.memories.recall import Asked, Recall
+from chatmemory._sync.runs.results import Results
 from chatmemory._sync.shared import Parts
 from chatmemory.errors import ChatMemoryError, LlmError
 from chatmemory.memories.episodes import cut, extract
 from chatmemory.memories.learning import (
-    LEARNT_FROM,
     Lesson,
     batch,
     from_episodes,
@@ -39,7 +39,7 @@ class Leased(NamedTuple):
     """A session as LEASED_SESSION gives it."""
 
     user_id: str
-    kind: str
+    learns: str
     summary: str | None
     summary_seq: int
     last_seq: int
@@ -94,7 +94,10 @@ class Learner:
 
     def _learn(self, tenant_id: str, session_id: str, owner: str) -> Consolidation:
         try:
-            made = self._make(tenant_id, session_id, owner)
+            state = self._state(tenant_id, session_id, owner)
+            if state is not None and state.learns == "result":
+                return Results(tenant_id, self._parts).leave(session_id, owner)
+            made = self._make(tenant_id, session_id, owner, state) if state else "the lease was lost"
             if isinstance(made, str):
                 return Consolidation(session_id=session_id, status="skipped", reason=made)
             return self._commit(tenant_id, owner, made)
@@ -107,17 +110,18 @@ class Learner:
             where = f"{Path(place.filename).name}, line {place.lineno}"
             raise ChatMemoryError(f"A {type(error).__name__} in {where}: please report it.") from error
 
-    def _make(self, tenant_id: str, session_id: str, owner: str) -> Made | str:
-        """What the next batch teaches, or why it teaches nothing."""
+    def _state(self, tenant_id: str, session_id: str, owner: str) -> Leased | None:
+        """The session as it is; None: the lease was lost."""
         rows = self._database.fetch(tenant_id, queries.learning.LEASED_SESSION, (session_id, owner))
         if not rows:
-            return "the lease was lost"
+            return None
         state = Leased(*rows[0])
         if state.attempts > self._settings.worker_max_attempts:  # a failure that was told has it parked before
             raise ChatMemoryError(f"The worker was killed each of the last {state.attempts - 1} times it tried.")
-        if state.kind not in LEARNT_FROM:
-            self._run(tenant_id, queries.learning.RELEASE, (session_id, owner))
-            return f"sessions of kind {state.kind!r} are not learnt from"
+        return state
+
+    def _make(self, tenant_id: str, session_id: str, owner: str, state: Leased) -> Made | str:
+        """What the next batch teaches, or why it teaches nothing."""
         messages = self._messages_after(state.summary_seq, tenant_id, session_id)
         lesson = Lesson(session_id, state.user_id, state.number, messages)
         if not messages:
@@ -130,12 +134,16 @@ class Learner:
             others, dropped = from_facts(lesson, learnt, known, new_id)
             if dropped:
                 LOG.warning("session %r: %s facts cite no message there is, and were dropped", session_id, dropped)
-            if state.has_ended and messages[-1].seq == state.last_seq:
+            if self._is_summarised(state) and messages[-1].seq == state.last_seq:
                 others.append(self._summarised(tenant_id, lesson, learnt.summary))
         vectors = self._embedded(tenant_id, lesson, texts_of(episodes, others))
         summary = learnt.summary if learnt else extract(state.summary, messages)
         made = with_vectors(episodes, memories, others, vectors)
         return Made(lesson, summary, made, state.summary_seq, fallback, state.has_ended)
+
+    def _is_summarised(self, state: Leased) -> bool:
+        """Whether the session leaves a summary memory: not while it goes on, nor if it was short."""
+        return state.has_ended and state.message_count >= self._settings.min_messages_for_summary
 
     def _summarised(self, tenant_id: str, lesson: Lesson, summary: str) -> NewMemory:
         """What a whole session came to, no more trusted than what a tool said in it."""
@@ -151,8 +159,8 @@ class Learner:
     def _close(self, tenant_id: str, owner: str, lesson: Lesson, state: Leased) -> Made | str:
         """A session whose messages were all learnt from before it ended leaves its summary."""
         last = self._messages_after(state.last_seq - 1, tenant_id, lesson.session_id)
-        if not (state.has_ended and state.summary and last and self._providers.has_llm):
-            params = {"id": lesson.session_id, "owner": owner, "had_ended": state.has_ended}
+        if not (self._is_summarised(state) and state.summary and last and self._providers.has_llm):
+            params = {"id": lesson.session_id, "owner": owner, "had_ended": state.has_ended, "seq": state.last_seq}
             self._run(tenant_id, queries.learning.NOTHING_LEFT, params)
             return "nothing to learn"
         lesson = lesson._replace(messages=last)
@@ -209,7 +217,11 @@ class Learner:
             if not rows or Leased(*rows[0]).summary_seq != made.after:
                 raise _LeaseLost  # and roll back: the user may be gone, too
             stored = self._store.add(connection, tenant_id, lesson.user_id, made.memories)
-            params = {"id": lesson.session_id, "summary": made.summary, "seq": last, "had_ended": made.had_ended}
+            due_messages, due_tokens = self._settings.due_after
+            params = {
+                "id": lesson.session_id, "summary": made.summary, "seq": last, "had_ended": made.had_ended,
+                "due_messages": due_messages, "due_tokens": due_tokens,
+            }  # fmt: skip
             connection.execute(queries.learning.LEARN, params)
             told: dict[str, Any] = {"from_seq": first, "to_seq": last, "memories": stored.created}
             if made.fallback:

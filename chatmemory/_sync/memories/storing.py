@@ -129,9 +129,10 @@ class MemoryStore:
             else:
                 confirming.append((memory, known))
         stored = Stored(ids, dict(Counter(memory.kind for memory in adding)), len(confirming))
-        return stored, [*self._adding(tenant_id, adding), *_confirming(tenant_id, confirming), *_closing(closing)]
+        return stored, [*self.additions(tenant_id, adding), *_confirming(tenant_id, confirming), *_closing(closing)]
 
-    def _adding(self, tenant_id: str, adding: list[NewMemory]) -> list[Statement]:
+    def additions(self, tenant_id: str, adding: Sequence[NewMemory]) -> list[Statement]:
+        """Return the statements that store memories and their vectors, whatever is stored already."""
         if not adding:
             return []
         rows = to_json([memory.row() for memory in adding])

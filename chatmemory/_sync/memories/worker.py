@@ -26,8 +26,7 @@ class Worker:
         """Claim sessions that are due, or just one: (tenant id, session id)."""
         settings = self._settings
         lease = timedelta(seconds=settings.worker_lease_seconds)
-        due = (settings.consolidation_messages, settings.consolidation_tokens)
-        params = (self._owner, lease, limit, *due, tenant_id, session_id)
+        params = (self._owner, lease, limit, tenant_id, session_id)
         claimed: list[tuple[str, str]] = []
 
         def ask() -> None:
@@ -67,9 +66,7 @@ class Worker:
 
     def state(self, *, retry: bool = False) -> tuple[int, int]:
         """How many sessions are due, and how many were given up."""
-        settings = self._settings
-        params = (settings.consolidation_messages, settings.consolidation_tokens, retry)
-        [(due, parked)] = self._database.call(queries.learning.LEARNING_STATE, params)
+        [(due, parked)] = self._database.call(queries.learning.LEARNING_STATE, (retry,))
         return due, parked
 
     def run(self, concurrency: int, stop: Event, *, until_idle: bool = False) -> Report:

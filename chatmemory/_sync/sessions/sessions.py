@@ -2,18 +2,22 @@
 # Do not edit: change that file, then run: make sync
 """A tenant's sessions: begin, find, list, end."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
 from chatmemory._public import public
+from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.sessions.session import Session
 from chatmemory._sync.shared import Parts
 from chatmemory._sync.storage.redis_windows import new_lease
-from chatmemory.errors import ChatMemoryError, InvalidInputError, SessionNotFoundError
-from chatmemory.kinds import begun_as, check_details
+from chatmemory._sync.storage.transaction import Row
+from chatmemory.errors import ChatMemoryError, InvalidInputError
+from chatmemory.kinds import check_details, declared
 from chatmemory.records import Page, to_json
 from chatmemory.runs.comparison import Comparison, comparison_from_rows
+from chatmemory.sessions.changes import Changes
+from chatmemory.sessions.ending import End
 from chatmemory.sessions.records import SessionInfo, Status, session_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
@@ -40,6 +44,7 @@ class Sessions:
         self._tenant_id = tenant_id
         self._parts = parts
         self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
+        self._endings = Endings(tenant_id, parts)
 
     def create(
         self,
@@ -78,11 +83,11 @@ class Sessions:
             _json_or_none(metadata, "metadata"),
             to_json(known) if known else None,
             *self._settings.session_limits,
-            begun_as(kind, known),
+            declared(kind, known, self._settings.due_after),
         )
         rows = self._database.call_once(queries.sessions.CREATE_SESSION, params, subject=id)
         self._parts.on_use()
-        return self._began(session_from_row(rows[0]))
+        return self._began(rows)
 
     def resume_or_create(
         self,
@@ -127,13 +132,13 @@ class Sessions:
             _json_or_none(metadata, "metadata"),
             self._settings.session_timeout,
             *self._settings.session_limits,
-            begun_as(kind, {}),
+            declared(kind, {}, self._settings.due_after),
         )
         rows = self._database.call(queries.sessions.RESUME_OR_CREATE, params, subject=id or "")
         self._parts.on_use()
-        info = session_from_row(rows[0])
+        info = session_from_row(rows[0][:-1])
         if info.created_at == info.last_active_at:
-            return self._began(info)
+            return self._began(rows)
         self._windows.resumed(info, how, lease)
         return self._handle(info)
 
@@ -230,24 +235,21 @@ class Sessions:
             For each id, the session as it is now, or the error.
         """
         ended: dict[str, SessionInfo | ChatMemoryError] = {}
+        ids: list[str] = []
         for session_id in session_ids:
             try:
-                ended[str(session_id)] = self.get(session_id).end()
-            except ChatMemoryError as error:
+                ids.append(check_id(session_id, "session_id"))
+            except InvalidInputError as error:
                 ended[str(session_id)] = error
-        return ended
+        return ended | self._endings.end_many(list(dict.fromkeys(ids)), End("completed"))
 
     def end_inactive(self, idle_for: timedelta) -> Infos:
         """Expire this tenant's sessions that were idle for longer than `idle_for`; return them, oldest first."""
-        params = (check_duration(idle_for, "idle_for"),)
+        params = {"idle": check_duration(idle_for, "idle_for")}
         rows = self._database.fetch(self._tenant_id, queries.sessions.IDLE_SESSIONS, params)
-        ended = []
-        for (id,) in rows:
-            try:
-                ended.append(self._end(id, "expired", "idle"))
-            except SessionNotFoundError:  # deleted since
-                continue
-        return ended
+        end = End("expired", Changes(reason="idle"), by_user=False)
+        ended = self._endings.end_many([id for (id,) in rows], end, if_unchanged=True)
+        return [info for info in (ended.get(id) for (id,) in rows) if isinstance(info, SessionInfo)]
 
     def restore(self, session_id: object) -> Session:
         """Bring back a deleted session.
@@ -261,20 +263,13 @@ class Sessions:
         rows = self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=id)
         if not rows:
             raise not_found(id)
-        return self._began(session_from_row(rows[0]))
+        return self._began(rows)
 
-    def _end(self, session_id: str, status: Status, reason: str | None) -> SessionInfo:
-        params = (self._tenant_id, session_id, status, None, reason, self._settings.min_messages_for_summary, None)
-        rows = self._database.call(queries.sessions.END_SESSION, params, subject=session_id)
-        if not rows:
-            raise not_found(session_id)
-        info = session_from_row(rows[0])
-        self._windows.forget_user(info.tenant_id, info.user_id)
-        return info
-
-    def _began(self, info: SessionInfo) -> Session:
+    def _began(self, rows: Sequence[Row]) -> Session:
         """A handle on a new session, for which the user's oldest may have ended."""
+        info = session_from_row(rows[0][:-1])
         self._windows.forget_user(info.tenant_id, info.user_id)
+        self._endings.leave_results(rows)
         return self._handle(info)
 
     def _handle(self, info: SessionInfo) -> Session:

@@ -2,7 +2,8 @@
 # Do not edit: change that file, then run: make sync
 """The window of each session in Redis, and the sessions a user may resume from there. Without Redis, nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -203,6 +204,18 @@ class Windows:
             key = window_key(info.tenant_id, info.id)
             self._take(key)
             self._cache.drop(key, sessions_key(info.tenant_id, info.user_id))
+
+    @contextmanager
+    def forgetting(self, infos: Iterable[SessionInfo]) -> Iterator[None]:
+        """Leave nothing of these sessions in Redis, neither when their end begins nor after it, whatever happens."""
+        infos = list(infos)
+        for info in infos:
+            self.forget(info)
+        try:
+            yield
+        finally:
+            for info in infos:
+                self.forget(info)
 
     def forget_user(self, tenant_id: str, user_id: str) -> None:
         """Forget which sessions this user may resume."""

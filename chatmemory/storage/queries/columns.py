@@ -4,7 +4,7 @@
 SESSION = (
     "tenant_id, id, user_id, kind, status, title, metadata, details, results, created_at, updated_at, "
     "last_active_at, last_message_at, ended_at, archived_at, message_count, token_count, last_seq, parent_id, "
-    "summary, summary_seq, run_status, progress, stage, error"
+    "summary, summary_seq, run_status, progress, stage, error, learns"
 )
 
 # Long-term memories. A memory's columns, in the order of memory.memory_from_row.

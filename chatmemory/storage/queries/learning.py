@@ -1,11 +1,11 @@
 """Learning: which sessions are due, who works on them, what it cost."""
 
 # Learning.
-CLAIM_SESSIONS = "select * from chatmemory.claim_sessions(%s, %s, %s, %s, %s, %s, %s)"
-LEARNING_STATE = "select due, parked from chatmemory.learning_state(%s, %s, %s)"
+CLAIM_SESSIONS = "select * from chatmemory.claim_sessions(%s, %s, %s, %s, %s)"
+LEARNING_STATE = "select due, parked from chatmemory.learning_state(%s)"
 # The session as it is, if the lease is still held.
 LEASED_SESSION = (
-    "select user_id, kind, summary, summary_seq, last_seq, number, message_count, ended_at is not null, attempts "
+    "select user_id, learns, summary, summary_seq, last_seq, number, message_count, ended_at is not null, attempts "
     "from chatmemory.sessions where id = %s and lease_owner = %s and deleted_at is null"
 )
 LOCK_LEASED = LEASED_SESSION + " for no key update"
@@ -13,16 +13,24 @@ LEARN = (
     "update chatmemory.sessions s set summary = %(summary)s, summary_seq = %(seq)s, summary_tokens = coalesce("
     "(select sum(m.tokens) from chatmemory.messages m where m.session_id = s.id and m.seq > s.summary_seq "
     "and m.seq <= %(seq)s), 0) + s.summary_tokens, lease_owner = null, lease_until = null, attempts = 0, "
-    "next_attempt_at = null, last_failure = null, parked_at = null, "
+    "next_attempt_at = null, last_failure = null, parked_at = null, learnt_at = clock_timestamp(), "
+    "due_messages = %(due_messages)s, due_tokens = %(due_tokens)s, "
     "processed_for_ltm = %(had_ended)s and s.last_seq = %(seq)s where s.id = %(id)s"
 )
 RELEASE = (
     "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = greatest(attempts - 1, 0) "
     "where id = %s and lease_owner = %s"
 )
+# The watermark moves to what was looked at, also where no message stands: else the session stays due for ever.
 NOTHING_LEFT = (
     "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = 0, "
-    "processed_for_ltm = %(had_ended)s where id = %(id)s and lease_owner = %(owner)s"
+    "summary_seq = greatest(summary_seq, %(seq)s), processed_for_ltm = %(had_ended)s "
+    "where id = %(id)s and lease_owner = %(owner)s"
+)
+# A run that ended by itself leaves its result once: whoever finds it processed leaves none.
+RESULT_LEFT = (
+    "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = 0, next_attempt_at = null, "
+    "last_failure = null, parked_at = null, learnt_at = clock_timestamp(), processed_for_ltm = true where id = %s"
 )
 # Failures wait longer each time, by 30 seconds doubled up to an hour, give or take half.
 FAIL = (

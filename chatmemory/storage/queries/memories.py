@@ -19,6 +19,10 @@ LOCK_MEMORIES = (
     "insert into chatmemory.memory_users (tenant_id, user_id) values (%s, %s) "
     "on conflict (tenant_id, user_id) do update set places = memory_users.places"
 )
+LOCK_MEMORIES_OF = (
+    "insert into chatmemory.memory_users (tenant_id, user_id) select %s, u.id from unnest(%s::text[]) u(id) "
+    "order by u.id on conflict (tenant_id, user_id) do update set places = memory_users.places"
+)
 # Whoever changes memories locks their users' rows first, in this order, then sessions, then memories.
 LOCK_USERS = (
     "select from chatmemory.memory_users where %(users)s::text[] is null or user_id = any(%(users)s) "

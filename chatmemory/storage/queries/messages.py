@@ -50,7 +50,7 @@ HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %
 RECENT_MESSAGES = (
     "select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding, m.created_at from ("
     "select id from chatmemory.sessions where user_id = %(user_id)s and deleted_at is null "
-    "and kind in ('chat', 'general') and last_seq > 0 order by last_active_at desc limit %(limit)s) s "
+    "and learns = 'messages' and last_seq > 0 order by last_active_at desc limit %(limit)s) s "
     "cross join lateral (select * from chatmemory.messages n where n.session_id = s.id "
     "order by n.seq desc limit %(limit)s) m order by m.created_at desc, m.session_id, m.seq desc limit %(limit)s"
 )

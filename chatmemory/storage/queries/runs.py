@@ -32,6 +32,10 @@ METRICS_TO_EXPORT = (
 NEXT_STEP = (
     "select least(coalesce(max(to_step), -1), 9223372036854775806) + 1 from chatmemory.metrics where session_id = %s"
 )
+NEXT_STEPS = (
+    "select session_id, least(max(to_step), 9223372036854775806) + 1 from chatmemory.metrics "
+    "where session_id = any(%s) group by session_id"
+)
 EXTREMES = (
     "select session_id, name, sum(count)::bigint, "
     "(array_agg(low order by low, low_step))[1], (array_agg(low_step order by low, low_step))[1], "

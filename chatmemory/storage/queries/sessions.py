@@ -2,22 +2,33 @@
 
 from chatmemory.storage.queries.columns import SESSION
 
-RESUME_OR_CREATE = (
-    "select " + SESSION + " from chatmemory.resume_or_create(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-)
+# The runs that the statement has ended by itself and that leave no result yet, as JSON; null or empty: none.
+RESULTS_DUE = ", current_setting('chatmemory.results_due', true)"
+
+RESUME_OR_CREATE = "select " + SESSION + RESULTS_DUE + " from chatmemory.resume_or_create(" + "%s, " * 10 + "%s)"
 
 # Functions that also stand alone.
 CREATE_SESSION = (
-    "select " + SESSION + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s, %s)"
+    "select " + SESSION + RESULTS_DUE + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s)"
 )
-END_SESSION = "select " + SESSION + " from chatmemory.end_session(%s, %s, %s, %s, %s, %s, %s)"
-CLEAN_UP = "select expired, archived from chatmemory.clean_up(%s, %s, %s, %s)"
+# As many as there are, each with why it was left as it is, if it was.
+END_SESSIONS = (
+    "select " + ", ".join(f"(session).{column}" for column in SESSION.split(", ")) + ", refused "
+    "from chatmemory.end_sessions(%s, %s, %s)"
+)
+CLEAN_UP = "select expired, archived from chatmemory.clean_up(%s, %s, %s)"
 
 # One session that is not deleted.
 GET_SESSION = (
     "select " + SESSION + " from chatmemory.sessions "
     "where id = %(id)s and deleted_at is null and user_id = coalesce(%(user_id)s, user_id)"
 )
+# What has to be known of sessions to end them, in the order in which the sessions of a user are locked everywhere.
+SESSIONS_TO_END = (
+    "select " + SESSION + ", number, run_endings, run_ended_at is not null from chatmemory.sessions "
+    "where id = any(%s) and deleted_at is null order by created_at, id"
+)
+LOCK_TO_END = SESSIONS_TO_END + " for no key update"
 LOCK_USER = "select chatmemory.lock_user(%s, %s)"
 LOCK_SESSION = GET_SESSION + " for no key update"
 
@@ -40,7 +51,8 @@ COUNT_SESSIONS = "select count(*)" + _LISTED
 # Active sessions that were idle for longer than an interval, oldest first.
 IDLE_SESSIONS = (
     "select id from chatmemory.sessions where ended_at is null and deleted_at is null "
-    "and last_active_at < clock_timestamp() - %s::interval order by last_active_at"
+    "and last_active_hour <= date_trunc('hour', (clock_timestamp() - %(idle)s::interval) at time zone 'UTC') "
+    "and last_active_at < clock_timestamp() - %(idle)s::interval order by last_active_at"
 )
 
 # New values for what a caller may change.
@@ -58,7 +70,7 @@ DELETE_SESSION = (
     "update chatmemory.sessions set deleted_at = clock_timestamp() "
     "where id = %s and deleted_at is null returning " + SESSION
 )
-RESTORE_SESSION = "select " + SESSION + " from chatmemory.restore_session(%s, %s, %s, %s, %s)"
+RESTORE_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.restore_session(%s, %s, %s, %s)"
 # A fork of the same user's is not learnt from a second time: as far as it goes, it has been.
 FORKED = (
     "update chatmemory.sessions f set summary = p.summary, summary_seq = p.summary_seq, "

@@ -27,6 +27,14 @@ with name as (
     union all
     select t.oid, t.relname, 'versions_are_public', null, 'all', 'true'
         from relation t where t.is_table and t.relname like 'schema\_%'
+), expected(proname, kind) as (
+    values {functions}
+), routine as (
+    select p.oid, p.proname, p.oid::regprocedure::text as signature, p.proacl as acl, p.prosecdef as is_definer,
+           pg_get_userbyid(p.proowner) as owner, case e.kind when 'worker' then name.worker else app end as role
+    from name, pg_proc p left join expected e on e.proname = p.proname
+    where p.pronamespace = to_regnamespace('chatmemory') and p.prokind = 'f'
+      and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
 ), permission as (
     select 'schema' as kind, n.oid, quote_ident(n.nspname) as object, n.nspacl as acl, r.name as role,
            array['USAGE'] as privileges
@@ -43,14 +51,10 @@ with name as (
     union all
     select 'sequence', t.oid, format('chatmemory.%I', t.relname), t.acl, app, array['USAGE']
         from relation t, name where not t.is_table
-), expected(proname, kind) as (
-    values {functions}
-), routine as (
-    select p.oid, p.proname, p.oid::regprocedure::text as signature, p.proacl as acl, p.prosecdef as is_definer,
-           pg_get_userbyid(p.proowner) as owner, case e.kind when 'worker' then name.worker else app end as role
-    from name, pg_proc p left join expected e on e.proname = p.proname
-    where p.pronamespace = to_regnamespace('chatmemory') and p.prokind = 'f'
-      and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
+    union all
+    -- The clean-up ends sessions, tenant by tenant.
+    select 'function', f.oid, f.signature, f.acl, name.worker, array['EXECUTE']
+        from routine f, name where f.proname = 'end_sessions'
 ), object as (
     select 'schema' as kind, object, acl from permission where kind = 'schema'
     union all

@@ -14,6 +14,7 @@ create or replace function chatmemory.append(
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
+    v_becomes_due boolean;
     v_messages json := p_messages;
     v_count bigint := p_count;
     v_tokens bigint := p_tokens;
@@ -78,8 +79,10 @@ begin
         where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null
           and s.status = 'active'
         returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at,
-            s.summary_seq
-        into first_seq, last_seq, message_count, token_count, title, last_message_at, summary_seq;
+            s.summary_seq, s.due_at is not null and s.last_seq - v_count - s.summary_seq < s.due_messages
+            and (s.last_seq - v_count <= s.summary_seq
+                or s.token_count - v_tokens - s.summary_tokens < s.due_tokens)
+        into first_seq, last_seq, message_count, token_count, title, last_message_at, summary_seq, v_becomes_due;
     if not found then
         perform chatmemory.refuse_append(p_tenant, p_session, p_of);
     end if;
@@ -91,4 +94,7 @@ begin
             content_json json, metadata json, tokens integer, token_encoding text, created_at timestamptz))
             with ordinality as m(
                 id, role, content, content_json, metadata, tokens, token_encoding, created_at, number);
+    if v_becomes_due then
+        perform pg_notify('chatmemory_due', '');
+    end if;
 end $$;

@@ -14,6 +14,7 @@ create or replace function chatmemory.append_turn(
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
+    v_becomes_due boolean;
     v_count bigint := case when p_id2 is null then 1 else 2 end;
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
@@ -27,8 +28,10 @@ begin
         where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null
           and s.status = 'active'
         returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at,
-            s.summary_seq
-        into first_seq, last_seq, message_count, token_count, title, last_message_at, summary_seq;
+            s.summary_seq, s.due_at is not null and s.last_seq - v_count - s.summary_seq < s.due_messages
+            and (s.last_seq - v_count <= s.summary_seq
+                or s.token_count - p_tokens1 - coalesce(p_tokens2, 0) - s.summary_tokens < s.due_tokens)
+        into first_seq, last_seq, message_count, token_count, title, last_message_at, summary_seq, v_becomes_due;
     if not found then
         perform chatmemory.refuse_append(p_tenant, p_session, p_of);
     end if;
@@ -44,5 +47,8 @@ begin
                     p_tokens1, p_encoding, coalesce(p_created_at1, at)),
                    (p_tenant, p_session, last_seq, p_id2, p_role2, p_content2, p_content_json2, p_metadata2,
                     p_tokens2, p_encoding, coalesce(p_created_at2, at));
+    end if;
+    if v_becomes_due then
+        perform pg_notify('chatmemory_due', '');
     end if;
 end $$;

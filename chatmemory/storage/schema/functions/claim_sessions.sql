@@ -1,42 +1,30 @@
 -- revision: 1; owner: worker
--- Claim sessions that are due to be learnt from, over all tenants: those that ended, or whose messages behind the
--- watermark have become many. With p_session just that one, due or not. A claim is a lease: it ends by itself.
+-- Claim sessions that are due to be learnt from, over all tenants, those that have waited longest first. With
+-- p_session just that one, due or not, if there is something to learn. A claim is a lease: it ends by itself.
 create or replace function chatmemory.claim_sessions(
-    p_owner text, p_lease interval, p_limit bigint, p_messages bigint, p_tokens bigint, p_tenant text, p_session text
+    p_owner text, p_lease interval, p_limit bigint, p_tenant text, p_session text
 ) returns table (tenant_id text, id text) language plpgsql security definer
-set search_path = pg_catalog, pg_temp as $$
+set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     return query
-        with ended as (
+        with due as (
             select s.tenant_id, s.id from chatmemory.sessions s
-            where s.ended_at is not null and s.deleted_at is null and not s.processed_for_ltm
-              and s.kind in ('chat', 'general')
-              and s.parked_at is null and coalesce(s.next_attempt_at, '-infinity') <= now()
-              and coalesce(s.lease_until, '-infinity') < now()
-              and p_session is null and s.tenant_id = coalesce(p_tenant, s.tenant_id)
-            order by s.ended_at
+            where s.due_at <= now() and p_session is null and s.tenant_id = coalesce(p_tenant, s.tenant_id)
+            order by s.due_at
             limit p_limit for no key update skip locked
-        ), active as (  -- apart from those, so that each can be found by an index
-            select s.tenant_id, s.id from chatmemory.sessions s
-            where s.ended_at is null and s.deleted_at is null and s.kind in ('chat', 'general')
-              and s.last_seq > s.summary_seq
-              and (s.last_seq - s.summary_seq >= p_messages or s.token_count - s.summary_tokens >= p_tokens)
-              and s.parked_at is null and coalesce(s.next_attempt_at, '-infinity') <= now()
-              and coalesce(s.lease_until, '-infinity') < now()
-              and p_session is null and s.tenant_id = coalesce(p_tenant, s.tenant_id)
-            order by s.last_active_at
-            limit p_limit - (select count(*) from ended) for no key update skip locked
         ), asked as (
             select s.tenant_id, s.id from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null
+              and (s.learns = 'messages' and s.last_seq > s.summary_seq
+                   or s.learns <> 'nothing' and s.ended_at is not null and not s.processed_for_ltm)
               and coalesce(s.lease_until, '-infinity') < now()
             for no key update
         )
         update chatmemory.sessions s set
             lease_owner = p_owner, lease_until = now() + p_lease,
             attempts = case when s.parked_at is null then s.attempts + 1 else 1 end  -- asked for, it begins anew
-            from (select * from ended union all select * from active union all select * from asked) d
+            from (select * from due union all select * from asked) d
             where s.tenant_id = d.tenant_id and s.id = d.id
             returning s.tenant_id, s.id;
 end $$;

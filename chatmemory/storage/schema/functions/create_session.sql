@@ -1,9 +1,10 @@
 -- revision: 1; owner: app
 -- Create a session, within the user's limit of active sessions of its kind.
--- p_run: the run status it begins in, its endings and its progress; null for kinds that are no runs.
+-- p_declared: by its kind: what it teaches, after how many messages and tokens, and of a run the run status it begins
+-- in, its endings and its progress.
 create or replace function chatmemory.create_session(
     p_tenant text, p_session text, p_user text, p_kind text, p_title text, p_metadata json, p_details json,
-    p_continues text, p_max bigint, p_end_oldest boolean, p_min_messages bigint, p_run json default null
+    p_continues text, p_max bigint, p_end_oldest boolean, p_declared json
 ) returns setof chatmemory.sessions language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_now timestamptz := clock_timestamp();
@@ -13,14 +14,16 @@ begin
     if exists (select from chatmemory.sessions s where s.tenant_id = p_tenant and s.id = p_session) then
         raise exception 'session exists' using errcode = 'CM423';
     end if;
-    perform chatmemory.make_room(p_tenant, p_user, p_kind, p_max, p_end_oldest, p_min_messages);
+    perform chatmemory.make_room(p_tenant, p_user, p_kind, p_max, p_end_oldest);
     return query
         insert into chatmemory.sessions (tenant_id, id, user_id, kind, title, metadata, details,
-                created_at, updated_at, last_active_at, parent_id, continues, run_status, run_endings,
-                progress)
+                created_at, updated_at, last_active_at, parent_id, continues, learns, due_messages, due_tokens,
+                run_status, run_endings, progress)
             values (p_tenant, p_session, p_user, p_kind, p_title, p_metadata, p_details,
-                v_now, v_now, v_now, p_continues, p_continues, p_run ->> 'status', p_run -> 'endings',
-                (p_run ->> 'progress')::double precision)
+                v_now, v_now, v_now, p_continues, p_continues, p_declared ->> 'learns',
+                (p_declared ->> 'due_messages')::bigint, (p_declared ->> 'due_tokens')::bigint,
+                p_declared ->> 'status', p_declared -> 'endings',
+                (p_declared ->> 'progress')::double precision)
             returning *;
     insert into chatmemory.events (tenant_id, session_id, at, type, data) values (
         p_tenant, p_session, v_now, 'created', json_strip_nulls(json_build_object('continues', p_continues)));

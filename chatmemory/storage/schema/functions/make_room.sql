@@ -1,27 +1,30 @@
 -- revision: 1; owner: app
 -- Before a session begins or comes back: keep the user within the limit of active sessions of a kind.
--- A run that has to give way did not complete: it is cancelled. The caller holds lock_user.
+-- A run that has to give way is cancelled, unless it had completed or failed. The caller holds lock_user.
 create or replace function chatmemory.make_room(
-    p_tenant text, p_user text, p_kind text, p_max bigint, p_end_oldest boolean, p_min_messages bigint
+    p_tenant text, p_user text, p_kind text, p_max bigint, p_end_oldest boolean
 ) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_excess bigint;
-    v_oldest record;
 begin
     select count(*) - p_max + 1 into v_excess from chatmemory.sessions s
         where s.tenant_id = p_tenant and s.user_id = p_user and s.kind = p_kind
           and s.ended_at is null and s.deleted_at is null;
-    if v_excess > 0 and not p_end_oldest then
+    if v_excess <= 0 then
+        return;
+    elsif not p_end_oldest then
         raise exception 'too many active sessions' using errcode = 'CM429', detail = p_max;
     end if;
-    for v_oldest in
-        select s.id, s.run_status from chatmemory.sessions s
+    perform from chatmemory.end_sessions(p_tenant, (
+        select json_agg(json_build_object('id', o.id, 'status', o.ending, 'reason', 'session limit'))
+        from (
+            select s.id, case
+                when s.run_status is null or s.run_status = s.run_endings ->> 'completed' then 'completed'
+                when s.run_status = s.run_endings ->> 'failed' then 'failed'
+                else 'cancelled' end as ending
+            from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.user_id = p_user and s.kind = p_kind
               and s.ended_at is null and s.deleted_at is null
-            order by s.last_active_at, s.id limit greatest(v_excess, 0)
-    loop
-        perform chatmemory.end_session(p_tenant, v_oldest.id,
-            case when v_oldest.run_status is null then 'completed' else 'cancelled' end,
-            null, 'session limit', p_min_messages);
-    end loop;
+            order by s.last_active_at, s.id limit v_excess
+        ) o), false);
 end $$;

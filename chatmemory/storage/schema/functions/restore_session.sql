@@ -1,7 +1,7 @@
 -- revision: 1; owner: app
 -- Show a deleted session again; an active one needs room within the user's limit. None that is deleted gives no row.
 create or replace function chatmemory.restore_session(
-    p_tenant text, p_session text, p_max bigint, p_end_oldest boolean, p_min_messages bigint
+    p_tenant text, p_session text, p_max bigint, p_end_oldest boolean
 ) returns setof chatmemory.sessions language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_session chatmemory.sessions;
@@ -15,8 +15,7 @@ begin
         return;
     end if;
     if v_session.status = 'active' then
-        perform chatmemory.make_room(
-            p_tenant, v_session.user_id, v_session.kind, p_max, p_end_oldest, p_min_messages);
+        perform chatmemory.make_room(p_tenant, v_session.user_id, v_session.kind, p_max, p_end_oldest);
     end if;
     return query update chatmemory.sessions s set deleted_at = null
         where s.tenant_id = p_tenant and s.id = p_session returning s.*;

@@ -4,7 +4,7 @@
 -- again under the old id, so that a caller who always gives the same id stays in one conversation.
 create or replace function chatmemory.resume_or_create(
     p_tenant text, p_session text, p_new_id text, p_user text, p_kind text, p_adopt boolean, p_metadata json,
-    p_timeout interval, p_max bigint, p_end_oldest boolean, p_min_messages bigint, p_run json default null
+    p_timeout interval, p_max bigint, p_end_oldest boolean, p_declared json
 ) returns setof chatmemory.sessions language plpgsql security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
@@ -22,7 +22,7 @@ begin
     if p_adopt and p_session is not null and v_session.id is null then
         begin
             return query select * from chatmemory.create_session(p_tenant, p_session, p_user, p_kind, null,
-                p_metadata, null, null, p_max, p_end_oldest, p_min_messages, p_run);
+                p_metadata, null, null, p_max, p_end_oldest, p_declared);
         exception
             when sqlstate 'CM423' then  -- another user adopted it at this moment
                 raise exception 'session not found' using errcode = 'CM404';
@@ -51,7 +51,8 @@ begin
                 where s.tenant_id = p_tenant and s.id = v_session.id returning s.*;
             return;
         end if;
-        perform chatmemory.end_session(p_tenant, v_session.id, 'expired', null, 'idle', p_min_messages);
+        perform from chatmemory.end_sessions(p_tenant, json_build_array(
+            json_build_object('id', v_session.id, 'status', 'expired', 'reason', 'idle')), false);
     end if;
     return query select s.* from chatmemory.sessions s  -- the retry of a call that was not heard to succeed
         where s.tenant_id = p_tenant and s.id = p_new_id and s.user_id = p_user;
@@ -59,5 +60,5 @@ begin
         return;
     end if;
     return query select * from chatmemory.create_session(p_tenant, p_new_id, p_user, p_kind, null, p_metadata, null,
-        case when p_adopt then p_session end, p_max, p_end_oldest, p_min_messages, p_run);
+        case when p_adopt then p_session end, p_max, p_end_oldest, p_declared);
 end $$;

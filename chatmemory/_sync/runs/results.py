@@ -1,0 +1,67 @@
+# Generated from chatmemory/_async/runs/results.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""The results of runs on their way into the long-term memory."""
+
+import logging
+from collections.abc import Sequence
+
+from chatmemory._sync.shared import Parts
+from chatmemory.errors import ConfigurationError, LlmError
+from chatmemory.memories.records import Consolidation, NewMemory
+from chatmemory.runs.metric_records import MetricSummary
+from chatmemory.runs.results import outcome
+from chatmemory.sessions.ending import ending_from_row
+from chatmemory.storage import queries
+
+LOG = logging.getLogger("chatmemory")
+
+
+class Results:
+    """Gives results their vectors, and stores those of runs that the database has ended by itself."""
+
+    def __init__(self, tenant_id: str, parts: Parts) -> None:
+        self._tenant_id = tenant_id
+        self._database, self._store = parts.database, parts.store
+
+    def with_vectors(self, results: Sequence[NewMemory]) -> list[NewMemory]:
+        """Results with their vectors, or without any where no embedder answers: they are then found by their words."""
+        try:
+            vectors = self._store.embedded([result.text for result in results]) if results else []
+        except (LlmError, ConfigurationError) as error:
+            runs = ", ".join(repr(result.sources[0].session_id) for result in results)
+            LOG.warning("the result of session %s will be found by its words alone: %s", runs, error)
+            return list(results)
+        if not vectors:
+            return list(results)
+        return [result._replace(vectors=(vector,)) for result, vector in zip(results, vectors, strict=True)]
+
+    def leave(self, session_id: str, owner: str) -> Consolidation:
+        """Store the result of a run that has ended and was claimed, once.
+
+        Raises:
+            ChatMemoryError: It is not stored, and stays due.
+        """
+        key, ids = (session_id, owner), ([session_id],)
+        rows, extremes = self._database.run(
+            self._tenant_id, (queries.sessions.SESSIONS_TO_END, ids), (queries.runs.EXTREMES, ids)
+        )
+        if not rows:
+            return _skipped(session_id)
+        run = ending_from_row(rows[0])
+        result = outcome(run.info, [MetricSummary(*row[1:]) for row in extremes], run.number, shared=False)
+        results = self.with_vectors([result])
+        with self._database.transaction(self._tenant_id, session_id) as transaction:
+            _, leased = transaction.run(
+                (queries.memories.LOCK_MEMORIES, (self._tenant_id, run.info.user_id)),
+                (queries.learning.LOCK_LEASED, key),
+            )
+            if not leased:
+                return _skipped(session_id)
+            transaction.finish(
+                *self._store.additions(self._tenant_id, results), (queries.learning.RESULT_LEFT, (session_id,))
+            )
+        return Consolidation(session_id=session_id, status="success", from_seq=0, to_seq=0, memories={"result": 1})
+
+
+def _skipped(session_id: str) -> Consolidation:
+    return Consolidation(session_id=session_id, status="skipped", reason="the lease was lost")

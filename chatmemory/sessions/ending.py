@@ -1,0 +1,90 @@
+"""What an end makes of a session: its last values, its run status, and what its row must still be for that to hold."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from chatmemory.records import JsonObject
+from chatmemory.sessions.changes import Changes, at_end, changed
+from chatmemory.sessions.records import SESSION_COLUMNS, SessionInfo, session_from_row
+
+Outcome: TypeAlias = Literal["completed", "failed", "cancelled", "expired"]
+CHANGED = "changed"  # why end_sessions left a session as it is: it is not what it was when it was read
+
+
+class End(NamedTuple):
+    """How sessions are to end.
+
+    Attributes:
+        status: The status they get.
+        last: What is stored with it; its reason and by say why and who.
+        by_user: Whether a session's own user ends it, where nobody else is named.
+        shared: Whether the result of a run is the whole tenant's.
+        points: What a run measured last, by metric.
+        step: Where in the run that is; None: one more than its last step.
+    """
+
+    status: Outcome
+    last: Changes = Changes()
+    by_user: bool = True
+    shared: bool = False
+    points: tuple[tuple[str, float], ...] = ()
+    step: int | None = None
+
+    def row(self, info: SessionInfo) -> JsonObject:
+        """What end_sessions must know of one session, if nothing but its status is to change."""
+        by = self.last.by or (info.user_id if self.by_user else None)
+        return {"id": info.id, "status": self.status, "reason": self.last.reason, "ended_by": by}
+
+    def needs_reading(self, info: SessionInfo) -> bool:
+        """Whether an end changes more of a session than its status: a run leaves a result and may be done."""
+        if info.run_status is not None or info.learns == "result":
+            return True
+        return self.last.is_work or self.last.metadata is not None or bool(self.points)
+
+
+class Ending(NamedTuple):
+    """A session before its end, as queries.sessions.SESSIONS_TO_END has it.
+
+    Attributes:
+        info: The session.
+        number: What its memories are found beside.
+        run_endings: Of a run, the final run status for each status.
+        run_has_ended: Whether a run is in a final run status already.
+    """
+
+    info: SessionInfo
+    number: int
+    run_endings: Mapping[str, str] | None
+    run_has_ended: bool
+
+    def ended(self, end: End) -> tuple[SessionInfo, JsonObject]:
+        """The session as it will be, and what end_sessions must know to make it so, if it is still what it was.
+
+        Raises:
+            ChatMemoryError: The last values cannot be stored.
+        """
+        change = changed(self.info, at_end(self.info, end.last, end.status))
+        values = change[0] if change else {}
+        info, row = self.info, end.row(self.info)
+        row |= {name: values.get(name) for name in ("metadata", "details", "results", "progress", "error", "is_work")}
+        row |= {"updated_at": info.updated_at.isoformat(), "last_active_at": info.last_active_at.isoformat()}
+        row["has_result"] = info.learns == "result"
+        return self._after(end.status, values), row
+
+    def _after(self, status: Outcome, values: JsonObject) -> SessionInfo:
+        info = self.info
+        if values:
+            metadata, details = json.loads(values["metadata"]), json.loads(values["details"])
+            results = info.results if values["results"] is None else json.loads(values["results"])
+            info = replace(info, metadata=metadata, details=details, results=results, error=values["error"])
+        run_status = self.run_endings[status] if self.run_endings and not self.run_has_ended else info.run_status
+        return replace(info, status=status, run_status=run_status, ended_at=datetime.now(UTC))
+
+
+def ending_from_row(row: Sequence[Any]) -> Ending:
+    """Build an ending from the columns of queries.sessions.SESSIONS_TO_END."""
+    columns = len(SESSION_COLUMNS)
+    return Ending(session_from_row(row[:columns]), *row[columns:])

@@ -1,0 +1,91 @@
+-- revision: 1; owner: app
+-- End sessions of a tenant: the one way in which any session ends. A missing session gives no row, an ended one is
+-- returned as it stands.
+-- p_ends: for each its id, its status, and perhaps who ended it and why, the last of its details, results, metadata,
+-- progress and error, and has_result where the caller stores the result of the run in the same transaction.
+-- A run goes to the final run status that its kind has for this end, unless it is in a final one. Where that says
+-- that it completed or failed, or the session ended otherwise, another outcome is refused; expiring never is.
+-- With `updated_at` and `last_active_at`, a session that has changed since then is left as it is.
+-- p_strict: what is missing, is refused or has changed is an error, and not a reason beside the session.
+create or replace function chatmemory.end_sessions(p_tenant text, p_ends json, p_strict boolean)
+returns table (session chatmemory.sessions, refused text) language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    v_end record;
+    v_old text;
+    v_found bigint := 0;
+    v_is_due boolean := false;
+    v_results_due text[];
+begin
+    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    for v_end in
+        select e.* from json_to_recordset(p_ends) as e(
+                id text, status text, reason text, ended_by text, updated_at timestamptz, last_active_at timestamptz,
+                metadata text, details text, results text, progress double precision, error text, is_work boolean,
+                has_result boolean)
+            join chatmemory.sessions s on s.tenant_id = p_tenant and s.id = e.id
+            order by s.created_at, s.id  -- the order in which the sessions of a user are locked everywhere
+    loop
+        select s.* into session from chatmemory.sessions s
+            where s.tenant_id = p_tenant and s.id = v_end.id and s.deleted_at is null for no key update;
+        continue when not found;
+        v_found := v_found + 1;
+        v_old := session.run_status;
+        refused := case
+            when session.updated_at <> v_end.updated_at or session.last_active_at <> v_end.last_active_at
+                then 'changed'
+            when v_end.status <> 'expired' and session.run_endings is not null and (
+                    session.status not in ('active', v_end.status)
+                    or session.run_ended_at is not null and v_old <> session.run_endings ->> v_end.status
+                    and v_old in (session.run_endings ->> 'completed', session.run_endings ->> 'failed'))
+                then (case session.status when 'active' then v_old else session.status end) || ' ' || v_end.status
+            end;
+        if p_strict and refused = 'changed' then
+            raise exception 'the session has changed' using errcode = 'serialization_failure';
+        elsif p_strict and refused is not null then
+            raise exception 'the run has ended otherwise' using errcode = 'CM412', detail = refused;
+        end if;
+        if session.status = 'active' and refused is null then
+            update chatmemory.sessions s set
+                status = v_end.status, ended_at = clock_timestamp(), updated_at = clock_timestamp(),
+                last_active_at = case when v_end.is_work then clock_timestamp() else s.last_active_at end,
+                metadata = coalesce(v_end.metadata::json, s.metadata),
+                details = coalesce(v_end.details::json, s.details),
+                results = coalesce(v_end.results::json, s.results),
+                progress = coalesce(v_end.progress, s.progress), error = coalesce(v_end.error, s.error),
+                run_status = case when s.run_ended_at is null then s.run_endings ->> v_end.status
+                    else s.run_status end,
+                run_ended_at = case when s.run_endings is not null then
+                    coalesce(s.run_ended_at, clock_timestamp()) end,
+                processed_for_ltm = case s.learns
+                    when 'messages' then s.last_seq = 0
+                    when 'result' then coalesce(v_end.has_result, false)
+                    else true end
+                where s.tenant_id = p_tenant and s.id = v_end.id
+                returning s.* into session;
+            if session.run_status <> v_old then
+                insert into chatmemory.events (tenant_id, session_id, type, data) values (
+                    p_tenant, v_end.id, 'moved', json_strip_nulls(json_build_object(
+                        'old', v_old, 'new', session.run_status, 'by', v_end.ended_by, 'reason', v_end.reason)));
+            end if;
+            insert into chatmemory.events (tenant_id, session_id, type, data) values (
+                p_tenant, v_end.id, case v_end.status when 'expired' then 'expired' else 'ended' end,
+                json_strip_nulls(json_build_object('status', v_end.status, 'reason', v_end.reason)));
+            v_is_due := v_is_due or session.due_at is not null;
+            if session.learns = 'result' and session.due_at is not null then
+                v_results_due := v_results_due || v_end.id;
+            end if;
+        end if;
+        return next;
+    end loop;
+    if p_strict and v_found < json_array_length(p_ends) then
+        raise exception 'session not found' using errcode = 'CM404';
+    end if;
+    if v_is_due then
+        perform pg_notify('chatmemory_due', '');
+    end if;
+    if v_results_due is not null then  -- for the statement that made room, and its caller
+        perform set_config('chatmemory.results_due', array_to_json(v_results_due)::text, true);
+    end if;
+end $$;
