@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from chatmemory._async.memories.memories import AsyncMemories
 from chatmemory._async.shared import AsyncParts
+from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._public import public
 from chatmemory.files import exports
 from chatmemory.files.exports import to_line
 from chatmemory.items.records import item_from_row
-from chatmemory.memories.records import Profile, memory_from_row
+from chatmemory.memories.records import Memory, Profile, memory_from_row
 from chatmemory.messages.records import Message, message_from_row
 from chatmemory.records import JsonObject
 from chatmemory.sessions.records import Erasure, session_from_row
@@ -28,7 +28,6 @@ class AsyncUsers:
     def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
         self._tenant_id = tenant_id
         self._database, self._windows, self._metrics = parts.database, parts.windows, parts.metrics
-        self._memories = AsyncMemories(tenant_id, parts)
 
     async def recent(self, user_id: object, limit: int = 30) -> list[Message]:
         """The newest messages of all the user's chats, oldest first; their seqs count within each session.
@@ -44,11 +43,11 @@ class AsyncUsers:
     async def profile(self, user_id: object) -> Profile:
         """The facts and preferences that hold now, the most important first."""
         user = check_id(user_id, "user_id")
-        found = {}
-        for kind in ("fact", "preference"):
-            page = await self._memories.list(user_id=user, kinds=[kind], limit=MOST_IN_PROFILE)
-            found[kind] = tuple(sorted(page, key=lambda memory: -memory.importance))
-        return Profile(user_id=user, facts=found["fact"], preferences=found["preference"])
+        query = queries.memories.list_memories(of_user=True, valid=True, after=False)
+        params = {"user_id": user, "at": None, "limit": MOST_IN_PROFILE, "offset": 0}
+        listing: list[Statement] = [(query, {**params, "kinds": [kind]}) for kind in ("fact", "preference")]
+        facts, preferences = map(_most_important_first, await self._database.run(self._tenant_id, *listing))
+        return Profile(user_id=user, facts=facts, preferences=preferences)
 
     async def erase(self, user_id: object) -> Erasure:
         """Remove everything held about a user, for good.
@@ -132,3 +131,7 @@ class AsyncUsers:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"
+
+
+def _most_important_first(rows: list[Row]) -> tuple[Memory, ...]:
+    return tuple(sorted(map(memory_from_row, rows), key=lambda memory: -memory.importance))

@@ -60,6 +60,7 @@ def sessions(
             status=status,  # type: ignore[arg-type]  # the library says which there are
             limit=limit,
             offset=offset,
+            with_total=True,
         )
     if as_json:
         _print_json({"total": page.total, "limit": limit, "offset": offset, "sessions": list(map(asdict, page))})
@@ -85,7 +86,7 @@ def _show_page(page: "Page[SessionInfo]", tenant: str) -> None:
             listed(console, info.id, _title(info), _in_short(info))
     else:
         console.print(_table(page))
-    shown = f"{page.offset + 1}-{page.offset + len(page)}" if len(page) else "none"
+    shown = f"{page.offset + 1}-{page.offset + len(page)}" if len(page) and page.offset is not None else "none"
     more = f", shown: {shown}" if len(page) < page.total else ""
     console.print(text(f"{many(page.total, 'session')} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 

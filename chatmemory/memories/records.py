@@ -90,6 +90,11 @@ class Memory(Shown):
         return f"<Memory {self.kind} {shorten(self.text, 60)!r} of {self.valid_from:%Y-%m-%d}{until}>"
 
 
+def memory_key(row: Sequence[Any]) -> tuple[datetime, str]:
+    """Return what memories are listed by: since when they hold, and their id."""
+    return row[8], row[0]
+
+
 def memory_from_row(row: Sequence[Any]) -> Memory:
     """Build a memory from the columns of queries.MEMORY."""
     (id, tenant_id, user_id, kind, text, speaker, trust, importance, valid_from, valid_to, superseded_by) = row[:11]

@@ -23,6 +23,21 @@ async def only_connection(database: AsyncDatabase) -> AsyncConnection[Any]:
         return connection
 
 
+async def rename_and_fail(database: AsyncDatabase, session_id: str) -> None:
+    """Change a session in one round trip, and fail in the next."""
+    async with database.transaction("acme") as transaction:
+        await transaction.run(("update chatmemory.sessions set title = 'new' where id = %s", (session_id,)))
+        await transaction.finish(FAILS, NUMBER)
+
+
+async def interrupted(database: AsyncDatabase, connection: AsyncConnection[Any]) -> None:
+    """Leave a transaction while its connection is in pipeline mode."""
+    async with database.transaction("acme") as transaction:
+        await transaction.run(NUMBER)
+        connection.pgconn.enter_pipeline_mode()
+        raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("behind", [0, 1, 50])
 @pytest.mark.parametrize("prepared", [True, False])
 async def test_the_statement_that_failed_is_reported(
@@ -43,11 +58,8 @@ async def test_the_statement_that_failed_is_reported(
 async def test_a_failure_in_a_later_round_trip_undoes_the_first(async_memory: AsyncChatMemory) -> None:
     """What an earlier run() of the transaction wrote is rolled back."""
     session = await async_memory.tenant("acme").sessions.create(user_id="ann")
-    renames = ("update chatmemory.sessions set title = 'new' where id = %s", (session.id,))
     with pytest.raises(StorageError, match="22012"):
-        async with async_memory._database.transaction("acme") as transaction:
-            await transaction.run(renames)
-            await transaction.finish(FAILS, NUMBER)
+        await rename_and_fail(async_memory._database, session.id)
     assert (await session.refresh()).title is None
 
 
@@ -56,10 +68,7 @@ async def test_a_connection_left_in_a_pipeline_is_replaced(postgres_url: str) ->
     async with AsyncChatMemory.open(postgres_url, settings=SETTINGS) as memory:
         first = await only_connection(memory._database)
         with pytest.raises(KeyboardInterrupt):
-            async with memory._database.transaction("acme") as transaction:
-                await transaction.run(NUMBER)
-                first.pgconn.enter_pipeline_mode()
-                raise KeyboardInterrupt
+            await interrupted(memory._database, first)
         assert await memory._database.run("acme", NUMBER) == [[(1,)]]
         second = await only_connection(memory._database)
         assert first.closed

@@ -25,6 +25,21 @@ def only_connection(database: Database) -> Connection[Any]:
         return connection
 
 
+def rename_and_fail(database: Database, session_id: str) -> None:
+    """Change a session in one round trip, and fail in the next."""
+    with database.transaction("acme") as transaction:
+        transaction.run(("update chatmemory.sessions set title = 'new' where id = %s", (session_id,)))
+        transaction.finish(FAILS, NUMBER)
+
+
+def interrupted(database: Database, connection: Connection[Any]) -> None:
+    """Leave a transaction while its connection is in pipeline mode."""
+    with database.transaction("acme") as transaction:
+        transaction.run(NUMBER)
+        connection.pgconn.enter_pipeline_mode()
+        raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("behind", [0, 1, 50])
 @pytest.mark.parametrize("prepared", [True, False])
 def test_the_statement_that_failed_is_reported(
@@ -45,11 +60,8 @@ def test_the_statement_that_failed_is_reported(
 def test_a_failure_in_a_later_round_trip_undoes_the_first(memory: ChatMemory) -> None:
     """What an earlier run() of the transaction wrote is rolled back."""
     session = memory.tenant("acme").sessions.create(user_id="ann")
-    renames = ("update chatmemory.sessions set title = 'new' where id = %s", (session.id,))
     with pytest.raises(StorageError, match="22012"):
-        with memory._database.transaction("acme") as transaction:
-            transaction.run(renames)
-            transaction.finish(FAILS, NUMBER)
+        rename_and_fail(memory._database, session.id)
     assert session.refresh().title is None
 
 
@@ -58,10 +70,7 @@ def test_a_connection_left_in_a_pipeline_is_replaced(postgres_url: str) -> None:
     with ChatMemory.open(postgres_url, settings=SETTINGS) as memory:
         first = only_connection(memory._database)
         with pytest.raises(KeyboardInterrupt):
-            with memory._database.transaction("acme") as transaction:
-                transaction.run(NUMBER)
-                first.pgconn.enter_pipeline_mode()
-                raise KeyboardInterrupt
+            interrupted(memory._database, first)
         assert memory._database.run("acme", NUMBER) == [[(1,)]]
         second = only_connection(memory._database)
         assert first.closed

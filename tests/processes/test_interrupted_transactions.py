@@ -53,7 +53,7 @@ async def test_a_server_that_hangs_up_in_the_middle_is_unavailable(database: Asy
     """A connection that Postgres closes between two statements: a typed error, and the next call has a new one."""
     task = asyncio.ensure_future(database.run_once("acme", NUMBER, SLOW, NUMBER))
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as observer, asyncio.timeout(5):
-        while not (await observer.execute(f"select pg_terminate_backend(pid) {SLEEPING}".encode())).rowcount:
+        while not (await observer.execute(f"select pg_terminate_backend(pid) {SLEEPING}".encode())).rowcount:  # noqa: ASYNC110  # Postgres sets no event
             await asyncio.sleep(0.01)
     with pytest.raises(StorageUnavailableError, match="lost"):
         await task

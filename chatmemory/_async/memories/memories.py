@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from chatmemory._async.memories.recall import Asked, AsyncRecall
 from chatmemory._async.memories.reembedding import AsyncReembedding
@@ -23,8 +23,10 @@ from chatmemory.memories.records import (
     Reembedded,
     Trust,
     memory_from_row,
+    memory_key,
 )
-from chatmemory.records import Page
+from chatmemory.paging import check_page
+from chatmemory.records import JsonObject, Page
 from chatmemory.storage import queries
 from chatmemory.validation import (
     check_choice,
@@ -37,6 +39,7 @@ from chatmemory.validation import (
     new_id,
 )
 
+Statements: TypeAlias = list[Statement]  # inside the class, `list` is the method
 ORDINARY: tuple[MemoryKind, ...] = ("episode", "summary", "fact", "preference")  # runs stay out unless asked for
 
 
@@ -239,29 +242,41 @@ class AsyncMemories:
         include_closed: bool = False,
         limit: int = 100,
         offset: int = 0,
+        cursor: str | None = None,
+        with_total: bool = False,
     ) -> Page[Memory]:
-        """One page of memories, the newest first.
+        """List memories by page, the newest first.
 
         Args:
             user_id: Only this user's, without what the tenant shares; None: everybody's.
             kinds: Only these; None: all.
             valid_at: What held then; None: what holds now.
             include_closed: Whether what holds no longer is listed too.
-            limit: How many a page holds at most.
-            offset: How many to pass over.
+            limit: How many memories a page holds at most.
+            offset: How many memories to skip, at most 10,000; a cursor goes further, and costs the same on every page.
+            cursor: `next` of the page before; None: the first page.
+            with_total: Whether to count all memories that match, which costs in proportion to them.
+
+        Returns:
+            The page. With its `next` as cursor, the same call returns the page after it; None: it is the last.
 
         Raises:
-            InvalidInputError: A value cannot be used.
+            InvalidInputError: A value cannot be used, or the cursor belongs to another list.
         """
-        user = None if user_id is None else check_id(user_id, "user_id")
-        params = {
-            "user_id": user, "users": [user], "kinds": list(check_kinds(kinds, MEMORY_KINDS)),
-            "at": check_time(valid_at, "valid_at"), "valid": not include_closed,
-            "limit": check_count(limit, "limit"), "offset": check_count(offset, "offset"),
-        }  # fmt: skip
-        rows = await self._database.fetch(self._tenant_id, queries.memories.LIST_MEMORIES, params)
-        [(total,)] = await self._database.fetch(self._tenant_id, queries.memories.COUNT_MEMORIES, params)
-        return Page(tuple(map(memory_from_row, rows)), total, limit, offset)
+        params: JsonObject = {
+            "user_id": None if user_id is None else check_id(user_id, "user_id"),
+            "kinds": sorted(set(check_kinds(kinds, MEMORY_KINDS))),
+            "at": check_time(valid_at, "valid_at"),
+        }
+        which = {"of_user": user_id is not None, "valid": not include_closed}
+        request = check_page("memories", {**params, **which, "tenant": self._tenant_id}, limit, offset, cursor)
+        query = queries.memories.list_memories(**which, after=request.after is not None)
+        statements: Statements = [(query, {**params, **request.params})]
+        if with_total:
+            statements.append((queries.memories.count_memories(**which), params))
+        await self._recall.counts.flush()
+        rows, *counted = await self._database.run(self._tenant_id, *statements)
+        return request.page(rows, memory_from_row, memory_key, counted[0][0][0] if counted else None)
 
     async def stats(self, user_id: object = None) -> MemoryStats:
         """How the memories of a user, or of the tenant, have grown."""

@@ -1,5 +1,7 @@
 """Long-term memories: find, store, close, remove."""
 
+from typing import LiteralString
+
 from chatmemory.storage.queries.columns import MEMORY
 
 # What a deleted session taught is hidden with it.
@@ -99,14 +101,33 @@ RECALLED = (
     "select id from chatmemory.memories where id = any(%(ids)s) for no key update skip locked)"
 )
 GET_MEMORY = "select " + MEMORY + " from chatmemory.memories m where m.id = %s" + _SHOWN
-_LISTED_MEMORIES = (
-    " from chatmemory.memories m where (%(user_id)s::text is null or m.user_id = any(%(users)s)) "
-    "and m.kind = any(%(kinds)s) and (not %(valid)s or (true" + _VALID + "))" + _SHOWN
-)
-LIST_MEMORIES = (
-    "select " + MEMORY + _LISTED_MEMORIES + " order by m.valid_from desc, m.id desc limit %(limit)s offset %(offset)s"
-)
-COUNT_MEMORIES = "select count(*)" + _LISTED_MEMORIES
+_OF_USER = ("", " and m.user_id = %(user_id)s")
+_LISTED_VALID = ("", _VALID)
+_AFTER = ("", " and (m.valid_from, m.id) < (%(after)s, %(after_id)s)")
+_NEWEST_FIRST: LiteralString = " order by m.valid_from desc, m.id desc"
+
+
+def list_memories(*, of_user: bool, valid: bool, after: bool) -> LiteralString:
+    """One page of memories, the newest first: so many of each kind, of which an index holds each in order."""
+    return (
+        "select " + MEMORY + " from (select p.id from unnest(%(kinds)s::text[]) k(kind) cross join lateral ("
+        "select m.id, m.valid_from from chatmemory.memories m where m.kind = k.kind"
+        + _OF_USER[of_user]
+        + _LISTED_VALID[valid]
+        + _SHOWN
+        + _AFTER[after]
+        + _NEWEST_FIRST
+        + " limit %(limit)s::bigint + %(offset)s::bigint) p order by p.valid_from desc, p.id desc "
+        "limit %(limit)s offset %(offset)s) page join chatmemory.memories m on m.id = page.id" + _NEWEST_FIRST
+    )
+
+
+def count_memories(*, of_user: bool, valid: bool) -> LiteralString:
+    """How many memories all pages hold."""
+    listed = _OF_USER[of_user] + _LISTED_VALID[valid] + _SHOWN
+    return "select count(*) from chatmemory.memories m where m.kind = any(%(kinds)s)" + listed
+
+
 # A memory with all that it took the place of, and what took its place, oldest first.
 MEMORY_HISTORY = (
     "with recursive line(id) as (values (%(id)s::text) union "
