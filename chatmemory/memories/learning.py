@@ -141,12 +141,9 @@ def from_summary(lesson: Lesson, summary: str, trust: Trust, new_id: Callable[[]
 
 def nothing_learnt(info: SessionInfo) -> str:
     """Why nothing of a session could be claimed to learn from."""
-    if info.learns == "messages" and info.last_seq > info.summary_seq:
-        return "another worker is at it"
-    if info.learns == "nothing" or (info.learns == "result" and info.is_active):
-        until = " until they end" if info.learns == "result" else ""
-        return f"sessions of kind {info.kind!r} are not learnt from{until}"
-    return "nothing to learn"
+    if info.learns != "messages":
+        return f"the messages of a {info.kind} are not learnt from"
+    return "another worker is at it" if info.last_seq > info.summary_seq else "nothing to learn"
 
 
 class Unembedded(NamedTuple):

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from chatmemory import AsyncChatMemory, AsyncSession, ConfigurationError, InvalidInputError, MemorySource, Tenant
-from chatmemory._async.memories.learner import AsyncLearner
+from chatmemory._async.memories.worker import AsyncWorker
 from chatmemory.errors import LlmError
 from chatmemory.memories.ranking import rank
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
@@ -104,14 +104,14 @@ async def test_a_session_that_ends_while_it_is_learnt_from_leaves_its_summary(
 async def test_what_is_said_while_nothing_was_left_to_learn_is_learnt(
     postgres_url: str, openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A session that goes on and ends just after it was found without new messages is due."""
-    read = AsyncLearner._messages_after
-    texts_read: list[int] = []
+    """A session that goes on and ends just after nothing was found to learn is due."""
+    claim = AsyncWorker.claim
+    claims: list[int] = []
 
     async def and_then_more(*given: Any) -> Any:
-        found = await read(*given)
-        texts_read.append(len(found))
-        if texts_read == [4, 0]:
+        found = await claim(*given)
+        claims.append(len(found))
+        if claims == [1, 0]:
 
             def go_on(acme: Tenant) -> None:
                 acme.sessions.get("s-1").append("user", "And a kayak.")
@@ -120,7 +120,7 @@ async def test_what_is_said_while_nothing_was_left_to_learn_is_learnt(
             meanwhile(postgres_url, go_on)
         return found
 
-    monkeypatch.setattr(AsyncLearner, "_messages_after", and_then_more)
+    monkeypatch.setattr(AsyncWorker, "claim", and_then_more)
     async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         session = await memory.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
         await session.append_many([{"role": "user", "content": text} for text in FOUR])

@@ -41,8 +41,8 @@ async def test_a_finished_run_becomes_one_result(async_memory: AsyncChatMemory) 
     assert result.metadata == {"kind": "training", "run_status": "completed"}
 
 
-async def test_every_end_of_a_run_but_expiry_leaves_a_result(async_memory: AsyncChatMemory) -> None:
-    """Failed, cancelled and ended with others; conversations leave none."""
+async def test_every_end_of_a_run_leaves_a_result(async_memory: AsyncChatMemory) -> None:
+    """Failed, cancelled, ended with others and expired; conversations leave none."""
     sessions = async_memory.tenant("acme").sessions
     failed, cancelled, among, expired = [
         await sessions.create(user_id="ann", kind="testing", session_id=name) for name in ("f", "c", "m", "e")
@@ -58,7 +58,8 @@ async def test_every_end_of_a_run_but_expiry_leaves_a_result(async_memory: Async
     chat = await sessions.create(user_id="ann")
     await chat.end()
     found = {result.sources[0].session_id: result.text for result in await async_memory.tenant("acme").memories.list()}
-    assert set(found) == {"f", "c", "m"}
+    assert set(found) == {"f", "c", "m", "e"}
+    assert found["e"] == "Testing run e: failed."
     assert found["f"].endswith("error: ValueError: no data.")
 
 

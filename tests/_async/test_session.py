@@ -357,20 +357,22 @@ async def test_export_holds_everything(async_memory: AsyncChatMemory) -> None:
         await session.export("pdf")  # type: ignore[arg-type]  # that is the point
 
 
-async def test_a_short_session_has_nothing_to_learn_from(async_memory: AsyncChatMemory) -> None:
-    """Below min_messages_for_summary an ended session is archived by the clean-up, above it is not yet."""
+async def test_what_has_nothing_left_to_learn_is_archived(async_memory: AsyncChatMemory) -> None:
+    """An ended session without messages at once, a short one once it was learnt from."""
     settings = async_memory.settings.model_copy(update={"session_timeout_hours": 1e-9})
-    short, long = await begin(async_memory), await begin(async_memory)
-    await short.append_many([{"role": "user", "content": "x"}] * 3)
-    await long.append_many([{"role": "user", "content": "x"}] * 4)
+    empty, short = await begin(async_memory), await begin(async_memory)
+    await short.append("user", "x")
+    await empty.end()
     await short.end()
-    await long.end()
     url = async_memory.settings.postgres_url
     assert url is not None
     async with AsyncChatMemory.open(url.get_secret_value(), settings=settings) as cleaner:
         assert (await cleaner.clean_up()).archived == 1
+        assert (await empty.refresh()).archived_at is not None
+        assert (await short.refresh()).archived_at is None
+        assert (await cleaner.run_due()).processed == 1
+        assert (await cleaner.clean_up()).archived == 1
     assert (await short.refresh()).archived_at is not None
-    assert (await long.refresh()).archived_at is None
 
 
 async def test_a_handle_repr_can_be_read(async_memory: AsyncChatMemory) -> None:

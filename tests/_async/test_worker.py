@@ -173,12 +173,14 @@ async def test_a_fork_is_learnt_from_behind_what_was_learnt(
 async def test_short_sessions_are_processed_without_a_summary(
     async_taught: AsyncChatMemory, openai_server: OpenAIServer
 ) -> None:
-    """An ended session below min_messages_for_summary asks no model and teaches nothing."""
+    """An ended session below min_messages_for_summary gives its facts and episodes, and no summary memory."""
+    openai_server.chat = lambda _: learnt("Ann moved.", fact("Ann lives in Lisbon.", 1))
     session = await talk(async_taught, DIALOGUE[:3])
     await session.end()
+    assert (await async_taught.run_due()).processed == 1
+    assert sorted(memory.kind for memory in await known(async_taught)) == ["episode"] * 3 + ["fact"]
+    assert (await session.refresh()).summary == "Ann moved."
     assert (await async_taught.run_due()).processed == 0
-    assert openai_server.chats == []
-    assert await known(async_taught) == []
 
 
 async def test_a_long_backlog_is_cut_into_batches(postgres_url: str, openai_server: OpenAIServer) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from chatmemory import ChatMemory, ConfigurationError, InvalidInputError, MemorySource, Session, Tenant
-from chatmemory._sync.memories.learner import Learner
+from chatmemory._sync.memories.worker import Worker
 from chatmemory.errors import LlmError
 from chatmemory.memories.ranking import rank
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
@@ -106,14 +106,14 @@ def test_a_session_that_ends_while_it_is_learnt_from_leaves_its_summary(
 def test_what_is_said_while_nothing_was_left_to_learn_is_learnt(
     postgres_url: str, openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A session that goes on and ends just after it was found without new messages is due."""
-    read = Learner._messages_after
-    texts_read: list[int] = []
+    """A session that goes on and ends just after nothing was found to learn is due."""
+    claim = Worker.claim
+    claims: list[int] = []
 
     def and_then_more(*given: Any) -> Any:
-        found = read(*given)
-        texts_read.append(len(found))
-        if texts_read == [4, 0]:
+        found = claim(*given)
+        claims.append(len(found))
+        if claims == [1, 0]:
 
             def go_on(acme: Tenant) -> None:
                 acme.sessions.get("s-1").append("user", "And a kayak.")
@@ -122,7 +122,7 @@ def test_what_is_said_while_nothing_was_left_to_learn_is_learnt(
             meanwhile(postgres_url, go_on)
         return found
 
-    monkeypatch.setattr(Learner, "_messages_after", and_then_more)
+    monkeypatch.setattr(Worker, "claim", and_then_more)
     with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         session = memory.tenant("acme").sessions.create(user_id="ann", session_id="s-1")
         session.append_many([{"role": "user", "content": text} for text in FOUR])

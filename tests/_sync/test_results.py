@@ -43,8 +43,8 @@ def test_a_finished_run_becomes_one_result(memory: ChatMemory) -> None:
     assert result.metadata == {"kind": "training", "run_status": "completed"}
 
 
-def test_every_end_of_a_run_but_expiry_leaves_a_result(memory: ChatMemory) -> None:
-    """Failed, cancelled and ended with others; conversations leave none."""
+def test_every_end_of_a_run_leaves_a_result(memory: ChatMemory) -> None:
+    """Failed, cancelled, ended with others and expired; conversations leave none."""
     sessions = memory.tenant("acme").sessions
     failed, cancelled, among, expired = [
         sessions.create(user_id="ann", kind="testing", session_id=name) for name in ("f", "c", "m", "e")
@@ -60,7 +60,8 @@ def test_every_end_of_a_run_but_expiry_leaves_a_result(memory: ChatMemory) -> No
     chat = sessions.create(user_id="ann")
     chat.end()
     found = {result.sources[0].session_id: result.text for result in memory.tenant("acme").memories.list()}
-    assert set(found) == {"f", "c", "m"}
+    assert set(found) == {"f", "c", "m", "e"}
+    assert found["e"] == "Testing run e: failed."
     assert found["f"].endswith("error: ValueError: no data.")
 
 

@@ -359,20 +359,22 @@ def test_export_holds_everything(memory: ChatMemory) -> None:
         session.export("pdf")  # type: ignore[arg-type]  # that is the point
 
 
-def test_a_short_session_has_nothing_to_learn_from(memory: ChatMemory) -> None:
-    """Below min_messages_for_summary an ended session is archived by the clean-up, above it is not yet."""
+def test_what_has_nothing_left_to_learn_is_archived(memory: ChatMemory) -> None:
+    """An ended session without messages at once, a short one once it was learnt from."""
     settings = memory.settings.model_copy(update={"session_timeout_hours": 1e-9})
-    short, long = begin(memory), begin(memory)
-    short.append_many([{"role": "user", "content": "x"}] * 3)
-    long.append_many([{"role": "user", "content": "x"}] * 4)
+    empty, short = begin(memory), begin(memory)
+    short.append("user", "x")
+    empty.end()
     short.end()
-    long.end()
     url = memory.settings.postgres_url
     assert url is not None
     with ChatMemory.open(url.get_secret_value(), settings=settings) as cleaner:
         assert cleaner.clean_up().archived == 1
+        assert empty.refresh().archived_at is not None
+        assert short.refresh().archived_at is None
+        assert cleaner.run_due().processed == 1
+        assert cleaner.clean_up().archived == 1
     assert short.refresh().archived_at is not None
-    assert long.refresh().archived_at is None
 
 
 def test_a_handle_repr_can_be_read(memory: ChatMemory) -> None:

@@ -1,14 +1,28 @@
 """The loop that turns messages into memories: which sessions are due is a query, and a claim is a lease."""
 
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import uuid4
 
 from chatmemory._async.memories.learner import AsyncLearner
+from chatmemory._async.memories.listener import AsyncListener
 from chatmemory._async.shared import AsyncParts
-from chatmemory._concurrency import AsyncEvent, async_side_by_side, async_undisturbed, async_wait_for
+from chatmemory._concurrency import AsyncBell, AsyncEvent, async_side_by_side, async_undisturbed, async_wait_for
 from chatmemory.errors import StorageError
 from chatmemory.memories.records import Consolidation, Report
 from chatmemory.storage import queries
+
+
+class Done(NamedTuple):
+    """How many sessions were claimed, and what came of them."""
+
+    claimed: int = 0
+    processed: int = 0
+    failed: int = 0
+
+    def after(self, one: Consolidation) -> "Done":
+        """The same with one more."""
+        return Done(self.claimed + 1, self.processed + (one.status == "success"), self.failed + (one.status == "error"))
 
 
 class AsyncWorker:
@@ -47,20 +61,19 @@ class AsyncWorker:
         return await self._learner.learn(tenant_id, session_id, self._owner)
 
     async def run_due(self, limit: int) -> Report:
-        """Learn from sessions that are due, one after the other, until none is or `limit` were."""
-        processed, failed = await self._learn_due(limit)
-        return Report(processed=processed, failed=failed, parked=await self.parked())
+        """Learn from sessions that are due, one after the other, until none is or `limit` were claimed."""
+        done = await self._learn_due(limit)
+        return Report(processed=done.processed, failed=done.failed, parked=await self.parked())
 
-    async def _learn_due(self, limit: int) -> tuple[int, int]:
-        processed = failed = 0
-        while processed + failed < limit:
+    async def _learn_due(self, limit: int) -> Done:
+        """Claim up to `limit` sessions. None can come again for ever: each claim changes what is due of its session."""
+        done = Done()
+        while done.claimed < limit:
             claimed = await self.claim(1)
             if not claimed:
                 break
-            done = await self.learn(*claimed[0])
-            processed += done.status == "success"
-            failed += done.status == "error"
-        return processed, failed
+            done = done.after(await self.learn(*claimed[0]))
+        return done
 
     async def parked(self, *, retry: bool = False) -> int:
         """How many sessions were given up; with retry they are taken up again first."""
@@ -73,23 +86,33 @@ class AsyncWorker:
 
     async def run(self, concurrency: int, stop: AsyncEvent, *, until_idle: bool = False) -> Report:
         """Work until `stop` is set, or with until_idle until nothing is due; what was begun is finished."""
-        done: list[tuple[int, int]] = []
+        total = Done()
+        bell = AsyncBell(stop)
+        listener = AsyncListener(self._database, bell)
 
         async def work() -> None:
+            nonlocal total
             while not stop.is_set():
+                ring = bell.next()
                 self._parts.on_use()  # sessions that were idle for too long become due
                 try:
-                    done.append(await self._learn_due(1))
+                    done = await self._learn_due(1)
                 except StorageError:  # Postgres is away; look again later
                     if until_idle:
                         raise
-                    done.append((0, 0))
-                if any(done[-1]):
+                    done = Done()
+                total = Done(*map(sum, zip(total, done, strict=True)))
+                if done.claimed:
                     continue
                 if until_idle:
                     return
-                await async_wait_for(stop, self._settings.worker_poll_seconds)
+                await async_wait_for(ring, listener.poll_seconds(self._settings.worker_poll_seconds))
 
-        await async_side_by_side([work] * concurrency, stop.set)
-        processed, failed = (sum(counts) for counts in zip(*done, strict=True)) if done else (0, 0)
-        return Report(processed=processed, failed=failed, parked=await self.parked())
+        if not until_idle:
+            listener.start()
+        try:
+            await async_side_by_side([work] * concurrency, stop.set)
+        finally:
+            await listener.close()
+            await bell.close()
+        return Report(processed=total.processed, failed=total.failed, parked=await self.parked())

@@ -159,6 +159,7 @@ class AsyncEndings:
             For each id, the session as it is now, or the error.
         """
         ended: dict[str, Ended] = {}
+        ids = list(dict.fromkeys(ids))
         for start in range(0, len(ids), AT_ONCE):
             batch = ids[start : start + AT_ONCE]
             done = await self._end_batch(batch, end)

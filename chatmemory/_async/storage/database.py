@@ -234,6 +234,15 @@ class AsyncDatabase:
         except psycopg.ProgrammingError:
             raise unreadable() from None
 
+    @asynccontextmanager
+    async def own_connection(self, subject: str) -> AsyncIterator[AsyncConnection[Row]]:
+        """A connection outside the pool, for as long as its caller needs it."""
+        try:
+            async with await self.connect_once() as connection:
+                yield connection
+        except DRIVER_ERRORS as error:
+            raise translated(error, subject) from cause_of(error)
+
     def _connect_args(self) -> dict[str, Any]:
         return {
             "autocommit": True,

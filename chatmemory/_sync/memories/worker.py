@@ -3,14 +3,28 @@
 """The loop that turns messages into memories: which sessions are due is a query, and a claim is a lease."""
 
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import uuid4
 
-from chatmemory._concurrency import Event, side_by_side, undisturbed, wait_for
+from chatmemory._concurrency import Bell, Event, side_by_side, undisturbed, wait_for
 from chatmemory._sync.memories.learner import Learner
+from chatmemory._sync.memories.listener import Listener
 from chatmemory._sync.shared import Parts
 from chatmemory.errors import StorageError
 from chatmemory.memories.records import Consolidation, Report
 from chatmemory.storage import queries
+
+
+class Done(NamedTuple):
+    """How many sessions were claimed, and what came of them."""
+
+    claimed: int = 0
+    processed: int = 0
+    failed: int = 0
+
+    def after(self, one: Consolidation) -> "Done":
+        """The same with one more."""
+        return Done(self.claimed + 1, self.processed + (one.status == "success"), self.failed + (one.status == "error"))
 
 
 class Worker:
@@ -45,20 +59,19 @@ class Worker:
         return self._learner.learn(tenant_id, session_id, self._owner)
 
     def run_due(self, limit: int) -> Report:
-        """Learn from sessions that are due, one after the other, until none is or `limit` were."""
-        processed, failed = self._learn_due(limit)
-        return Report(processed=processed, failed=failed, parked=self.parked())
+        """Learn from sessions that are due, one after the other, until none is or `limit` were claimed."""
+        done = self._learn_due(limit)
+        return Report(processed=done.processed, failed=done.failed, parked=self.parked())
 
-    def _learn_due(self, limit: int) -> tuple[int, int]:
-        processed = failed = 0
-        while processed + failed < limit:
+    def _learn_due(self, limit: int) -> Done:
+        """Claim up to `limit` sessions. None can come again for ever: each claim changes what is due of its session."""
+        done = Done()
+        while done.claimed < limit:
             claimed = self.claim(1)
             if not claimed:
                 break
-            done = self.learn(*claimed[0])
-            processed += done.status == "success"
-            failed += done.status == "error"
-        return processed, failed
+            done = done.after(self.learn(*claimed[0]))
+        return done
 
     def parked(self, *, retry: bool = False) -> int:
         """How many sessions were given up; with retry they are taken up again first."""
@@ -71,23 +84,33 @@ class Worker:
 
     def run(self, concurrency: int, stop: Event, *, until_idle: bool = False) -> Report:
         """Work until `stop` is set, or with until_idle until nothing is due; what was begun is finished."""
-        done: list[tuple[int, int]] = []
+        total = Done()
+        bell = Bell(stop)
+        listener = Listener(self._database, bell)
 
         def work() -> None:
+            nonlocal total
             while not stop.is_set():
+                ring = bell.next()
                 self._parts.on_use()  # sessions that were idle for too long become due
                 try:
-                    done.append(self._learn_due(1))
+                    done = self._learn_due(1)
                 except StorageError:  # Postgres is away; look again later
                     if until_idle:
                         raise
-                    done.append((0, 0))
-                if any(done[-1]):
+                    done = Done()
+                total = Done(*map(sum, zip(total, done, strict=True)))
+                if done.claimed:
                     continue
                 if until_idle:
                     return
-                wait_for(stop, self._settings.worker_poll_seconds)
+                wait_for(ring, listener.poll_seconds(self._settings.worker_poll_seconds))
 
-        side_by_side([work] * concurrency, stop.set)
-        processed, failed = (sum(counts) for counts in zip(*done, strict=True)) if done else (0, 0)
-        return Report(processed=processed, failed=failed, parked=self.parked())
+        if not until_idle:
+            listener.start()
+        try:
+            side_by_side([work] * concurrency, stop.set)
+        finally:
+            listener.close()
+            bell.close()
+        return Report(processed=total.processed, failed=total.failed, parked=self.parked())

@@ -161,6 +161,7 @@ class Endings:
             For each id, the session as it is now, or the error.
         """
         ended: dict[str, Ended] = {}
+        ids = list(dict.fromkeys(ids))
         for start in range(0, len(ids), AT_ONCE):
             batch = ids[start : start + AT_ONCE]
             done = self._end_batch(batch, end)

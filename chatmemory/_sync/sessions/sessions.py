@@ -252,14 +252,16 @@ class Sessions:
         Returns:
             For each id, the session as it is now, or the error.
         """
-        ended: dict[str, SessionInfo | ChatMemoryError] = {}
+        refused: dict[str, ChatMemoryError] = {}
         ids: list[str] = []
         for session_id in session_ids:
             try:
                 ids.append(check_id(session_id, "session_id"))
             except InvalidInputError as error:
-                ended[str(session_id)] = error
-        return ended | self._endings.end_many(list(dict.fromkeys(ids)), End("completed"))
+                ids.append(str(session_id))
+                refused[ids[-1]] = error
+        ended = refused | self._endings.end_many([id for id in ids if id not in refused], End("completed"))
+        return {id: ended[id] for id in ids}
 
     def end_inactive(self, idle_for: timedelta) -> Infos:
         """Expire this tenant's sessions that were idle for longer than `idle_for`; return them, oldest first."""

@@ -236,6 +236,15 @@ class Database:
         except psycopg.ProgrammingError:
             raise unreadable() from None
 
+    @contextmanager
+    def own_connection(self, subject: str) -> Iterator[Connection[Row]]:
+        """A connection outside the pool, for as long as its caller needs it."""
+        try:
+            with self.connect_once() as connection:
+                yield connection
+        except DRIVER_ERRORS as error:
+            raise translated(error, subject) from cause_of(error)
+
     def _connect_args(self) -> dict[str, Any]:
         return {
             "autocommit": True,

@@ -1,6 +1,8 @@
 """Learning: which sessions are due, who works on them, what it cost."""
 
-# Learning.
+# Learning. Postgres notifies this channel when a session becomes due; what is due stands in the rows alone.
+LISTEN = "listen chatmemory_due; listen chatmemory_proof"
+PROVE = "select pg_notify('chatmemory_proof', %s)"
 CLAIM_SESSIONS = "select * from chatmemory.claim_sessions(%s, %s, %s, %s, %s)"
 LEARNING_STATE = "select due, parked from chatmemory.learning_state(%s)"
 # The session as it is, if the lease is still held.

@@ -1,0 +1,180 @@
+# Generated from tests/_async/test_due.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""What being idle costs, and how a worker hears of work."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from chatmemory import ChatMemory, Session, Settings
+from chatmemory._concurrency import Event, side_by_side, wait_for
+
+FILL = """
+insert into chatmemory.sessions (tenant_id, id, user_id, kind, created_at, updated_at, last_active_at, last_seq,
+    message_count, token_count)
+select 'acme', 's' || n, 'u' || n, 'chat', now(), now(), now() - n % 80000 * interval '1 second', 5, 5, 100
+from generate_series(1, 10000) n
+"""
+IDLE_CALLS = (
+    "select count(*) from chatmemory.claim_sessions('me', '5 min', 10, null, null)",
+    "select expired + archived from chatmemory.clean_up('24 hours', true, 1000)",
+    "select due + parked from chatmemory.learning_state(false)",
+)
+LOOKED_AT = (
+    "select seq_scan, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables "
+    "where schemaname = 'chatmemory' and relname = 'sessions'"
+)
+
+
+def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
+    """What a statement of the test's own gives, across tenants."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(query.encode(), params or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.mark.parametrize("call", IDLE_CALLS)
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_where_nothing_is_due_or_idle_no_session_is_looked_at(postgres_url: str, call: str, analyzed: bool) -> None:
+    """Neither claims nor the clean-up nor the learning state read any of 10,000 active sessions."""
+    rows(postgres_url, FILL)
+    if analyzed:
+        rows(postgres_url, "analyze chatmemory.sessions")
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute(call.encode()).fetchall() == [(0,)]
+        assert connection.execute(LOOKED_AT.encode()).fetchall() == [(0, 0)]
+
+
+def test_appends_stay_hot(postgres_url: str, settings: Settings) -> None:
+    """Of 1,000 appends at least 970 change no index, though they make their session due."""
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        session = memory.tenant("acme").sessions.create(user_id="ann")
+        for number in range(500):
+            session.append("user", f"message {number}")
+            session.append("assistant", "yes", message_id=f"m-{number}")
+    updated = hot = 0
+    for _ in range(600):  # Postgres counts a little later
+        query = "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relname = 'sessions'"
+        [(updated, hot)] = rows(postgres_url, query)
+        if updated >= 1000:
+            break
+        wait_for(Event(), 0.05)
+    assert updated >= 1000
+    assert hot >= 0.97 * updated
+
+
+def test_a_session_is_due_from_the_append_that_crosses_a_threshold(postgres_url: str, settings: Settings) -> None:
+    """By messages or by tokens, whether one message is appended or many; and learning takes the mark away."""
+    settings = settings.model_copy(update={"consolidation_messages": 3, "consolidation_tokens": 50})
+    due = "select id from chatmemory.sessions where due_at <= now() order by id"
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        few, many, long = [
+            memory.tenant("acme").sessions.create(user_id="ann", session_id=name) for name in ("few", "many", "long")
+        ]
+        few.append_many([{"role": "user", "content": "a"}] * 2)
+        many.append_many([{"role": "user", "content": "a"}] * 3)
+        long.append("user", "word " * 80)
+        assert rows(postgres_url, due) == [("long",), ("many",)]
+        few.append("user", "a")
+        assert rows(postgres_url, due) == [("few",), ("long",), ("many",)]
+        assert memory.run_due().processed == 3
+        assert rows(postgres_url, due) == []
+
+
+def beside_a_worker(memory: ChatMemory, then: Callable[[], Any]) -> None:
+    """Run `then` beside a worker, which ends after it."""
+    stop = Event()
+
+    def work() -> None:
+        memory.run_worker(stop=stop)
+
+    def act() -> None:
+        try:
+            then()
+        finally:
+            stop.set()
+
+    side_by_side([work, act])
+
+
+def learnt_from(session: Session, seconds: float = 30) -> None:
+    """Wait until a session was learnt from."""
+    for _ in range(int(seconds / 0.05)):
+        if session.refresh().summary_seq:
+            return
+        wait_for(Event(), 0.05)
+    raise AssertionError("nobody has learnt from it")
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that never ask by themselves."""
+    for half in ("_sync", "_sync"):
+        monkeypatch.setattr(f"chatmemory.{half}.memories.listener.DEAF_POLL_SECONDS", 600.0)
+
+
+def talk(memory: ChatMemory) -> Session:
+    """A session with something to learn, which is not due."""
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    session.append("user", "I moved to Lisbon.")
+    return session
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_worker_is_woken_by_postgres(postgres_url: str, settings: Settings) -> None:
+    """By an end and by an append that makes a session due; and by nothing else, as it never asks."""
+    settings = settings.model_copy(update={"worker_poll_seconds": 600.0, "consolidation_messages": 3})
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+
+        def act() -> None:
+            first = talk(memory)
+            first.end()
+            learnt_from(first)
+            second = talk(memory)
+            second.append_many([{"role": "user", "content": "And I like it."}] * 2)
+            learnt_from(second)
+
+        beside_a_worker(memory, act)
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_worker_hears_again_after_its_connection_was_lost(postgres_url: str, settings: Settings) -> None:
+    """What becomes due meanwhile is found as soon as it hears."""
+    settings = settings.model_copy(update={"worker_poll_seconds": 600.0})
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+
+        def act() -> None:
+            first = talk(memory)
+            first.end()
+            learnt_from(first)
+            rows(
+                postgres_url,
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()",
+            )
+            second = talk(memory)
+            second.end()
+            learnt_from(second)
+
+        beside_a_worker(memory, act)
+
+
+def test_a_worker_that_hears_nothing_asks(
+    postgres_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a transaction pooler, where notifications reach nobody."""
+    for half in ("_sync", "_sync"):
+        monkeypatch.setattr(f"chatmemory.{half}.memories.listener.PROOF_SECONDS", 0.0)
+        monkeypatch.setattr(f"chatmemory.{half}.memories.listener.DEAF_POLL_SECONDS", 0.05)
+    settings = settings.model_copy(update={"worker_poll_seconds": 600.0})
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+
+        def act() -> None:
+            for _ in range(3):
+                session = talk(memory)
+                session.end()
+                learnt_from(session)
+
+        beside_a_worker(memory, act)
