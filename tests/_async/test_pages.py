@@ -44,7 +44,7 @@ async def walk(call: Any, **filter: Any) -> list[Any]:
 @pytest.mark.parametrize("order", ["last_active", "created"])
 @pytest.mark.parametrize("filter", [{}, {"user_id": "ann"}, {"user_id": "bob", "kind": "chat", "status": "active"}])
 async def test_sessions_by_cursor_are_all_and_in_order(
-    async_memory: AsyncChatMemory, postgres_url: str, order: str, filter: dict[str, Any]
+    async_memory: AsyncChatMemory, postgres_url: str, order: Any, filter: dict[str, Any]
 ) -> None:
     """Pages of 97 hold each session once, sorted as one list, also where many are as old as each other."""
     await async_memory.tenant("acme").sessions.list()
@@ -148,7 +148,7 @@ async def test_a_late_page_costs_as_much_as_the_first(
     await fill(postgres_url)
     if analyzed:
         await fill(postgres_url, "analyze")
-    for call, filter in (
+    lists: list[tuple[Any, dict[str, Any]]] = [
         (acme.sessions.list, {}),
         (acme.sessions.list, {"user_id": "ann"}),
         (acme.sessions.list, {"order": "created"}),
@@ -157,7 +157,8 @@ async def test_a_late_page_costs_as_much_as_the_first(
         (acme.memories.list, {"user_id": "ann"}),
         (acme.items.search, {}),
         (acme.items.search, {"user_id": "ann"}),
-    ):
+    ]
+    for call, filter in lists:
         late = (await call(limit=1, offset=9500, **filter)).next
         first = await pages_read(async_memory, monkeypatch, call, limit=50, **filter)
         last = await pages_read(async_memory, monkeypatch, call, limit=50, cursor=late, **filter)

@@ -46,7 +46,7 @@ def walk(call: Any, **filter: Any) -> list[Any]:
 @pytest.mark.parametrize("order", ["last_active", "created"])
 @pytest.mark.parametrize("filter", [{}, {"user_id": "ann"}, {"user_id": "bob", "kind": "chat", "status": "active"}])
 def test_sessions_by_cursor_are_all_and_in_order(
-    memory: ChatMemory, postgres_url: str, order: str, filter: dict[str, Any]
+    memory: ChatMemory, postgres_url: str, order: Any, filter: dict[str, Any]
 ) -> None:
     """Pages of 97 hold each session once, sorted as one list, also where many are as old as each other."""
     memory.tenant("acme").sessions.list()
@@ -150,7 +150,7 @@ def test_a_late_page_costs_as_much_as_the_first(
     fill(postgres_url)
     if analyzed:
         fill(postgres_url, "analyze")
-    for call, filter in (
+    lists: list[tuple[Any, dict[str, Any]]] = [
         (acme.sessions.list, {}),
         (acme.sessions.list, {"user_id": "ann"}),
         (acme.sessions.list, {"order": "created"}),
@@ -159,7 +159,8 @@ def test_a_late_page_costs_as_much_as_the_first(
         (acme.memories.list, {"user_id": "ann"}),
         (acme.items.search, {}),
         (acme.items.search, {"user_id": "ann"}),
-    ):
+    ]
+    for call, filter in lists:
         late = call(limit=1, offset=9500, **filter).next
         first = pages_read(memory, monkeypatch, call, limit=50, **filter)
         last = pages_read(memory, monkeypatch, call, limit=50, cursor=late, **filter)

@@ -58,7 +58,7 @@ class Between:
             size = has_type + int.from_bytes(unread[has_type : has_type + 4])
             if len(unread) < max(size, 5):
                 return
-            self.round_trips += unread[:1] in (b"Q", b"S")
+            self.round_trips += bytes(unread[:1]) in (b"Q", b"S")
             del unread[:size]
 
     def close(self) -> None:
