@@ -57,7 +57,7 @@ for kind in (Kind(name="support"), Kind(name="drill", moves=moves, endings=endin
     assert [each.learns for each in await sessions.list(kind=None)].count("nothing") == 2
     assert (await async_memory.run_due()).processed == 1
     assert sorted(await texts(async_memory)) == [
-        "Drill run drill: good. results: score 1.",
+        "Drill run What is said in a drill.: good. results: score 1.",
         "What is said in a support.",
     ]
     recent = await async_memory.tenant("acme").users.recent("ann")
@@ -237,7 +237,7 @@ async def test_a_model_that_fails_keeps_no_worker_busy(postgres_url: str, openai
 async def test_a_watermark_behind_missing_messages_moves_on(postgres_url: str, async_memory: AsyncChatMemory) -> None:
     """A session whose row counts messages that are not there is looked at once, and not for ever."""
     session = await async_memory.tenant("acme").sessions.create(user_id="ann")
-    rows(postgres_url, "update chatmemory.sessions set last_seq = 50, message_count = 50")
+    rows(postgres_url, "update chatmemory.sessions set last_seq = 50, message_count = 50, due_at = now()")
     assert (await async_memory.run_due()).processed == 0
     assert (await session.refresh()).summary_seq == 50
     assert rows(postgres_url, "select due_at from chatmemory.sessions") == [(None,)]

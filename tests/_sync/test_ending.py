@@ -59,7 +59,7 @@ for kind in (Kind(name="support"), Kind(name="drill", moves=moves, endings=endin
     assert [each.learns for each in sessions.list(kind=None)].count("nothing") == 2
     assert memory.run_due().processed == 1
     assert sorted(texts(memory)) == [
-        "Drill run drill: good. results: score 1.",
+        "Drill run What is said in a drill.: good. results: score 1.",
         "What is said in a support.",
     ]
     recent = memory.tenant("acme").users.recent("ann")
@@ -237,7 +237,7 @@ def test_a_model_that_fails_keeps_no_worker_busy(postgres_url: str, openai_serve
 def test_a_watermark_behind_missing_messages_moves_on(postgres_url: str, memory: ChatMemory) -> None:
     """A session whose row counts messages that are not there is looked at once, and not for ever."""
     session = memory.tenant("acme").sessions.create(user_id="ann")
-    rows(postgres_url, "update chatmemory.sessions set last_seq = 50, message_count = 50")
+    rows(postgres_url, "update chatmemory.sessions set last_seq = 50, message_count = 50, due_at = now()")
     assert memory.run_due().processed == 0
     assert session.refresh().summary_seq == 50
     assert rows(postgres_url, "select due_at from chatmemory.sessions") == [(None,)]

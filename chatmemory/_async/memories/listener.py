@@ -8,7 +8,8 @@ from psycopg import AsyncConnection, Notify
 from chatmemory import _forks
 from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory._async.storage.transaction import Row
-from chatmemory._concurrency import AsyncBackground, AsyncBell, async_wait_for
+from chatmemory._bells import AsyncBell
+from chatmemory._concurrency import AsyncBackground, async_wait_for
 from chatmemory.errors import ChatMemoryError
 from chatmemory.storage import queries
 

@@ -7,7 +7,8 @@ from uuid import uuid4
 from chatmemory._async.memories.learner import AsyncLearner
 from chatmemory._async.memories.listener import AsyncListener
 from chatmemory._async.shared import AsyncParts
-from chatmemory._concurrency import AsyncBell, AsyncEvent, async_side_by_side, async_undisturbed, async_wait_for
+from chatmemory._bells import AsyncBell
+from chatmemory._concurrency import AsyncEvent, async_side_by_side, async_undisturbed, async_wait_for
 from chatmemory.errors import StorageError
 from chatmemory.memories.records import Consolidation, Report
 from chatmemory.storage import queries

@@ -8,7 +8,8 @@ from uuid import uuid4
 from psycopg import Connection, Notify
 
 from chatmemory import _forks
-from chatmemory._concurrency import Background, Bell, wait_for
+from chatmemory._bells import Bell
+from chatmemory._concurrency import Background, wait_for
 from chatmemory._sync.storage.database import Database
 from chatmemory._sync.storage.transaction import Row
 from chatmemory.errors import ChatMemoryError

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
-from chatmemory._concurrency import Bell, Event, side_by_side, undisturbed, wait_for
+from chatmemory._bells import Bell
+from chatmemory._concurrency import Event, side_by_side, undisturbed, wait_for
 from chatmemory._sync.memories.learner import Learner
 from chatmemory._sync.memories.listener import Listener
 from chatmemory._sync.shared import Parts

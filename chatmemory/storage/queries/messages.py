@@ -26,7 +26,7 @@ COPY_MESSAGES = (
 )
 COUNT_COPIED = (
     "update chatmemory.sessions set parent_id = %(from)s, message_count = t.count, last_seq = t.count, "
-    "token_count = t.tokens, last_message_at = t.newest from (select count(*) as count, "
+    "token_count = t.tokens, last_message_at = t.newest, due_at = clock_timestamp() from (select count(*) as count, "
     "coalesce(sum(tokens), 0) as tokens, max(created_at) as newest from chatmemory.messages "
     "where session_id = %(to)s) t where id = %(to)s"
 )

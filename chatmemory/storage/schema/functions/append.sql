@@ -79,9 +79,8 @@ begin
         where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null
           and s.status = 'active'
         returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at,
-            s.summary_seq, s.due_at is not null and s.last_seq - v_count - s.summary_seq < s.due_messages
-            and (s.last_seq - v_count <= s.summary_seq
-                or s.token_count - v_tokens - s.summary_tokens < s.due_tokens)
+            s.summary_seq, s.due_at is null and s.learns = 'messages' and s.parked_at is null
+            and (s.last_seq - s.summary_seq >= s.due_messages or s.token_count - s.summary_tokens >= s.due_tokens)
         into first_seq, last_seq, message_count, token_count, title, last_message_at, summary_seq, v_becomes_due;
     if not found then
         perform chatmemory.refuse_append(p_tenant, p_session, p_of);
@@ -95,6 +94,6 @@ begin
             with ordinality as m(
                 id, role, content, content_json, metadata, tokens, token_encoding, created_at, number);
     if v_becomes_due then
-        perform pg_notify('chatmemory_due', '');
+        perform chatmemory.mark_due(p_tenant, p_session);
     end if;
 end $$;

@@ -1,0 +1,22 @@
+-- revision: 1; owner: app
+-- When a worker may next take a session; null: it has nothing to learn. A lease and a failure put it off. An active
+-- session that is due waits by when it was learnt from last.
+-- A trigger, so that no statement can forget it; and on those columns alone, since appends cost what they change.
+create or replace function chatmemory.set_due_at() returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+begin
+    new.due_at := case
+        when new.deleted_at is not null or new.parked_at is not null then null
+        when new.ended_at is not null then
+            case when not new.processed_for_ltm and new.learns <> 'nothing'
+                then greatest(new.ended_at, new.next_attempt_at, new.lease_until) end
+        when new.learns = 'messages' and new.last_seq > new.summary_seq
+                and (new.last_seq - new.summary_seq >= new.due_messages
+                     or new.token_count - new.summary_tokens >= new.due_tokens)
+            then greatest(coalesce(new.learnt_at, new.created_at), new.next_attempt_at, new.lease_until)
+        end;
+    return new;
+end $$;
+create or replace trigger set_due_at before insert or update of due_at, learns, due_messages, due_tokens, learnt_at,
+    ended_at, processed_for_ltm, deleted_at, parked_at, summary_seq, summary_tokens, next_attempt_at, lease_until
+    on chatmemory.sessions for each row execute function chatmemory.set_due_at();
