@@ -4,11 +4,12 @@ import logging
 from typing import Any
 
 import pytest
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError
 from psycopg.pq import PipelineStatus
 
 from chatmemory import AsyncChatMemory, Settings
 from chatmemory._async.storage.database import AsyncDatabase
+from chatmemory._async.storage.transaction import first_error
 from chatmemory.errors import StorageError, StorageUnavailableError
 
 NUMBER = ("select 1", ())
@@ -73,3 +74,11 @@ async def test_a_connection_left_in_a_pipeline_is_replaced(postgres_url: str) ->
         second = await only_connection(memory._database)
         assert first.closed
         assert second.pgconn.pipeline_status == PipelineStatus.OFF
+
+
+async def test_an_interrupt_is_raised_as_itself() -> None:
+    """Neither an error that psycopg raises after it, nor one that was handled before, replaces an interrupt."""
+    replaced = OperationalError("cannot exit pipeline mode while busy")
+    replaced.__context__ = KeyboardInterrupt()
+    assert first_error(replaced) is replaced.__context__
+    assert first_error(replaced, replaced.__context__) is replaced

@@ -6,11 +6,12 @@ import logging
 from typing import Any
 
 import pytest
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 from psycopg.pq import PipelineStatus
 
 from chatmemory import ChatMemory, Settings
 from chatmemory._sync.storage.database import Database
+from chatmemory._sync.storage.transaction import first_error
 from chatmemory.errors import StorageError, StorageUnavailableError
 
 NUMBER = ("select 1", ())
@@ -75,3 +76,11 @@ def test_a_connection_left_in_a_pipeline_is_replaced(postgres_url: str) -> None:
         second = only_connection(memory._database)
         assert first.closed
         assert second.pgconn.pipeline_status == PipelineStatus.OFF
+
+
+def test_an_interrupt_is_raised_as_itself() -> None:
+    """Neither an error that psycopg raises after it, nor one that was handled before, replaces an interrupt."""
+    replaced = OperationalError("cannot exit pipeline mode while busy")
+    replaced.__context__ = KeyboardInterrupt()
+    assert first_error(replaced) is replaced.__context__
+    assert first_error(replaced, replaced.__context__) is replaced

@@ -80,8 +80,8 @@ class AsyncDatabase:
                 cursor = await connection.execute(query, params, prepare=self._prepare, binary=True)
                 return await cursor.fetchall()
             finally:
-                self._used[connection] = time.monotonic()
                 await async_undisturbed(pool.putconn, connection)
+                self._used[connection] = time.monotonic()
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
@@ -124,24 +124,29 @@ class AsyncDatabase:
             try:
                 yield connection
             finally:
-                self._used[connection] = time.monotonic()
-                if not is_reusable(connection):  # the pool looks at the transaction alone
-                    await async_undisturbed(connection.close)
-                await async_undisturbed(pool.putconn, connection)
+                await self._give_back(pool, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
+    async def _give_back(self, pool: Pool, connection: AsyncConnection[Row]) -> None:
+        """Return a connection to the pool, whatever interrupts that: one that is not returned is lost for good."""
+        try:
+            if not is_reusable(connection):  # the pool looks at the transaction alone
+                await async_undisturbed(connection.close)
+        finally:
+            await async_undisturbed(pool.putconn, connection)
+        self._used[connection] = time.monotonic()
+
     async def _live(self, pool: Pool) -> AsyncConnection[Row]:
         connection = await pool.getconn()
-        if not self._may_be_dead(connection):
-            return connection
         try:
-            await pool.check_connection(connection)
+            if self._may_be_dead(connection):
+                await pool.check_connection(connection)
         except psycopg.OperationalError:
             await async_undisturbed(pool.putconn, connection)
             await self.heal()
             return await pool.getconn()
-        except BaseException:  # cancelled
+        except BaseException:  # cancelled, or interrupted
             await async_undisturbed(pool.putconn, connection)
             raise
         return connection

@@ -82,8 +82,8 @@ class Database:
                 cursor = connection.execute(query, params, prepare=self._prepare, binary=True)
                 return cursor.fetchall()
             finally:
-                self._used[connection] = time.monotonic()
                 undisturbed(pool.putconn, connection)
+                self._used[connection] = time.monotonic()
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
@@ -126,24 +126,29 @@ class Database:
             try:
                 yield connection
             finally:
-                self._used[connection] = time.monotonic()
-                if not is_reusable(connection):  # the pool looks at the transaction alone
-                    undisturbed(connection.close)
-                undisturbed(pool.putconn, connection)
+                self._give_back(pool, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
+    def _give_back(self, pool: Pool, connection: Connection[Row]) -> None:
+        """Return a connection to the pool, whatever interrupts that: one that is not returned is lost for good."""
+        try:
+            if not is_reusable(connection):  # the pool looks at the transaction alone
+                undisturbed(connection.close)
+        finally:
+            undisturbed(pool.putconn, connection)
+        self._used[connection] = time.monotonic()
+
     def _live(self, pool: Pool) -> Connection[Row]:
         connection = pool.getconn()
-        if not self._may_be_dead(connection):
-            return connection
         try:
-            pool.check_connection(connection)
+            if self._may_be_dead(connection):
+                pool.check_connection(connection)
         except psycopg.OperationalError:
             undisturbed(pool.putconn, connection)
             self.heal()
             return pool.getconn()
-        except BaseException:  # cancelled
+        except BaseException:  # cancelled, or interrupted
             undisturbed(pool.putconn, connection)
             raise
         return connection

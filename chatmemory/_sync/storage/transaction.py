@@ -2,10 +2,10 @@
 # Do not edit: change that file, then run: make sync
 """One tenant's transaction, in which statements that are given together travel together."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
-import psycopg
 from psycopg import Connection, Cursor, ServerCursor
 from psycopg.errors import PipelineAborted
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -71,6 +71,7 @@ class Transaction:
         """
         cursors: list[Cursor[Row]] = []
         failure: BaseException | None = None
+        outside = sys.exception()
         try:
             with self._connection.pipeline():
                 try:
@@ -78,7 +79,7 @@ class Transaction:
                 except BaseException as error:  # noqa: BLE001  # raised below
                     failure = error
         except BaseException as error:  # noqa: BLE001  # raised as what it is
-            raise failure or first_error(error) from None
+            raise failure or first_error(error, outside) from None
         if failure is not None:
             raise failure
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
@@ -106,11 +107,20 @@ class Transaction:
             undisturbed(self._connection.execute, queries.admin.ROLLBACK)
 
 
-def first_error(error: BaseException) -> BaseException:
-    """Return the error that made a pipeline fail, where psycopg raises that of a statement behind it."""
-    while isinstance(error, PipelineAborted) and isinstance(error.__context__, psycopg.Error):
-        error = error.__context__
-    return error
+def first_error(error: BaseException, outside: BaseException | None = None) -> BaseException:
+    """Return the error that made a pipeline fail, where psycopg raises another in its place.
+
+    Args:
+        error: What psycopg raised: the answer to a statement behind the one that failed; or, after an interrupt, that a
+            pipeline cannot end now.
+        outside: What was handled before the pipeline began; it is not the cause.
+    """
+    first, cause = error, error.__context__
+    while cause is not None and cause is not outside:
+        if isinstance(first, PipelineAborted) or not isinstance(cause, Exception):
+            first = cause
+        cause = cause.__context__
+    return first
 
 
 def is_reusable(connection: Connection[Row]) -> bool:
