@@ -8,10 +8,10 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint sync bench docs clean
+.PHONY: help demo test lint sync bench bench-scale docs clean
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
 
 demo: .venv/$(if $(wildcard .venv/.installed),.installed,.demo) ## a conversation is killed half-way, and goes on where it was
 	$(BIN)/chatmemory demo
@@ -28,10 +28,14 @@ lint: .venv/.installed ## ruff, mypy --strict, and whether the generated half is
 sync: .venv/.installed ## write chatmemory/_sync and tests/_sync from the async half
 	$(BIN)/python scripts/unasync.py
 
-bench: .venv/.installed ## turns, metrics and recall beside hand-written SQL; what a prompt cache serves
+bench: .venv/.installed ## turns, round trips and metrics beside hand-written SQL; what a prompt cache serves
 	$(BIN)/python -m benchmarks.turn
+	$(BIN)/python -m benchmarks.round_trips
 	$(BIN)/python -m benchmarks.metrics
 	$(BIN)/python -m benchmarks.prefix
+
+bench-scale: .venv/.installed ## the same calls on a database of a million sessions and on an empty one
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 docs: .venv/.installed ## write the pages of docs/ that are made from the code
 	$(BIN)/python scripts/reference.py

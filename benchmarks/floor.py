@@ -26,6 +26,7 @@ create table bench_floor.sessions (
     tenant_id text not null, id text not null, title text,
     message_count bigint not null, token_count bigint not null, last_seq bigint not null,
     updated_at timestamptz not null, last_active_at timestamptz not null, last_message_at timestamptz,
+    status text not null default 'active', ended_at timestamptz,
     primary key (tenant_id, id)
 ) with (fillfactor = 70);
 create table bench_floor.messages (
@@ -34,6 +35,16 @@ create table bench_floor.messages (
     primary key (tenant_id, session_id, seq), unique (tenant_id, session_id, id),
     foreign key (tenant_id, session_id) references bench_floor.sessions on delete cascade
 );
+create table bench_floor.events (
+    tenant_id text not null, session_id text not null, number bigint generated always as identity,
+    at timestamptz not null default now(), type text not null, primary key (tenant_id, session_id, number),
+    foreign key (tenant_id, session_id) references bench_floor.sessions on delete cascade
+);
+create table bench_floor.memories (
+    tenant_id text not null, id text not null, user_id text not null, text text not null, lexemes tsvector not null,
+    recalled_at timestamptz, primary key (tenant_id, id)
+);
+create index on bench_floor.memories (user_id, tenant_id);
 """
 FILL_MESSAGES = "copy bench_floor.messages (tenant_id, session_id, seq, id, role, content, created_at) from stdin"
 FILL_SESSION = "insert into bench_floor.sessions values (%s, %s, 'bench', %s, 0, %s, now(), now(), now())"
@@ -66,6 +77,31 @@ HISTORY = (
     "where tenant_id = %s and session_id = %s order by seq desc limit 20"
 )
 
+RESUME = (
+    "update bench_floor.sessions set last_active_at = now() where tenant_id = %s and id = %s and status = 'active' "
+    "returning id, title, message_count, token_count, last_seq, updated_at, last_active_at, last_message_at"
+)
+END = (
+    "with s as (update bench_floor.sessions set status = 'completed', ended_at = now(), updated_at = now() "
+    "where tenant_id = %s and id = %s and status = 'active' returning *), "
+    "e as (insert into bench_floor.events (tenant_id, session_id, type) select tenant_id, id, 'ended' from s) "
+    "select * from s"
+)
+FILL_MEMORY = (
+    "insert into bench_floor.memories (tenant_id, id, user_id, text, lexemes) "
+    "values (%(tenant)s, %(id)s, %(user)s, %(text)s, to_tsvector('english', %(text)s))"
+)
+# The best by words, and a note that they were recalled, which need not be on disk.
+RECALL = (
+    "with q as materialized (select websearch_to_tsquery('english', %(query)s) as words, "
+    "set_config('synchronous_commit', 'off', true)), "
+    "f as (select m.id, m.text, ts_rank(m.lexemes, q.words) as rank from bench_floor.memories m, q "
+    "where m.tenant_id = %(tenant)s and m.user_id = %(user)s and m.lexemes @@ q.words order by rank desc limit 10), "
+    "n as (update bench_floor.memories m set recalled_at = now() from f "
+    "where m.tenant_id = %(tenant)s and m.id = f.id) "
+    "select * from f order by rank desc"
+)
+
 
 def cached(id: str, role: str, content: str) -> str:
     """A message as it stands in Redis."""
@@ -85,6 +121,13 @@ def fill(url: str, session_id: str, texts: Sequence[tuple[str, str]]) -> None:
         with cursor.copy(FILL_MESSAGES) as copy:
             for seq, (role, content) in enumerate(texts, 1):
                 copy.write_row((TENANT, session_id, seq, _new_id(), role, content, "now"))
+
+
+def fill_memories(url: str, user_id: str, texts: Sequence[str]) -> None:
+    """Give a user these memories."""
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        rows = [{"tenant": TENANT, "id": _new_id(), "user": user_id, "text": text} for text in texts]
+        cursor.executemany(FILL_MEMORY, rows)
 
 
 def _new_id() -> str:
@@ -137,6 +180,23 @@ class Floor:
         """The newest 20."""
         return self._connection.execute(HISTORY, (TENANT, session_id), prepare=True).fetchall()[::-1]
 
+    def begin(self, session_id: str) -> None:
+        """An empty session."""
+        self._connection.execute(FILL_SESSION, (TENANT, session_id, 0, 0), prepare=True)
+
+    def resume(self, session_id: str) -> list[Row]:
+        """An active session, and that it is in use."""
+        return self._connection.execute(RESUME, (TENANT, session_id), prepare=True).fetchall()
+
+    def end(self, session_id: str) -> list[Row]:
+        """The end of a session, and an entry in its timeline."""
+        return self._connection.execute(END, (TENANT, session_id), prepare=True).fetchall()
+
+    def recall(self, user_id: str, query: str) -> list[Row]:
+        """The ten memories that answer best, by words."""
+        params = {"tenant": TENANT, "user": user_id, "query": query}
+        return self._connection.execute(RECALL, params, prepare=True).fetchall()
+
 
 class AsyncFloor:
     """Hand-written, async."""
@@ -173,3 +233,20 @@ class AsyncFloor:
         """The newest 20."""
         cursor = await self._connection.execute(HISTORY, (TENANT, session_id), prepare=True)
         return (await cursor.fetchall())[::-1]
+
+    async def begin(self, session_id: str) -> None:
+        """An empty session."""
+        await self._connection.execute(FILL_SESSION, (TENANT, session_id, 0, 0), prepare=True)
+
+    async def resume(self, session_id: str) -> list[Row]:
+        """An active session, and that it is in use."""
+        return await (await self._connection.execute(RESUME, (TENANT, session_id), prepare=True)).fetchall()
+
+    async def end(self, session_id: str) -> list[Row]:
+        """The end of a session, and an entry in its timeline."""
+        return await (await self._connection.execute(END, (TENANT, session_id), prepare=True)).fetchall()
+
+    async def recall(self, user_id: str, query: str) -> list[Row]:
+        """The ten memories that answer best, by words."""
+        params = {"tenant": TENANT, "user": user_id, "query": query}
+        return await (await self._connection.execute(RECALL, params, prepare=True)).fetchall()

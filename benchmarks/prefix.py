@@ -51,7 +51,7 @@ def contexts(messages: Sequence[Message], request: Request, counter: Counter) ->
     """What the model gets at each turn, after the user's message."""
     for end in range(1, len(messages) + 1, 2):
         said = messages[:end]
-        window = Window(said, None, end, sum(message.tokens or 0 for message in said), "postgres")
+        window = Window(said, None, 1, end, sum(message.tokens or 0 for message in said), "postgres")
         yield build(window, request, counter, "bench")
 
 

@@ -1,4 +1,4 @@
-"""Conversational memory for LLM apps: durable, tenant-isolated, at the same cost per turn however long it gets."""
+"""Conversational memory for LLM apps: durable, tenant-isolated, with a cost per turn that does not grow."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chatmemory._sync.sessions.sessions import Sessions
     from chatmemory._sync.tenant import Tenant
     from chatmemory._sync.users import Users
-    from chatmemory.admin.records import Health
+    from chatmemory.admin.records import Check, Examination, Health, Migrated
     from chatmemory.context.records import Context, Omitted
     from chatmemory.errors import (
         ChatMemoryError,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StorageError,
         StorageUnavailableError,
     )
+    from chatmemory.files.records import ImportedConversation
     from chatmemory.items.records import Item, NewItem
     from chatmemory.kinds import Kind, register_kind
     from chatmemory.memories.records import (
@@ -83,7 +84,7 @@ _HOMES = {
     "chatmemory._sync.sessions.sessions": ["Sessions"],
     "chatmemory._sync.tenant": ["Tenant"],
     "chatmemory._sync.users": ["Users"],
-    "chatmemory.admin.records": ["Health"],
+    "chatmemory.admin.records": ["Check", "Examination", "Health", "Migrated"],
     "chatmemory.context.records": ["Context", "Omitted"],
     "chatmemory.errors": [
         "ChatMemoryError",
@@ -108,6 +109,7 @@ _HOMES = {
         "StorageError",
         "StorageUnavailableError",
     ],
+    "chatmemory.files.records": ["ImportedConversation"],
     "chatmemory.items.records": ["Item", "NewItem"],
     "chatmemory.kinds": ["Kind", "register_kind"],
     "chatmemory.memories.records": [
@@ -146,6 +148,7 @@ __all__ = [
     "AsyncUsers",
     "ChatMemory",
     "ChatMemoryError",
+    "Check",
     "CleanUp",
     "ComparedRun",
     "Comparison",
@@ -158,7 +161,9 @@ __all__ = [
     "Embedder",
     "Erasure",
     "Event",
+    "Examination",
     "Health",
+    "ImportedConversation",
     "InvalidInputError",
     "Item",
     "Items",
@@ -178,6 +183,7 @@ __all__ = [
     "MetricPoint",
     "MetricSeries",
     "MetricSummary",
+    "Migrated",
     "MissingExtraError",
     "MoveError",
     "NewItem",
@@ -214,7 +220,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used, so that importing chatmemory costs nothing."""
+    """Load a public name at its first use, so that importing chatmemory is cheap."""
     if name not in _HOME:
         raise AttributeError(f"module 'chatmemory' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

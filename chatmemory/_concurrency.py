@@ -1,4 +1,4 @@
-"""The hand-written pairs: what asyncio and threads offer under other names."""
+"""Hand-written pairs of async and sync primitives: locks, flags, tasks, time limits."""
 
 import asyncio
 import contextlib
@@ -22,27 +22,27 @@ _deadline = threading.local()
 
 AsyncLock = asyncio.Lock
 Lock = threading.Lock
-Guard = threading.Lock  # of both halves: for a few lines that never wait
-AsyncEvent = asyncio.Event
-Event = threading.Event
+Guard = threading.Lock  # the same in both halves: guards a few lines that never wait
+AsyncFlag = asyncio.Event  # not "Event": that is an entry of a session's timeline
+Flag = threading.Event
 
 
-async def async_wait_for(event: asyncio.Event, seconds: float) -> None:
-    """Wait until the event is set, at most this long."""
+async def async_wait_for(flag: asyncio.Event, seconds: float) -> None:
+    """Wait until the flag is set, at most `seconds`."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        await asyncio.wait_for(flag.wait(), seconds)
 
 
-def wait_for(event: threading.Event, seconds: float) -> None:
-    """Wait until the event is set, at most this long."""
-    event.wait(seconds)
+def wait_for(flag: threading.Event, seconds: float) -> None:
+    """Wait until the flag is set, at most `seconds`."""
+    flag.wait(seconds)
 
 
 def until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
-    """Run what is to end soon after its event is set: by SIGTERM or SIGINT, of which a second one cancels it.
+    """Run work until it ends; the first SIGTERM or SIGINT sets its stop flag, the second one cancels it.
 
     Raises:
-        SystemExit: It was cancelled; the code is 128 and the signal's number, as shells have it.
+        SystemExit: The work was cancelled; the code is 128 plus the signal's number, as in a shell.
     """
 
     async def run() -> T:
@@ -68,7 +68,7 @@ def until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> 
 async def async_side_by_side(
     works: Sequence[Callable[[], Awaitable[None]]], give_up: Callable[[], None] = lambda: None
 ) -> None:
-    """Do all of it at once, and wait until it is done; the first error calls `give_up` and ends the others."""
+    """Run all works concurrently and wait for them; the first error calls `give_up` and cancels the others."""
 
     async def run(work: Callable[[], Awaitable[None]]) -> None:
         await work()
@@ -83,20 +83,20 @@ async def async_side_by_side(
 
 
 def side_by_side(works: Sequence[Callable[[], None]], give_up: Callable[[], None] = lambda: None) -> None:
-    """Do all of it at once, and wait until it is done; after the first error, `give_up` tells the others to end."""
+    """Run all works in threads and wait for them; the first error calls `give_up`, which asks the others to end."""
     with ThreadPoolExecutor(len(works), thread_name_prefix="chatmemory-worker") as pool:
         try:
             for done in as_completed([pool.submit(work) for work in works]):
                 done.result()
-        except BaseException:  # also an interrupt: leaving the pool waits for its threads
+        except BaseException:  # an interrupt too: leaving the pool waits for its threads
             give_up()
             raise
 
 
 async def async_undisturbed(call: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> T:
-    """Make a call to its end, also where that is cancelled meanwhile; only then the cancellation goes on.
+    """Run a call to its end even if the caller is cancelled; the cancellation is raised afterwards.
 
-    A call that need not wait is made at once: a task for each would cost as much as a fifth of an append.
+    A call that does not wait runs without a task: creating one would cost a fifth of an append.
     """
     work = call(*arguments)
     try:
@@ -118,14 +118,14 @@ async def _undisturbed(work: Coroutine[Any, Any, T], waits_for: object) -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
-        task.exception()  # looked at, so that nobody logs it
+        task.exception()  # retrieved, so that asyncio does not log it
         raise cancelled
     return task.result()
 
 
 @types.coroutine
 def _rest(work: Coroutine[Any, Any, T], waits_for: object) -> Generator[object, Any, T]:
-    """Go on with what has begun to wait."""
+    """Drive a coroutine that has already yielded once."""
     while True:
         try:
             try:
@@ -139,7 +139,7 @@ def _rest(work: Coroutine[Any, Any, T], waits_for: object) -> Generator[object, 
 
 
 def undisturbed(call: Callable[..., T], *arguments: object) -> T:
-    """Make a call; nothing cancels a thread."""
+    """Run a call; threads cannot be cancelled."""
     return call(*arguments)
 
 
@@ -149,7 +149,7 @@ async def async_in_thread(call: Callable[[], T]) -> T:
 
 
 async def async_ask(owner: object, name: str, *arguments: object) -> Any:
-    """Call a method of somebody else's object: its async form (`a` before the name) or, on a thread, the plain one."""
+    """Call a method of a foreign object: its async form (with an `a` before the name), or the plain one in a thread."""
     method = getattr(owner, f"a{name}", None) or getattr(owner, name)
     if inspect.iscoroutinefunction(method):
         return await method(*arguments)
@@ -157,12 +157,12 @@ async def async_ask(owner: object, name: str, *arguments: object) -> Any:
 
 
 def ask(owner: object, name: str, *arguments: object) -> Any:
-    """Call a method of somebody else's object."""
+    """Call a method of a foreign object."""
     return getattr(owner, name)(*arguments)
 
 
 def has_news(descriptor: int) -> bool:
-    """Whether a socket can be read without waiting: the other side has sent something, or has hung up."""
+    """Return whether a socket is readable: the peer has sent data or closed the connection."""
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([descriptor], [], [], 0)[0])
     poll = select.poll()
@@ -171,13 +171,13 @@ def has_news(descriptor: int) -> bool:
 
 
 def async_within(seconds: float) -> asyncio.Timeout:
-    """Raise TimeoutError where the body takes longer."""
+    """Raise TimeoutError if the body takes longer than `seconds`."""
     return asyncio.timeout(seconds)
 
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Let whoever reads in steps know when the body has taken longer: nothing else can end what blocks a thread."""
+    """Set a deadline for is_late(). Code that reads in steps checks it, as a blocked thread cannot be interrupted."""
     _deadline.at = time.monotonic() + seconds
     try:
         yield
@@ -186,7 +186,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def is_late() -> bool:
-    """Whether this thread is in the body of a within() that has taken longer."""
+    """Return whether this thread is in a within() body whose deadline has passed."""
     at = getattr(_deadline, "at", None)
     return at is not None and time.monotonic() > at
 
@@ -197,18 +197,18 @@ def in_thread(call: Callable[[], T]) -> T:
 
 
 class Once(Generic[T]):
-    """A slow call that is made once in a process, on a thread that keeps nobody from exiting."""
+    """A slow call that runs once per process, on a daemon thread."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
         self._lock = threading.Lock()
-        self._until: float | None = None  # nobody waits any longer
+        self._until: float | None = None  # the end of all waiting
         self._pid = 0  # a forked child does not inherit a thread
         self._done = threading.Event()
         self.result: T | None = None
 
     def start(self) -> "Once[T]":
-        """Begin, unless that has happened."""
+        """Start the call, unless it was started before."""
         if self.result is None and self._pid != os.getpid():
             with self._lock:
                 if self._pid != os.getpid():
@@ -218,31 +218,31 @@ class Once(Generic[T]):
 
     @property
     def is_running(self) -> bool:
-        """Whether it has begun and neither succeeded nor failed."""
+        """True while the call is running."""
         return self.result is None and not self._done.is_set()
 
     def wait(self, seconds: float) -> None:
-        """Wait until it has succeeded or failed; all who wait do so at most this long in all, from the first one on."""
+        """Wait until the call has ended. All waiters share one time limit, which starts with the first."""
         self._until = self._until or time.monotonic() + seconds
         self._done.wait(max(0, self._until - time.monotonic()))
 
     def _run(self) -> None:
         try:
             self.result = self._call()
-        except Exception:  # whatever it is, there is no result, and waiters see that
+        except Exception:  # any error: waiters see that there is no result
             logging.getLogger("chatmemory").debug("a background load failed", exc_info=True)
         finally:
             self._done.set()
 
 
 class AsyncBackground:
-    """At most one task beside the caller's work, which close() ends."""
+    """At most one background task; close() cancels it."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Start `work` unless the last one still runs."""
+        """Start `work` unless the previous one still runs."""
 
         async def run() -> None:
             await work()
@@ -257,7 +257,7 @@ class AsyncBackground:
             await asyncio.wait([self._task])
 
     async def close(self) -> None:
-        """Cancel the work and wait until it is gone."""
+        """Cancel the work and wait until it has ended."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -266,11 +266,11 @@ class AsyncBackground:
 
 
 class AsyncPulse:
-    """A task that does some work at a steady pace while there is some, and ends after a while without.
+    """A task that runs some work periodically, and ends after a number of idle rounds.
 
     Args:
-        seconds: The pace.
-        work: Tells whether there was something to do.
+        seconds: Seconds between two rounds.
+        work: Returns whether there was something to do.
     """
 
     def __init__(self, seconds: float, work: Callable[[], Awaitable[bool]]) -> None:
@@ -279,7 +279,7 @@ class AsyncPulse:
         self._background = AsyncBackground()
 
     def start(self) -> None:
-        """See that the work is done soon."""
+        """Make sure that the work runs soon."""
         self._background.start(self._beat)
 
     async def _beat(self) -> None:
@@ -289,31 +289,31 @@ class AsyncPulse:
             idle = 0 if await self._work() else idle + 1
 
     async def close(self) -> None:
-        """End it."""
+        """Cancel the task."""
         await self._background.close()
 
     def leave(self) -> None:
-        """At the end of the interpreter: it has ended with its event loop."""
+        """Do nothing at interpreter exit: the task has ended with its event loop."""
 
 
 class Pulse:
-    """A thread that does some work at a steady pace while there is some, and ends after a while without.
+    """A thread that runs some work periodically, and ends after a number of idle rounds.
 
     Args:
-        seconds: The pace.
-        work: Tells whether there was something to do.
+        seconds: Seconds between two rounds.
+        work: Returns whether there was something to do.
     """
 
     def __init__(self, seconds: float, work: Callable[[], bool]) -> None:
         self._seconds = seconds
         self._work = work
         self._lock = threading.Lock()
-        self._wanted = threading.Event()  # set while a thread runs that will still look for work
+        self._wanted = threading.Event()  # set while a running thread will still look for work
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """See that the work is done soon."""
+        """Make sure that the work runs soon."""
         if self._wanted.is_set():
             return
         with self._lock:
@@ -327,28 +327,28 @@ class Pulse:
         while idle < IDLE_BEATS and not self._closed.wait(self._seconds):
             idle = 0 if self._work() else idle + 1
         self._wanted.clear()
-        self._work()  # what came between the last look and that
+        self._work()  # work that arrived between the last round and the clear()
 
     def close(self) -> None:
-        """End it, and wait until its last work is done."""
+        """Stop the thread and wait for its last round."""
         with self._lock:
             self._closed.set()
         if self._thread is not None:
             self._thread.join()
 
     def leave(self) -> None:
-        """At the end of the interpreter: end it, before it is stopped half-way."""
+        """Stop the thread at interpreter exit, before it is killed in the middle of its work."""
         self.close()
 
 
 class Background:
-    """At most one thread beside the caller's work; close() waits for it."""
+    """At most one background thread; close() waits for it."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
 
     def start(self, work: Callable[[], None]) -> None:
-        """Start `work` unless the last one still runs."""
+        """Start `work` unless the previous one still runs."""
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=work, name="chatmemory-background", daemon=True)
             self._thread.start()
@@ -359,6 +359,6 @@ class Background:
             self._thread.join()
 
     def close(self) -> None:
-        """Wait until the work is done; it is short, and each of its steps has a time limit."""
+        """Wait until the work is done. It is short, and each of its steps has a time limit."""
         self.wait()
         self._thread = None

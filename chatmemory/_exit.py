@@ -1,4 +1,4 @@
-"""What is on its way when the interpreter exits still arrives, also where nobody closed the memory."""
+"""Flushing of pending writes at interpreter exit, also of memories that were never closed."""
 
 import atexit
 from typing import Protocol
@@ -6,10 +6,10 @@ from weakref import WeakSet
 
 
 class Leaving(Protocol):
-    """Something that writes a little later."""
+    """An object with deferred writes."""
 
     def leave(self) -> None:
-        """Write what is late now; there is no event loop any more."""
+        """Write everything that is pending; no event loop runs any more."""
 
 
 _alive: WeakSet[Leaving] = WeakSet()

@@ -1,4 +1,4 @@
-"""What must not be shared with a forked child: connections. The child leaves them alone and makes its own."""
+"""Fork safety: a forked child abandons the parent's connections and opens its own."""
 
 import os
 from typing import Protocol
@@ -6,18 +6,18 @@ from weakref import WeakSet
 
 
 class Forkable(Protocol):
-    """Something that holds connections."""
+    """An object that has connections."""
 
     def forked(self) -> object:
-        """In the child: begin anew; return what belongs to the parent and must not be closed here."""
+        """Reset the object in the child; return the parent's resources, which the child must not close."""
 
 
 _alive: WeakSet[Forkable] = WeakSet()
-_parents: list[object] = []  # kept, since collecting a connection may write to the parent's socket
+_parents: list[object] = []  # referenced forever: collecting a connection may write to the parent's socket
 
 
 def watch(thing: Forkable) -> None:
-    """Have `thing.forked()` called in every child that this process forks."""
+    """Call `thing.forked()` in every child that this process forks."""
     _alive.add(thing)
 
 

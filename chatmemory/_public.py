@@ -4,6 +4,6 @@ T = TypeVar("T", bound=type)
 
 
 def public(cls: T) -> T:
-    """Report `cls` under the name people import it by: `chatmemory.X`, not the module it stands in."""
+    """Name `cls` by its public import path, `chatmemory.X`, instead of its module."""
     cls.__module__ = "chatmemory"
     return cls

@@ -1,28 +1,28 @@
-"""Every error chatmemory raises, in one tree.
+"""The errors of chatmemory, in one tree.
 
 ChatMemoryError
-├── ConfigurationError            settings or an address that cannot work
+├── ConfigurationError            a setting or an address is invalid
 │   └── MissingExtraError         an optional part is not installed (also ImportError)
-├── InvalidInputError             refused; but for a ContextTooSmallError nothing was written (also ValueError)
+├── InvalidInputError             rejected; nothing was written, except with ContextTooSmallError (also ValueError)
 │   ├── ContentTooLargeError
-│   ├── ContextTooSmallError      what must be in a prompt does not fit into max_tokens
-│   └── KindError                 a kind that is not known, or cannot be declared so
+│   ├── ContextTooSmallError      the required parts of a prompt exceed max_tokens
+│   └── KindError                 the kind is unknown, or its declaration is invalid
 ├── SessionError
-│   ├── SessionNotFoundError      missing, deleted, or someone else's: they look the same (also LookupError)
+│   ├── SessionNotFoundError      missing, deleted or someone else's; indistinguishable (also LookupError)
 │   ├── SessionExistsError
 │   ├── SessionEndedError
 │   ├── SessionLimitError
-│   └── MoveError                 the kind of session does not go from its run status to that one
-├── MessageConflictError          the same message id with other content
-├── MemoryNotFoundError           no such long-term memory here (also LookupError)
-├── LlmError                      a language model or an embedder failed, or answered what cannot be used
+│   └── MoveError                 the kind does not allow this change of run status
+├── MessageConflictError          the message id is already stored with other content
+├── MemoryNotFoundError           there is no such long-term memory (also LookupError)
+├── LlmError                      a language model or an embedder failed, or its answer is unusable
 └── StorageError
-    ├── StorageUnavailableError   Postgres cannot be reached, or went away
-    ├── EmbeddedServerError       the private Postgres could not be started
-    ├── SchemaVersionError        the database is not as this library needs it
-    └── SchemaPermissionError     the database user may not create what is missing
+    ├── StorageUnavailableError   Postgres cannot be reached, or the connection was lost
+    ├── EmbeddedServerError       the embedded Postgres could not be started
+    ├── SchemaVersionError        the schema does not match this version of the library
+    └── SchemaPermissionError     the database user may not create the missing schema objects
 
-No message of these errors holds a password, an API key, or the content of a message.
+No error message contains a password, an API key, or the content of a message.
 """
 
 from chatmemory._public import public
@@ -38,7 +38,7 @@ class ChatMemoryError(Exception):
 
 @public
 class ConfigurationError(ChatMemoryError):
-    """A setting or an address cannot work as given."""
+    """A setting or an address is invalid."""
 
 
 @public
@@ -48,7 +48,7 @@ class MissingExtraError(ConfigurationError, ImportError):
 
 @public
 class InvalidInputError(ChatMemoryError, ValueError):
-    """The input was refused; nothing was written."""
+    """The input was rejected; nothing was written."""
 
 
 @public
@@ -58,7 +58,7 @@ class ContentTooLargeError(InvalidInputError):
 
 @public
 class ContextTooSmallError(InvalidInputError):
-    """What must be in the prompt does not fit into max_tokens."""
+    """The required parts of the prompt exceed max_tokens."""
 
 
 @public
@@ -73,7 +73,7 @@ class SessionError(ChatMemoryError):
 
 @public
 class SessionNotFoundError(SessionError, LookupError):
-    """There is no such session here."""
+    """There is no such session."""
 
 
 @public
@@ -83,35 +83,35 @@ class SessionExistsError(SessionError):
 
 @public
 class SessionEndedError(SessionError):
-    """The session has ended and takes no more messages."""
+    """The session has ended and accepts no more messages."""
 
 
 @public
 class SessionLimitError(SessionError):
-    """The user has as many active sessions as max_sessions_per_user allows."""
+    """The user already has max_sessions_per_user active sessions."""
 
 
 @public
 class MoveError(SessionError):
-    """A run of this kind cannot make this move."""
+    """A run of this kind cannot change to this run status."""
 
 
 @public
 class MessageConflictError(ChatMemoryError):
-    """A message with this id is stored with other content."""
+    """A message with this id is already stored with other content."""
 
 
 @public
 class MemoryNotFoundError(ChatMemoryError, LookupError):
-    """There is no such memory here."""
+    """There is no such memory."""
 
 
 @public
 class LlmError(ChatMemoryError):
-    """A language model or an embedder failed, or answered what cannot be used.
+    """A language model or an embedder failed, or its answer is unusable.
 
     Attributes:
-        spent: The tokens of the question and of the answer, where an answer was given and paid for.
+        spent: Input and output tokens of an unusable answer, as it costs money too.
     """
 
     def __init__(self, message: str | None = None, spent: tuple[int, int] = (0, 0)) -> None:
@@ -121,7 +121,7 @@ class LlmError(ChatMemoryError):
 
 @public
 class StorageError(ChatMemoryError):
-    """The storage could not do it."""
+    """The storage failed."""
 
 
 @public
@@ -136,7 +136,7 @@ class EmbeddedServerError(StorageError):
 
 @public
 class SchemaVersionError(StorageError):
-    """The database's schema is not the one this library works with."""
+    """The database's schema does not match this version of the library."""
 
 
 @public

@@ -1,4 +1,4 @@
-"""What a session can be: the run statuses of each kind, the moves between them, and its typed details."""
+"""Kinds of sessions: run statuses, the moves between them, and typed details."""
 
 import re
 from collections.abc import Mapping
@@ -13,24 +13,24 @@ from chatmemory.errors import InvalidInputError, KindError, MoveError
 from chatmemory.records import JsonObject, Learns, to_json
 
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-ENDS = ("completed", "failed", "cancelled", "expired")  # how the lifecycle of a session can end
+ENDS = ("completed", "failed", "cancelled", "expired")  # the final statuses of a session
 
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What sessions of one kind are: declared, not coded.
+    """The declaration of one kind of sessions.
 
     Attributes:
         name: A letter, then letters, digits, _ or -, in lower case.
-        moves: Where each run status may go; the first is where a run begins, and one that is only gone to is final.
-            Empty: sessions of this kind are conversations and have no run status.
-        endings: The final run status that each end of a session's lifecycle brings: completed, failed, cancelled and
-            expired. Ending is no move: it takes a run there from wherever it is, unless it is in a final one already.
-        details: A Pydantic model of the details; what it lets through is kept as it was given. None: anything.
-        progress: Which two details count: what is done, and of how many. None: the app says how far a run is.
-        learns: What becomes long-term memory: its messages, the result of the run, or nothing.
-        key_details: The details that say what was run, the most telling first.
+        moves: The allowed next statuses of each run status. A run begins in the first status; a status without next
+            ones is final. Empty: sessions of this kind are conversations and have no run status.
+        endings: The final run status for each end of a session: completed, failed, cancelled and expired. Ending a
+            session sets it from any run status that is not final; it is not a move.
+        details: A Pydantic model that validates the details, which are stored as given. None: any details.
+        progress: The names of two details: the number done and the total. None: the app reports progress.
+        learns: The source of long-term memories: the messages, the result of the run, or nothing.
+        key_details: The details that identify a run, the most important first.
     """
 
     name: str
@@ -47,16 +47,16 @@ class Kind:
         object.__setattr__(self, "endings", MappingProxyType(dict(self.endings)))
         problem = _problem(self)
         if problem:
-            raise KindError(f"The kind {self.name!r} cannot be: {problem}.")
+            raise KindError(f"The kind {self.name!r} is invalid: {problem}.")
 
     @property
     def is_run(self) -> bool:
-        """Whether its sessions have a run status."""
+        """True if sessions of this kind have a run status."""
         return bool(self.moves)
 
     @property
     def initial(self) -> str | None:
-        """The run status a session begins in."""
+        """The first run status of a session; None for conversations."""
         return next(iter(self.moves), None)
 
     @property
@@ -66,43 +66,45 @@ class Kind:
 
     @property
     def finals(self) -> frozenset[str]:
-        """The run statuses that nothing follows."""
+        """The run statuses without a next one."""
         return frozenset(status for status in self.run_statuses if not self.moves.get(status))
 
     def way_to(self, new: str) -> tuple[str, ...]:
-        """The fewest moves from where a run begins to a run status; none: it begins there, or nothing leads there."""
-        ways: dict[str | None, tuple[str, ...]] = {self.initial: ()}
+        """Return the shortest path of moves from the initial run status to another; () if there is none."""
+        paths: dict[str | None, tuple[str, ...]] = {self.initial: ()}
         todo = [self.initial]
         for old in todo:
             for status in self.moves.get(old or "", ()):
-                if status not in ways:
-                    ways[status] = (*ways[old], status)
+                if status not in paths:
+                    paths[status] = (*paths[old], status)
                     todo.append(status)
-        return ways.get(new, ())
+        return paths.get(new, ())
 
     def __hash__(self) -> int:
         return hash(self.name)
 
     def check_move(self, session_id: str, old: str | None, new: str) -> None:
-        """Refuse a move that is not declared; staying where it is, is none.
+        """Check that a move is declared; moving to the current status is always allowed.
 
         Raises:
-            MoveError: It says what is allowed.
+            MoveError: The move is not declared; the message names the allowed ones.
         """
         if old is None:
-            runs = ", ".join(name for name, kind in known().items() if kind.is_run)
-            why = "it was begun before its kind had any" if self.is_run else f"it is a {self.name}; runs are {runs}"
-            raise MoveError(f"Session {session_id!r} has no run status: {why}.")
+            runs = ", ".join(name for name, kind in registered().items() if kind.is_run)
+            reason = (
+                "it was created before its kind had any" if self.is_run else f"its kind is {self.name}; runs are {runs}"
+            )
+            raise MoveError(f"Session {session_id!r} has no run status: {reason}.")
         allowed = self.moves.get(old, ())
         if new != old and new not in allowed:
-            told = f"it may go to {', '.join(allowed)}" if allowed else "that is final"
-            raise MoveError(f"Session {session_id!r} is {old} and cannot be {_word(new)}; {told}.")
+            hint = f"allowed: {', '.join(allowed)}" if allowed else "that status is final"
+            raise MoveError(f"Session {session_id!r} is {old} and cannot become {_word(new)}; {hint}.")
 
     def check_details(self, details: JsonObject) -> None:
-        """Refuse details that the kind does not know in this form.
+        """Check details against the kind's model.
 
         Raises:
-            InvalidInputError: It names them, and does not show what they hold.
+            InvalidInputError: They do not fit; the message names the fields and shows no values.
         """
         if self.details is None:
             return
@@ -113,10 +115,10 @@ class Kind:
                 f"{'.'.join(map(str, problem['loc'])) or 'all'}: {problem['msg']}"
                 for problem in error.errors(include_input=False, include_url=False)
             )
-            raise InvalidInputError(f"details of a {self.name} cannot be stored: {problems}.") from None
+            raise InvalidInputError(f"details of a {self.name} session cannot be stored: {problems}.") from None
 
     def progress_of(self, details: JsonObject) -> float | None:
-        """How far a run is, from 0 to 100, if its details count that."""
+        """Return the progress of a run from its details, in percent from 0 to 100; None if they do not count it."""
         if self.progress is None:
             return None
         done, total = (details.get(name) for name in self.progress)
@@ -126,37 +128,38 @@ class Kind:
 
 
 def _problem(kind: Kind) -> str | None:
-    """What is wrong with a declaration."""
+    """Return the fault of a declaration; None if it is valid."""
     words: list[object] = [kind.name, *kind.run_statuses]
     wrong = next((word for word in words if not isinstance(word, str) or not _WORD.fullmatch(word)), None)
     if wrong is not None:
-        return f"{wrong!r} is not a letter, then letters, digits, _ or -, in lower case"
+        return f"{wrong!r} must be a lower-case letter followed by lower-case letters, digits, _ or -"
     if kind.learns not in get_args(Learns):
-        return f"learns is none of {', '.join(get_args(Learns))}"
+        return f"learns must be one of {', '.join(get_args(Learns))}"
     if not _is_model(kind.details):
         return "details is not a Pydantic model"
-    return _problem_of_run(kind) if kind.is_run else "it has endings, but no moves" if kind.endings else None
+    return _run_problem(kind) if kind.is_run else "it has endings but no moves" if kind.endings else None
 
 
 def _is_model(value: object) -> bool:
     return value is None or (isinstance(value, type) and issubclass(value, BaseModel))
 
 
-def _problem_of_run(kind: Kind) -> str | None:
-    unreached = set(kind.run_statuses) - _reached(kind)
+def _run_problem(kind: Kind) -> str | None:
+    unreached = set(kind.run_statuses) - _reachable(kind)
     if unreached:
-        return f"nothing leads from {kind.initial} to {', '.join(sorted(unreached))}"
+        return f"no moves lead from {kind.initial} to {', '.join(sorted(unreached))}"
     if set(kind.endings) != set(ENDS):
-        return f"endings must say the final run status for each of {', '.join(ENDS)}"
+        return f"endings must name a final run status for each of {', '.join(ENDS)}"
     wrong = set(kind.endings.values()) - kind.finals
     if wrong:
-        return f"endings lead to {', '.join(sorted(wrong))}; final are {', '.join(sorted(kind.finals)) or 'none'}"
+        finals = ", ".join(sorted(kind.finals)) or "none"
+        return f"endings name {', '.join(sorted(wrong))}; the final run statuses are {finals}"
     if kind.endings["completed"] == kind.endings["failed"]:
-        return "endings must tell completed from failed"
+        return "endings must differ for completed and failed"
     return None
 
 
-def _reached(kind: Kind) -> set[str]:
+def _reachable(kind: Kind) -> set[str]:
     reached: set[str] = set()
     todo = [kind.initial]
     while todo:
@@ -168,20 +171,20 @@ def _reached(kind: Kind) -> set[str]:
 
 
 def _word(status: object) -> str:
-    return status if isinstance(status, str) and _WORD.fullmatch(status) else f"a {type(status).__name__} like that"
+    return status if isinstance(status, str) and _WORD.fullmatch(status) else f"that {type(status).__name__}"
 
 
-Count = Annotated[int, Field(ge=0, lt=2**63)]  # as large as a step
+Count = Annotated[int, Field(ge=0, lt=2**63)]  # the same range as a step
 
 
 class _Details(BaseModel):
-    """Details of which some are known; any others are kept."""
+    """Details with some declared fields; any others are kept."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
 
 class TrainingDetails(_Details):
-    """What is known of a training."""
+    """Details of a training."""
 
     model_id: str | int | None = None
     dataset_name: str | None = None
@@ -192,9 +195,9 @@ class TrainingDetails(_Details):
 
 
 class TestingDetails(_Details):
-    """What is known of a test of a model."""
+    """Details of a test of a model."""
 
-    __test__ = False  # for pytest, which takes it for a test
+    __test__ = False  # keeps pytest from collecting it
 
     model_id: str | int | None = None
     dataset_name: str | None = None
@@ -203,7 +206,7 @@ class TestingDetails(_Details):
 
 
 class ResearchDetails(_Details):
-    """What is known of longer work by agents: what it may cost, and what it has cost."""
+    """Details of longer work by agents: budgets and spending."""
 
     budget_tokens: Count | None = None
     used_tokens: Count | None = None
@@ -253,18 +256,18 @@ _BUILT_IN = (
 _kinds = {kind.name: kind for kind in _BUILT_IN}
 
 
-def known() -> Mapping[str, Kind]:
-    """All kinds of this process, by name."""
+def registered() -> Mapping[str, Kind]:
+    """Return all kinds registered in this process, by name."""
     return MappingProxyType(_kinds)
 
 
 def find(name: str) -> Kind | None:
-    """The kind of this name; None: this process does not know it."""
+    """Return the kind of this name; None if it is not registered in this process."""
     return _kinds.get(name)
 
 
 def check_details(name: str, details: JsonObject) -> JsonObject:
-    """Return the details of a new session, if its kind knows them in this form."""
+    """Return the details of a new session after checking them against its kind."""
     kind = find(name)
     if kind is not None and details:
         kind.check_details(details)
@@ -289,19 +292,19 @@ def declared(name: str, details: JsonObject, due: tuple[int, int], *, otherwise:
 
 
 def register_kind(kind: Kind) -> Kind:
-    """Let sessions be of a kind of your own; every process that begins or moves such sessions has to do this.
+    """Register a kind of your own. Every process that creates or moves sessions of this kind must register it.
 
     Args:
-        kind: What it is; registering the same again changes nothing.
+        kind: The declaration; registering the same one again changes nothing.
 
     Returns:
         The kind.
 
     Raises:
-        KindError: Another kind has this name.
+        KindError: Another kind has this name, or the argument is not a Kind.
     """
     if not isinstance(kind, Kind):
         raise KindError(f"register_kind takes a Kind, not a {type(kind).__name__}.")
     if _kinds.setdefault(kind.name, kind) != kind:
-        raise KindError(f"There is another kind {kind.name!r} already; use another name.")
+        raise KindError(f"Another kind is already named {kind.name!r}; use another name.")
     return kind

@@ -1,4 +1,4 @@
-"""What a language model and an embedder must offer, whoever makes them."""
+"""The interfaces of a language model and of an embedder."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -10,12 +10,12 @@ from chatmemory._public import public
 
 @public
 class Answer(NamedTuple):
-    """What a language model answered.
+    """The answer of a language model.
 
     Attributes:
-        value: An instance of the schema that was asked for.
-        input_tokens: What the question cost.
-        output_tokens: What the answer cost.
+        value: An instance of the requested schema.
+        input_tokens: Tokens of the prompt.
+        output_tokens: Tokens of the answer.
     """
 
     value: BaseModel
@@ -26,34 +26,34 @@ class Answer(NamedTuple):
 @public
 @runtime_checkable
 class Llm(Protocol):
-    """A language model that answers in a given form. With `acomplete` too, the async half need not use a thread.
+    """A language model with structured answers. If it also has `acomplete`, the async half uses no thread.
 
     Attributes:
-        name: The model, as it is counted in spend().
+        name: The model's name, under which spend() counts.
     """
 
     name: str
 
     def complete(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> Answer:
-        """Answer messages of OpenAI's form with an instance of the schema.
+        """Answer messages in OpenAI's format with an instance of the schema.
 
         Raises:
-            LlmError: There is no usable answer; it says whether trying again may help.
+            LlmError: There is no usable answer; the message says whether a retry may help.
         """
 
 
 @public
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns texts into vectors. With `aembed` too, the async half need not use a thread.
+    """Turns texts into vectors. If it also has `aembed`, the async half uses no thread.
 
     Attributes:
-        name: The model; vectors of different names are never compared.
-        dimensions: How long each vector is.
+        name: The model's name; vectors of different names are never compared.
+        dimensions: Length of each vector, 1 or more.
     """
 
     name: str
     dimensions: int
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        """One vector for each text."""
+        """Return one vector for each text."""

@@ -4,10 +4,11 @@
 # where typing.get_type_hints could not resolve annotations that are strings.
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, overload
 
 from chatmemory._public import public
+from chatmemory.json_form import Record, read
 from chatmemory.notebook.html import LONGEST_CELL, Table, to_html
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Learns: TypeAlias = Literal["messages", "result", "nothing"]  # what becomes lon
 MOST_ROWS = 50  # of a list in a notebook
 
 
-class Shown:
+class Shown(Record):
     """A record that declares what a notebook shows of it."""
 
     __slots__ = ()
@@ -90,6 +91,20 @@ class Page(Shown, Generic[T], Sequence[T]):
         from chatmemory.notebook.dataframes import to_pandas
 
         return to_pandas(self.items)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], item: type[Record] | None = None) -> Self:
+        """Read back what to_dict() made.
+
+        Args:
+            values: The JSON object.
+            item: The class of the items; None: they stay JSON objects.
+
+        Raises:
+            InvalidInputError: A field is missing, or has another type.
+        """
+        page = read(cls, values)
+        return page if item is None else replace(page, items=tuple(map(item.from_dict, page.items)))  # type: ignore[arg-type]
 
     def _tables(self) -> list[Table]:
         return [list_table(self.items, self._extent())]

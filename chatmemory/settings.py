@@ -1,4 +1,4 @@
-"""What can be set, by argument, by CHATMEMORY_ variables or by an .env file."""
+"""Settings, given as arguments, as CHATMEMORY_ variables or in an .env file."""
 
 import difflib
 from datetime import timedelta
@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from chatmemory._public import public
 
 CENTURY_HOURS = 876_000
-MOST = 1_000_000_000
+MAX_INT = 1_000_000_000
 
 
 @public
@@ -22,118 +22,152 @@ class Settings(BaseSettings):
         env_prefix="CHATMEMORY_",
         env_file=".env",
         env_ignore_empty=True,
-        extra="ignore",  # .env holds other programs' variables too
+        extra="ignore",  # an .env file may have variables of other programs
         frozen=True,
         hide_input_in_errors=True,
     )
 
     # database.py
-    postgres_url: SecretStr | None = Field(None, description="Postgres; none: the embedded server")
-    postgres_pool_min_size: int = Field(1, ge=0, le=1_000, description="connections kept open")
-    postgres_pool_max_size: int = Field(10, ge=1, le=10_000, description="connections at most")
+    postgres_url: SecretStr | None = Field(None, description="URL of Postgres; none: the embedded server")
+    postgres_pool_min_size: int = Field(1, ge=0, le=1_000, description="minimum number of open connections")
+    postgres_pool_max_size: int = Field(10, ge=1, le=10_000, description="maximum number of open connections")
     postgres_timeout_seconds: float = Field(
-        10.0, gt=0, le=86_400, description="how long a call waits for Postgres, over retries, before it fails"
+        10.0,
+        gt=0,
+        le=86_400,
+        description="seconds after which a call fails if Postgres does not answer, retries included",
     )
     prepared_statements: bool = Field(
-        default=True, description="off: for a transaction pooler that cannot hold them (PgBouncer before 1.21)"
+        default=True, description="turn off for a transaction pooler without support for them (PgBouncer before 1.21)"
     )
     auto_migrate: bool = Field(default=True, description="create or upgrade the schema at first use")
     # cache.py
-    redis_url: SecretStr | None = Field(None, description="Redis for the context window; none: Postgres alone")
-    redis_cluster: bool = Field(default=False, description="the Redis URL names a node of a cluster")
+    redis_url: SecretStr | None = Field(None, description="URL of Redis, which caches the window; none: Postgres only")
+    redis_cluster: bool = Field(default=False, description="whether the Redis URL names a node of a cluster")
     redis_timeout_seconds: float = Field(
-        0.2, gt=0, le=60, description="how long the first call to a dead Redis waits; the next ones do not try"
+        0.2,
+        gt=0,
+        le=60,
+        description="seconds after which a Redis call fails; after failures, Redis is skipped for a while",
     )
     # window.py
     session_cache_ttl_seconds: float = Field(
         1800.0,
         ge=1,
         le=86_400,
-        description="how long Redis keeps a window after its last append, or a session to resume after its last use",
+        description="seconds that Redis keeps a window after its last append, and a session after its last resume",
     )
     enable_session_caching: bool = Field(
-        default=True, description="resume a session that was resumed a short while ago without asking Postgres"
+        default=True, description="resume a recently resumed session from Redis, without a query to Postgres"
     )
-    window_max_messages: int = Field(200, ge=1, le=1000, description="how many messages of a session Redis holds")
-    window_max_bytes: int = Field(262_144, ge=1, le=MOST, description="how many bytes of them Redis holds, about")
+    window_max_messages: int = Field(
+        200, ge=1, le=1000, description="maximum messages of a session in Redis and in this process"
+    )
+    window_max_bytes: int = Field(
+        262_144, ge=1, le=MAX_INT, description="approximate bytes of a session's messages in Redis and in this process"
+    )
     window_message_bytes: int = Field(
-        32_768, ge=1, le=MOST, description="a larger message is fetched from Postgres when it is needed"
+        32_768,
+        ge=1,
+        le=MAX_INT,
+        description="size in bytes above which a message is read from Postgres instead of Redis",
+    )
+    # recent_cache.py
+    recent_messages_bytes: int = Field(
+        64 * 2**20,
+        ge=0,
+        le=100 * MAX_INT,
+        description="approximate bytes of recent messages of all sessions in this process; 0: none",
     )
     # tokens.py
-    model: str | None = Field(None, description="the model whose encoding counts tokens; unknown or none: o200k_base")
+    model: str | None = Field(None, description="model whose encoding counts tokens; unknown or none: o200k_base")
     # context.py
     context_trim_step: float = Field(
         0.5,
         ge=0,
         le=0.9,
-        description="the share of a full context that is trimmed at once; 0: no more than needed",
+        description="share of a full context that is trimmed at once; 0: only as much as needed",
     )
     # embedded.py
-    data_dir: Path | None = Field(None, description="where the embedded Postgres lives; none: the user's data")
+    data_dir: Path | None = Field(
+        None, description="directory of the embedded Postgres; none: the user's data directory"
+    )
     # sessions.py
-    session_timeout_hours: float = Field(24.0, gt=0, le=CENTURY_HOURS, description="idle for longer, a session expires")
-    max_sessions_per_user: int = Field(20, ge=1, le=MOST, description="active sessions of one kind a user may have")
+    session_timeout_hours: float = Field(
+        24.0, gt=0, le=CENTURY_HOURS, description="idle hours after which a session expires"
+    )
+    max_sessions_per_user: int = Field(20, ge=1, le=MAX_INT, description="maximum active sessions of one kind per user")
     session_limit_policy: Literal["end_oldest", "refuse"] = Field(
-        "end_oldest", description="what a new session does to a user who has them all"
+        "end_oldest", description="at the limit: end the session idle longest, or refuse a new one"
     )
     # session.py, chatmemory_langchain, cli/chat.py
     max_context_messages: int = Field(
-        20, ge=0, le=MOST, description="how many of the newest messages a prompt gets where no number is given"
+        20, ge=0, le=MAX_INT, description="newest messages in a prompt if no number is given"
     )
     # session.py
     min_messages_for_summary: int = Field(
-        4, ge=0, le=MOST, description="a session that ends shorter leaves no summary memory"
+        4, ge=0, le=MAX_INT, description="minimum messages of an ended session for a summary memory"
     )
     max_message_bytes: int = Field(
-        1_000_000, ge=1, le=500_000_000, description="the largest message, in UTF-8 bytes of JSON"
+        1_000_000, ge=1, le=500_000_000, description="maximum size of a message, in UTF-8 bytes of JSON"
     )
     # llm.py
-    llm_model: str | None = Field(None, description="the model that learns from conversations; none: without one")
-    llm_base_url: str | None = Field(None, description="an OpenAI-compatible server; none: OpenAI's")
+    llm_model: str | None = Field(
+        None, description="model that learns from conversations; none: learning without a language model"
+    )
+    llm_base_url: str | None = Field(None, description="URL of an OpenAI-compatible server; none: OpenAI")
     llm_api_key: SecretStr | None = Field(
-        None, description="its key; none: OPENAI_API_KEY, or no key where the server is named"
+        None, description="API key of the server; none: OPENAI_API_KEY, or no key if llm_base_url is set"
     )
-    llm_timeout_seconds: float = Field(60.0, gt=0, le=3_600, description="how long one answer may take")
-    embedding_model: str | None = Field(None, description="the model that embeds memories; none: recall is by words")
+    llm_timeout_seconds: float = Field(60.0, gt=0, le=3_600, description="maximum seconds for one answer")
+    embedding_model: str | None = Field(None, description="model that embeds memories; none: recall by words only")
     embedding_dimensions: int | None = Field(
-        None, ge=1, le=16_000, description="the length of its vectors; none: its own"
+        None, ge=1, le=16_000, description="length of the vectors; none: the model's default"
     )
-    embedding_base_url: str | None = Field(None, description="its server; none: llm_base_url")
-    embedding_api_key: SecretStr | None = Field(None, description="its key; none: llm_api_key")
+    embedding_base_url: str | None = Field(None, description="URL of the embedding server; none: llm_base_url")
+    embedding_api_key: SecretStr | None = Field(None, description="API key of the embedding server; none: llm_api_key")
     # spending.py
-    llm_soft_cap_tokens: int | None = Field(None, ge=0, description="tokens per tenant and day from which a log warns")
+    llm_soft_cap_tokens: int | None = Field(
+        None, ge=0, description="tokens per tenant and day above which a warning is logged"
+    )
     llm_hard_cap_tokens: int | None = Field(
-        None, ge=0, description="tokens per tenant and day from which learning goes on without the language model"
+        None, ge=0, description="tokens per tenant and day above which learning continues without the language model"
     )
     # worker.py
-    consolidation_messages: int = Field(40, ge=1, le=MOST, description="new messages after which a session is due")
-    consolidation_tokens: int = Field(4_000, ge=1, le=MOST, description="new tokens after which a session is due")
-    consolidation_batch_tokens: int = Field(8_000, ge=100, le=MOST, description="how many a model is shown at once")
-    worker_lease_seconds: float = Field(300.0, ge=1, le=86_400, description="how long a worker may take for one batch")
-    worker_poll_seconds: float = Field(
-        30.0, gt=0, le=86_400, description="how often an idle worker looks for work of which Postgres did not notify it"
+    consolidation_messages: int = Field(40, ge=1, le=MAX_INT, description="new messages after which a session is due")
+    consolidation_tokens: int = Field(4_000, ge=1, le=MAX_INT, description="new tokens after which a session is due")
+    consolidation_batch_tokens: int = Field(8_000, ge=100, le=MAX_INT, description="tokens per model call")
+    worker_lease_seconds: float = Field(
+        300.0, ge=1, le=86_400, description="maximum seconds a worker may take for one batch"
     )
-    worker_max_attempts: int = Field(5, ge=1, le=1_000, description="failures in a row after which a session is parked")
+    worker_poll_seconds: float = Field(
+        30.0, gt=0, le=86_400, description="seconds between two checks of an idle worker whom Postgres notifies"
+    )
+    worker_max_attempts: int = Field(
+        5, ge=1, le=1_000, description="consecutive failures after which a session is parked"
+    )
     # memories.py
     language: str = Field(
-        "english", pattern=r"^[a-z_]{1,40}$", description="Postgres' text search configuration for memories"
+        "english", pattern=r"^[a-z_]{1,40}$", description="Postgres text search configuration for memories"
     )
     recall_timeout_seconds: float = Field(
-        2.0, gt=0, le=600, description="how long a recall waits for the embedding server; then it goes by words"
+        2.0, gt=0, le=600, description="seconds a recall waits for the embedding server before it falls back to words"
     )
     recall_share: float = Field(
-        0.25, ge=0, le=0.9, description="the share of a context's budget that recalled memories may take"
+        0.25, ge=0, le=0.9, description="maximum share of a context's budget for recalled memories"
     )
     # cleanup.py
     cleanup_inactive_sessions: bool = Field(default=True, description="expire idle sessions in the background")
-    cleanup_interval_hours: float = Field(6.0, gt=0, le=CENTURY_HOURS, description="how often, in each process")
+    cleanup_interval_hours: float = Field(
+        6.0, gt=0, le=CENTURY_HOURS, description="hours between two clean-ups, in each process"
+    )
     enable_session_archiving: bool = Field(
-        default=True, description="cleanup marks ended sessions that have nothing left to learn as archived"
+        default=True, description="clean-up marks ended sessions with nothing left to learn as archived"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _known(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _check_names(cls, values: dict[str, Any]) -> dict[str, Any]:
         unknown = sorted(values.keys() - cls.model_fields.keys())
         if unknown:
             near = difflib.get_close_matches(unknown[0], cls.model_fields, n=1)
@@ -142,12 +176,12 @@ class Settings(BaseSettings):
 
     @property
     def session_timeout(self) -> timedelta:
-        """How long a session may be idle."""
+        """The idle time after which a session expires."""
         return timedelta(hours=self.session_timeout_hours)
 
     @property
     def session_limits(self) -> tuple[int, bool]:
-        """What the schema's functions must know to keep a user within the limit of active sessions."""
+        """The limit of active sessions, as arguments of SQL functions: maximum, end the oldest."""
         return (self.max_sessions_per_user, self.session_limit_policy == "end_oldest")
 
     @property

@@ -1,4 +1,4 @@
-"""What may be stored: ids, roles, content, metadata. Everything is refused here, before a byte is written."""
+"""Validation of ids, roles, content, metadata and numbers. Bad input is rejected before anything is written."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ MAX_METADATA_BYTES = 1_000_000
 MAX_INTEGER_BITS = 4096
 Choice = TypeVar("Choice", bound=str)
 MAX_SHARE = 0.9
-LONGEST = timedelta(days=36_500)  # nothing here is older
+MAX_DURATION = timedelta(days=36_500)
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -36,12 +36,12 @@ _KEYS = frozenset({"role", "content", "message_id", "metadata", "created_at"})
 
 
 def new_id() -> str:
-    """A UUIDv7 (RFC 9562), so that ids sort by the time they were made."""
+    """Return a new UUIDv7 (RFC 9562); such ids sort by creation time."""
     return str(uuid_utils.uuid7())
 
 
 def check_id(value: object, what: str) -> str:
-    """Return the id as its string; `what` names it in the error."""
+    """Return the id as a string; `what` names it in errors."""
     if isinstance(value, str):
         text = value
     elif isinstance(value, (int, UUID, uuid_utils.UUID)) and not isinstance(value, bool):
@@ -57,20 +57,20 @@ def check_id(value: object, what: str) -> str:
 
 
 def check_integer(value: int, what: str) -> int:
-    """Refuse what Python does not turn into digits any more."""
+    """Check that Python can convert an integer to decimal digits."""
     if value.bit_length() > MAX_INTEGER_BITS:
         raise InvalidInputError(f"{what} is an integer of {value.bit_length()} bits; store it as a string.")
     return value
 
 
 def shown(value: object) -> str:
-    """A word as an error may show it; anything that may be content by its type alone."""
+    """Describe a value for an error: a short word literally, anything that may be content by its type."""
     is_word = isinstance(value, str) and len(value) <= 30 and value.replace("-", "_").isidentifier()
     return repr(value) if is_word else f"a {type(value).__name__} that is no such word"
 
 
 def check_choice(value: object, what: str, choices: Iterable[Choice]) -> Choice:
-    """Return what is among the choices."""
+    """Return the value if it is one of the choices."""
     allowed = tuple(choices)
     for choice in allowed:
         if value == choice:
@@ -79,7 +79,7 @@ def check_choice(value: object, what: str, choices: Iterable[Choice]) -> Choice:
 
 
 def check_text(text: object, what: str) -> int:
-    """Refuse what is no string, or what Postgres cannot hold; return the size in bytes of UTF-8."""
+    """Check that Postgres can store a string; return its size in bytes of UTF-8."""
     if not isinstance(text, str):
         raise InvalidInputError(f"{what} must be a string, not {type(text).__name__}.")
     if "\0" in text:
@@ -94,22 +94,24 @@ def check_text(text: object, what: str) -> int:
 
 
 def check_kind(kind: object) -> str:
-    """Return the kind if there is one of this name."""
+    """Return the kind's name if it is registered."""
     if not isinstance(kind, str) or kinds.find(kind) is None:
-        raise KindError(f"kind is {shown(kind)}; use one of {', '.join(kinds.known())}, or register_kind() your own.")
+        raise KindError(
+            f"kind is {shown(kind)}; use one of {', '.join(kinds.registered())}, or register_kind() your own."
+        )
     return kind
 
 
 def check_role(role: object) -> Role:
-    """Return the role under the name it is stored by."""
-    known = _ROLES.get(role) if isinstance(role, str) else None
-    if known is None:
+    """Return the role under its stored name."""
+    stored = _ROLES.get(role) if isinstance(role, str) else None
+    if stored is None:
         raise InvalidInputError(f"role is {shown(role)}; use one of {', '.join(_ROLES)}.")
-    return known
+    return stored
 
 
 def check_title(title: str | None) -> str | None:
-    """Return the title if it can be one."""
+    """Return the title if it is valid."""
     if title is None:
         return None
     check_text(title, "title")
@@ -119,7 +121,7 @@ def check_title(title: str | None) -> str | None:
 
 
 def check_count(value: object, what: str, *, least: int = 0) -> int:
-    """Return a whole number that is at least `least`."""
+    """Return a whole number from `least` to 2**63 - 1."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidInputError(f"{what} must be a whole number, not {type(value).__name__}.")
     if abs(value) >= 2**63:
@@ -130,16 +132,16 @@ def check_count(value: object, what: str, *, least: int = 0) -> int:
 
 
 def check_budget(max_tokens: object, reserve: object) -> int | None:
-    """Return how many tokens a context may have, or None where there is no limit."""
-    kept = check_count(reserve, "reserve_tokens")
+    """Return the token budget of a context; None if it has no limit."""
+    reserved = check_count(reserve, "reserve_tokens")
     if max_tokens is None:
-        if kept:
-            raise InvalidInputError("reserve_tokens is taken off max_tokens; give both.")
+        if reserved:
+            raise InvalidInputError("reserve_tokens is subtracted from max_tokens; give both.")
         return None
     budget = check_count(max_tokens, "max_tokens", least=1)
-    if kept >= budget:
-        raise InvalidInputError(f"reserve_tokens is {kept} and leaves nothing of max_tokens, which is {budget}.")
-    return budget - kept
+    if reserved >= budget:
+        raise InvalidInputError(f"reserve_tokens is {reserved}; it must be less than max_tokens, which is {budget}.")
+    return budget - reserved
 
 
 def check_share(value: object, what: str, *, most: float = MAX_SHARE) -> float:
@@ -150,7 +152,7 @@ def check_share(value: object, what: str, *, most: float = MAX_SHARE) -> float:
 
 
 def check_time(value: datetime | None, what: str) -> datetime | None:
-    """Return a time that says which zone it is in."""
+    """Return a time in UTC; it must have a time zone."""
     if value is None:
         return None
     if not isinstance(value, datetime):
@@ -161,20 +163,20 @@ def check_time(value: datetime | None, what: str) -> datetime | None:
         utc = value.astimezone(UTC)
     except OverflowError:
         utc = datetime.max.replace(tzinfo=UTC)
-    if not 2 <= utc.year <= 9998:  # at the edges another time zone would make it unreadable
+    if not 2 <= utc.year <= 9998:  # near the limits, another time zone would overflow
         raise InvalidInputError(f"{what} lies outside the years 2 to 9998.")
     return utc
 
 
 def check_duration(value: timedelta, what: str) -> timedelta:
-    """Return a time span that Postgres can count with."""
+    """Return a duration that is not negative, capped to what Postgres can add to a time."""
     if not isinstance(value, timedelta) or value < timedelta(0):
-        raise InvalidInputError(f"{what} must be a timedelta that is not negative.")
-    return min(value, LONGEST)
+        raise InvalidInputError(f"{what} must be a timedelta of 0 or more.")
+    return min(value, MAX_DURATION)
 
 
 def check_object(value: Mapping[str, Any] | None, what: str) -> JsonObject:
-    """Return a JSON object as a plain dict that will come back identical."""
+    """Return a JSON object as a dict that the database returns unchanged."""
     if not value:
         return {}
     if not isinstance(value, Mapping):
@@ -183,43 +185,43 @@ def check_object(value: Mapping[str, Any] | None, what: str) -> JsonObject:
 
 
 def check_json(value: Any, what: str) -> Any:
-    """Refuse what JSON cannot hold or would change; return the value."""
-    _walk(value, what, 0, ())
+    """Return the value if JSON represents it without a change."""
+    _check_value(value, what, 0, ())
     if check_text(to_json(value), what) > MAX_METADATA_BYTES:
         raise InvalidInputError(f"{what} is larger than {MAX_METADATA_BYTES} bytes of JSON; store a reference.")
     return value
 
 
-def _walk(value: Any, path: str, depth: int, above: tuple[int, ...]) -> None:
-    """Visit every value inside `value`; `path` names the place in errors, `above` finds cycles."""
+def _check_value(value: Any, path: str, depth: int, above: tuple[int, ...]) -> None:
+    """Check a value and everything nested in it; `path` names the place in errors, `above` detects cycles."""
     kind = type(value)
     if kind is str:
         check_text(value, path)
     elif kind is dict or kind is list:
         if id(value) in above:
-            raise InvalidInputError(f"{path} contains itself; JSON cannot hold a cycle.")
+            raise InvalidInputError(f"{path} contains itself; JSON has no cycles.")
         if depth >= MAX_JSON_DEPTH:
             raise InvalidInputError(f"{path} is nested deeper than {MAX_JSON_DEPTH} levels.")
-        _walk_inside(value, path, depth + 1, (*above, id(value)))
+        _check_items(value, path, depth + 1, (*above, id(value)))
     elif kind is float:
         if not math.isfinite(value):
-            raise InvalidInputError(f"{path} is {value}, which JSON cannot hold; use None.")
+            raise InvalidInputError(f"{path} is {value}, which JSON cannot represent; use None.")
     elif kind is int:
         check_integer(value, path)
     elif value is not None and kind is not bool:
-        raise InvalidInputError(f"{path} is a {kind.__name__}, which JSON cannot hold as such.")
+        raise InvalidInputError(f"{path} is a {kind.__name__}, which JSON cannot represent.")
 
 
-def _walk_inside(value: dict[Any, Any] | list[Any], path: str, depth: int, above: tuple[int, ...]) -> None:
+def _check_items(value: dict[Any, Any] | list[Any], path: str, depth: int, above: tuple[int, ...]) -> None:
     if isinstance(value, list):
         for index, item in enumerate(value):
-            _walk(item, f"{path}[{index}]", depth, above)
+            _check_value(item, f"{path}[{index}]", depth, above)
         return
     for key, item in value.items():
         if type(key) is not str:
             raise InvalidInputError(f"{path} has a key that is a {type(key).__name__}; JSON keys are strings.")
         check_text(key, f"a key of {path}")
-        _walk(item, f"{path}[{shorten(key, 40)!r}]", depth, above)
+        _check_value(item, f"{path}[{shorten(key, 40)!r}]", depth, above)
 
 
 def check_content(content: object, max_bytes: int) -> tuple[Content, str]:
@@ -228,7 +230,7 @@ def check_content(content: object, max_bytes: int) -> tuple[Content, str]:
         size = check_text(content, "content")
         text = content
     elif isinstance(content, list) and all(type(block) is dict for block in content):
-        _walk(content, "content", 0, ())
+        _check_value(content, "content", 0, ())
         size = len(to_json(content).encode())
         text = text_of(content)
     else:
@@ -248,7 +250,7 @@ def _describe(content: object) -> str:
 
 
 def check_message(message: NewMessage | Mapping[str, Any], max_bytes: int) -> Draft:
-    """Accept one message to append."""
+    """Check one message to append."""
     new = message if isinstance(message, NewMessage) else _from_mapping(message)
     content, text = check_content(new.content, max_bytes)
     return Draft(
@@ -276,7 +278,7 @@ def _from_mapping(message: Mapping[str, Any]) -> NewMessage:
 
 
 def check_messages(messages: Iterable[NewMessage | Mapping[str, Any]], max_bytes: int) -> list[Draft]:
-    """Accept messages to append together; an id given twice must mean the same message."""
+    """Check messages to append together; messages with the same id must be equal."""
     if isinstance(messages, (str, bytes, Mapping)):
         raise InvalidInputError(f"messages must be a list of messages, not a {type(messages).__name__}.")
     drafts = []
@@ -286,8 +288,8 @@ def check_messages(messages: Iterable[NewMessage | Mapping[str, Any]], max_bytes
             draft = check_message(message, max_bytes)
         except InvalidInputError as error:
             raise type(error)(f"message {index}: {error}") from None
-        known = seen.setdefault(draft.id, draft)
-        if _identity(known) != _identity(draft):
+        first = seen.setdefault(draft.id, draft)
+        if _identity(first) != _identity(draft):
             raise MessageConflictError(
                 f"message id {draft.id!r} is given twice with other content; ids must be unique in a session."
             )
@@ -296,5 +298,5 @@ def check_messages(messages: Iterable[NewMessage | Mapping[str, Any]], max_bytes
 
 
 def _identity(draft: Draft) -> tuple[Any, ...]:
-    """What two messages with the same id must share."""
+    """Return the parts that two messages with the same id must share."""
     return draft.role, draft.content, identity_in(draft.metadata)

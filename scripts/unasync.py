@@ -1,4 +1,4 @@
-"""Write the sync half, chatmemory/_sync and tests/_sync, from the async half; --check only compares."""
+"""Generate the sync half, chatmemory/_sync and tests/_sync, from the async half; --check only compares."""
 
 import argparse
 import re
@@ -33,7 +33,7 @@ STATE = {(True, False): "missing", (False, True): "stray", (True, True): "not up
 
 
 def converted(root: Path, trees: Mapping[str, str] = TREES, rules: Rules = RULES) -> dict[str, str]:
-    """The sync half, file by file; a rule that is of no use and a word that no rule knows are errors."""
+    """Return the sync half by file; unused rules and leftover async words are errors."""
     files, used, problems = {}, set(), []
     for source, target in trees.items():
         for path in sorted((root / source).rglob("*.py")):
@@ -52,7 +52,7 @@ def converted(root: Path, trees: Mapping[str, str] = TREES, rules: Rules = RULES
 
 
 def tidied(root: Path, files: Mapping[str, str]) -> dict[str, bytes]:
-    """The files as ruff leaves them: imports used and sorted, lines laid out."""
+    """Return the files after ruff has sorted imports, removed unused ones and formatted."""
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent))
     if ruff is None:
         sys.exit(f"There is no ruff beside {sys.executable}; run: make sync")
@@ -61,7 +61,9 @@ def tidied(root: Path, files: Mapping[str, str]) -> dict[str, bytes]:
             path = Path(scratch, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
-            (path.parent.parent / "__init__.py").touch()  # a package, as in the tree: what is ours sorts last
+            (
+                path.parent.parent / "__init__.py"
+            ).touch()  # a package, as in the tree, so that first-party imports sort last
         options = ["--quiet", "--no-cache", f"--config={ROOT / 'pyproject.toml'}", scratch]
         for command in (["check", "--select=F401,I", "--fix"], ["format"]):
             if subprocess.run([ruff, *command, *options], cwd=root).returncode:
@@ -70,7 +72,7 @@ def tidied(root: Path, files: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def main(arguments: Sequence[str], root: Path = ROOT, trees: Mapping[str, str] = TREES) -> None:
-    """Write or, with --check, compare whole trees: a file too many or too few counts."""
+    """Write the trees or, with --check, compare them: missing and stray files count."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if there is something to write")
     check = parser.parse_args(arguments).check

@@ -1,4 +1,4 @@
-"""What several tests use."""
+"""Helpers shared by several tests."""
 
 from collections.abc import Callable
 from typing import Any

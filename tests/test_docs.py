@@ -23,7 +23,7 @@ def snippets(page: Path) -> list[str]:
 
 
 def expected_output(snippet: str) -> list[str]:
-    """What the comments under a print say it prints."""
+    """Return the expected output in the comments below a print."""
     return re.findall(r"^ {4}# (.*)$", snippet, re.MULTILINE)
 
 

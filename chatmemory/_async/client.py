@@ -16,9 +16,9 @@ from chatmemory._async.shared import AsyncParts
 from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory._async.storage.redis_windows import AsyncWindows
 from chatmemory._async.tenant import AsyncTenant
-from chatmemory._concurrency import AsyncBackground, AsyncEvent, async_in_thread
+from chatmemory._concurrency import AsyncBackground, AsyncFlag, async_in_thread
 from chatmemory._public import public
-from chatmemory.admin.records import Health
+from chatmemory.admin.records import Examination, Health, Migrated
 from chatmemory.errors import ConfigurationError, StorageError
 from chatmemory.memories.records import Report
 from chatmemory.messages.tokenizer import Tokenizer
@@ -26,12 +26,15 @@ from chatmemory.protocols import Embedder, Llm
 from chatmemory.sessions.records import CleanUp
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
+from chatmemory.storage.postgres_address import address_of
+from chatmemory.storage.recent_cache import RecentMessagesCache
 from chatmemory.validation import check_count, check_id
 
 if TYPE_CHECKING:
     from chatmemory._async.storage.redis import AsyncCache
 
 CLEAN_UP_BATCH = 1000
+DEFAULT_LOGIN = "postgres"
 
 
 @public
@@ -45,7 +48,8 @@ class AsyncChatMemory:
         self.settings = settings
         self._database = AsyncDatabase(settings)
         self._cache = _cache(settings)
-        self._windows = AsyncWindows(self._cache, settings)
+        recent = RecentMessagesCache(settings, lambda: self._database.healed)
+        self._windows = AsyncWindows(self._cache, settings, recent)
         tokenizer = Tokenizer(settings.model)
         self._providers = AsyncProviders(settings, llm, embedder)
         self._metrics = AsyncMetrics(self._database)
@@ -53,6 +57,7 @@ class AsyncChatMemory:
             settings=settings,
             database=self._database,
             windows=self._windows,
+            recent=recent,
             tokenizer=tokenizer,
             providers=self._providers,
             store=AsyncMemoryStore(self._database, self._providers, settings),
@@ -114,6 +119,45 @@ class AsyncChatMemory:
             redis = "ok" if await self._cache.ping() else "unreachable"
         return Health(postgres=postgres, redis=redis, tokens=(await async_in_thread(self._parts.tokenizer.best)).name)
 
+    async def examine(self, *, tenant_id: object = None) -> Examination:
+        """Examine the schema, the isolation of tenants, Redis, the models and what waits; nothing is changed.
+
+        What is wrong is reported, not raised. A session that is written to see whether another tenant can read it is
+        rolled back. The schema is not migrated.
+
+        Args:
+            tenant_id: The tenant whose spend of today is reported; None: nobody's.
+
+        Raises:
+            InvalidInputError: The id is empty, too long, or not a string, int or UUID.
+        """
+        from chatmemory._async.admin.examination import AsyncExaminer
+
+        tenant = None if tenant_id is None else check_id(tenant_id, "tenant_id")
+        return await AsyncExaminer(self.settings).examine(tenant)
+
+    async def migrate(self) -> Migrated:
+        """Bring the database's schema up to date, whatever auto_migrate is; any number of processes may do so at once.
+
+        Raises:
+            SchemaPermissionError: The database user may not; the message has the SQL for an administrator.
+            SchemaVersionError: The database was made by a newer release.
+            StorageUnavailableError: Postgres cannot be reached.
+        """
+        return Migrated(applied=tuple(await self._database.migrate()))
+
+    def migration_script(self, login: str | None = None) -> str:
+        """Return the SQL that makes the schema, roles included, for an administrator to run; no I/O.
+
+        Args:
+            login: The database user that the application connects as; None: the one in the address, else postgres.
+        """
+        from chatmemory.storage.schema import script
+
+        url = self.settings.postgres_url
+        user = None if url is None else address_of(url.get_secret_value()).user
+        return script(login or user or DEFAULT_LOGIN)
+
     async def clean_up(self) -> CleanUp:
         """Expire idle sessions and archive finished ones now, in all tenants.
 
@@ -154,7 +198,7 @@ class AsyncChatMemory:
         return await AsyncWorker(self._parts).run_due(limit)
 
     async def run_worker(
-        self, *, concurrency: int = 1, stop: AsyncEvent | None = None, until_idle: bool = False
+        self, *, concurrency: int = 1, stop: AsyncFlag | None = None, until_idle: bool = False
     ) -> Report:
         """Learn from sessions as they become due, in all tenants, until `stop` is set.
 
@@ -171,7 +215,7 @@ class AsyncChatMemory:
         check_count(concurrency, "concurrency", least=1)
         if until_idle and self.settings.cleanup_inactive_sessions:
             await self.clean_up()
-        return await AsyncWorker(self._parts).run(concurrency, stop or AsyncEvent(), until_idle=until_idle)
+        return await AsyncWorker(self._parts).run(concurrency, stop or AsyncFlag(), until_idle=until_idle)
 
     async def retry_parked(self) -> int:
         """Take up again the sessions that were given up after too many failures; return how many still are."""

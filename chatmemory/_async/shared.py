@@ -12,6 +12,7 @@ from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory._async.storage.redis_windows import AsyncWindows
 from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
+from chatmemory.storage.recent_cache import RecentMessagesCache
 
 
 class AsyncParts(NamedTuple):
@@ -20,6 +21,7 @@ class AsyncParts(NamedTuple):
     settings: Settings
     database: AsyncDatabase
     windows: AsyncWindows
+    recent: RecentMessagesCache
     tokenizer: Tokenizer
     providers: AsyncProviders
     store: AsyncMemoryStore

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import ValidationError
 
-from chatmemory._concurrency import Background, Event, in_thread
+from chatmemory._concurrency import Background, Flag, in_thread
 from chatmemory._public import public
 from chatmemory._sync.memories.providers import Providers
 from chatmemory._sync.memories.recall_counts import RecallCounts
@@ -20,7 +20,7 @@ from chatmemory._sync.shared import Parts
 from chatmemory._sync.storage.database import Database
 from chatmemory._sync.storage.redis_windows import Windows
 from chatmemory._sync.tenant import Tenant
-from chatmemory.admin.records import Health
+from chatmemory.admin.records import Examination, Health, Migrated
 from chatmemory.errors import ConfigurationError, StorageError
 from chatmemory.memories.records import Report
 from chatmemory.messages.tokenizer import Tokenizer
@@ -28,12 +28,15 @@ from chatmemory.protocols import Embedder, Llm
 from chatmemory.sessions.records import CleanUp
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
+from chatmemory.storage.postgres_address import address_of
+from chatmemory.storage.recent_cache import RecentMessagesCache
 from chatmemory.validation import check_count, check_id
 
 if TYPE_CHECKING:
     from chatmemory._sync.storage.redis import Cache
 
 CLEAN_UP_BATCH = 1000
+DEFAULT_LOGIN = "postgres"
 
 
 @public
@@ -47,7 +50,8 @@ class ChatMemory:
         self.settings = settings
         self._database = Database(settings)
         self._cache = _cache(settings)
-        self._windows = Windows(self._cache, settings)
+        recent = RecentMessagesCache(settings, lambda: self._database.healed)
+        self._windows = Windows(self._cache, settings, recent)
         tokenizer = Tokenizer(settings.model)
         self._providers = Providers(settings, llm, embedder)
         self._metrics = Metrics(self._database)
@@ -55,6 +59,7 @@ class ChatMemory:
             settings=settings,
             database=self._database,
             windows=self._windows,
+            recent=recent,
             tokenizer=tokenizer,
             providers=self._providers,
             store=MemoryStore(self._database, self._providers, settings),
@@ -116,6 +121,45 @@ class ChatMemory:
             redis = "ok" if self._cache.ping() else "unreachable"
         return Health(postgres=postgres, redis=redis, tokens=in_thread(self._parts.tokenizer.best).name)
 
+    def examine(self, *, tenant_id: object = None) -> Examination:
+        """Examine the schema, the isolation of tenants, Redis, the models and what waits; nothing is changed.
+
+        What is wrong is reported, not raised. A session that is written to see whether another tenant can read it is
+        rolled back. The schema is not migrated.
+
+        Args:
+            tenant_id: The tenant whose spend of today is reported; None: nobody's.
+
+        Raises:
+            InvalidInputError: The id is empty, too long, or not a string, int or UUID.
+        """
+        from chatmemory._sync.admin.examination import Examiner
+
+        tenant = None if tenant_id is None else check_id(tenant_id, "tenant_id")
+        return Examiner(self.settings).examine(tenant)
+
+    def migrate(self) -> Migrated:
+        """Bring the database's schema up to date, whatever auto_migrate is; any number of processes may do so at once.
+
+        Raises:
+            SchemaPermissionError: The database user may not; the message has the SQL for an administrator.
+            SchemaVersionError: The database was made by a newer release.
+            StorageUnavailableError: Postgres cannot be reached.
+        """
+        return Migrated(applied=tuple(self._database.migrate()))
+
+    def migration_script(self, login: str | None = None) -> str:
+        """Return the SQL that makes the schema, roles included, for an administrator to run; no I/O.
+
+        Args:
+            login: The database user that the application connects as; None: the one in the address, else postgres.
+        """
+        from chatmemory.storage.schema import script
+
+        url = self.settings.postgres_url
+        user = None if url is None else address_of(url.get_secret_value()).user
+        return script(login or user or DEFAULT_LOGIN)
+
     def clean_up(self) -> CleanUp:
         """Expire idle sessions and archive finished ones now, in all tenants.
 
@@ -155,7 +199,7 @@ class ChatMemory:
             self.clean_up()
         return Worker(self._parts).run_due(limit)
 
-    def run_worker(self, *, concurrency: int = 1, stop: Event | None = None, until_idle: bool = False) -> Report:
+    def run_worker(self, *, concurrency: int = 1, stop: Flag | None = None, until_idle: bool = False) -> Report:
         """Learn from sessions as they become due, in all tenants, until `stop` is set.
 
         Sessions that are idle for too long expire meanwhile, every cleanup_interval_hours.
@@ -171,7 +215,7 @@ class ChatMemory:
         check_count(concurrency, "concurrency", least=1)
         if until_idle and self.settings.cleanup_inactive_sessions:
             self.clean_up()
-        return Worker(self._parts).run(concurrency, stop or Event(), until_idle=until_idle)
+        return Worker(self._parts).run(concurrency, stop or Flag(), until_idle=until_idle)
 
     def retry_parked(self) -> int:
         """Take up again the sessions that were given up after too many failures; return how many still are."""

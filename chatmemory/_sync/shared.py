@@ -14,6 +14,7 @@ from chatmemory._sync.storage.database import Database
 from chatmemory._sync.storage.redis_windows import Windows
 from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
+from chatmemory.storage.recent_cache import RecentMessagesCache
 
 
 class Parts(NamedTuple):
@@ -22,6 +23,7 @@ class Parts(NamedTuple):
     settings: Settings
     database: Database
     windows: Windows
+    recent: RecentMessagesCache
     tokenizer: Tokenizer
     providers: Providers
     store: MemoryStore

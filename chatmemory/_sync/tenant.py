@@ -2,16 +2,23 @@
 # Do not edit: change that file, then run: make sync
 """One organisation's part of the memory."""
 
+from collections.abc import Iterator
 from datetime import datetime
+from os import PathLike
+from typing import BinaryIO
 
 from chatmemory._public import public
 from chatmemory._sync.items import Items
 from chatmemory._sync.memories.memories import Memories
+from chatmemory._sync.ownership.erasure import Eraser
+from chatmemory._sync.ownership.export import Exporter
 from chatmemory._sync.sessions.sessions import Sessions
 from chatmemory._sync.shared import Parts
 from chatmemory._sync.users import Users
+from chatmemory.files.records import ImportedConversation
 from chatmemory.memories.records import Spend
-from chatmemory.validation import check_time
+from chatmemory.sessions.records import Erasure
+from chatmemory.validation import check_id, check_time
 
 
 @public
@@ -32,7 +39,7 @@ class Tenant:
         self.memories = Memories(tenant_id, parts)
         self.items = Items(tenant_id, parts)
         self.users = Users(tenant_id, parts)
-        self._spending = parts.spending
+        self._parts = parts
 
     def spend(self, *, since: datetime) -> Spend:
         """What models were paid for since then, in tokens: by model, by user and in all.
@@ -40,7 +47,52 @@ class Tenant:
         Raises:
             InvalidInputError: The time has no time zone.
         """
-        return self._spending.since(self.id, check_time(since, "since") or datetime.min)
+        return self._parts.spending.since(self.id, check_time(since, "since") or datetime.min)
+
+    def import_conversations(
+        self, file: BinaryIO | str | PathLike[str], *, user_id: object = None, default_user_id: object = None
+    ) -> Iterator[ImportedConversation]:
+        """Import the conversations of a file, each into a session under its own id; importing it again adds nothing.
+
+        Accepted are ChatGPT's conversations.json, of which the active branch of each conversation is taken, and the
+        JSON of session.export(). Each session is ended as it had ended; a run comes with its metrics, and one that
+        had not ended is cancelled. The file is read piece by piece, in bounded memory. The import goes on as the
+        results are iterated.
+
+        Args:
+            file: A path, or a binary file that can seek; one that you opened stays open.
+            user_id: The user whose sessions they become; None: the user that the file names.
+            default_user_id: The user where the file names none.
+
+        Raises:
+            InvalidInputError: The file's format is unknown, or it is broken from some place on (the message says
+                which). Conversations before that are imported, and importing the mended file continues there.
+        """
+        from chatmemory._sync.files.importing import Importer
+
+        users = (None if user is None else check_id(user, "user_id") for user in (user_id, default_user_id))
+        return Importer(self.id, self._parts, *users).take(file)
+
+    def erase(self) -> Erasure:
+        """Remove everything of this tenant for good: all users, and what belongs to none of them.
+
+        Users are erased some at a time, each of them whole. If it fails half-way, call it again. The tenant's app
+        should have stopped: what it writes meanwhile may stay.
+
+        Returns:
+            How much is gone.
+        """
+        return Eraser(self.id, self._parts).tenant()
+
+    def export(self) -> Iterator[str]:
+        """Read everything that is stored of this tenant as JSON Lines, in the form of users.export().
+
+        Each session is read as it stood at one moment. What is begun after the export began may be missing.
+
+        Returns:
+            Lines without their ends, in bounded memory.
+        """
+        return Exporter(self.id, self._parts).tenant()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"

@@ -1,4 +1,4 @@
-"""The command `chatmemory`: one file for each group of commands, and how all of them fail."""
+"""The command `chatmemory`: one file for each group of commands, and the handling of errors."""
 
 import sys
 import warnings
@@ -34,9 +34,9 @@ app.add_typer(memories, name="memories")
 
 def main() -> None:
     """Run the command line; every expected error is one message on stderr and exit code 1."""
-    warnings.simplefilter("ignore", UserWarning)  # the commands tell themselves what falls back
+    warnings.simplefilter("ignore", UserWarning)  # the commands report fallbacks themselves
     for stream in (sys.stdout, sys.stderr):
-        _forgiving(stream)
+        _escape_unencodable(stream)
     try:
         app(prog_name="chatmemory")
     except BrokenPipeError:
@@ -47,8 +47,8 @@ def main() -> None:
         _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
 
 
-def _forgiving(stream: object) -> None:
-    """Show a character the terminal's encoding lacks as an escape, instead of failing."""
+def _escape_unencodable(stream: object) -> None:
+    """Print characters that the terminal's encoding lacks as escapes instead of failing."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")

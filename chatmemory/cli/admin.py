@@ -1,12 +1,13 @@
 """`migrate` and `doctor`: the schema, and whether all is well."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatmemory.cli.options import JsonOption, PostgresOption, settings_for
+from chatmemory.cli.options import JsonOption, PostgresOption, memory_on
 
-DEFAULT_LOGIN = "postgres"
+if TYPE_CHECKING:
+    from chatmemory import Examination
 
 
 def migrate(
@@ -23,36 +24,19 @@ def migrate(
     postgres: PostgresOption = None,
 ) -> None:
     """Bring the database's schema up to date."""
-    if print_:
-        from chatmemory.cli.terminal import write
-        from chatmemory.storage.schema import script
+    with memory_on(postgres) as memory:
+        if print_:
+            from chatmemory.cli.terminal import write
 
-        write(script(login or _login_of(postgres)))
-        return
-    applied = _apply(postgres)
+            write(memory.migration_script(login))
+            return
+        applied = memory.migrate().applied
     print("\n".join(applied) if applied else "up to date")
-
-
-def _login_of(postgres: str | None) -> str:
-    from chatmemory.storage.postgres_address import address_of
-
-    url = settings_for(postgres).postgres_url
-    return (address_of(url.get_secret_value()).user if url else None) or DEFAULT_LOGIN
-
-
-def _apply(postgres: str | None) -> list[str]:
-    from chatmemory._sync.storage.database import Database
-
-    database = Database(settings_for(postgres))
-    try:
-        return database.migrate()
-    finally:
-        database.close()
 
 
 def doctor(
     tenant: Annotated[
-        str | None, typer.Option("--tenant", show_default="nobody's", help="Also tell what this tenant spent today.")
+        str | None, typer.Option("--tenant", show_default="nobody's", help="Also report what this tenant spent today.")
     ] = None,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
@@ -64,15 +48,44 @@ def doctor(
     Exits with 1 if something is wrong. Nothing is changed: a probe that is written to see whether another tenant
     can read it is rolled back.
     """
-    from chatmemory.cli.doctor import examine
-    from chatmemory.cli.terminal import to_json
-
-    report = examine(settings_for(postgres), tenant)
+    with memory_on(postgres) as memory:
+        found = memory.examine(tenant_id=tenant)
     if as_json:
-        print(to_json(report.as_json()))
-    else:
-        from chatmemory.cli.doctor import show
+        from chatmemory.cli.terminal import to_json
 
-        show(report)
-    if not report.ok:
+        print(to_json(found.to_dict()))
+    else:
+        _show(found)
+    if not found.ok:
         raise typer.Exit(1)
+
+
+def _show(found: "Examination") -> None:
+    """Show an examination, to read."""
+    from rich.table import Table
+
+    from chatmemory.admin.installation import settings_changed
+    from chatmemory.cli.terminal import stdout, text
+
+    console = stdout()
+    for check in found.checks:
+        mark = text("✓ ", "green") if check.ok else text("✗ ", "bold red")
+        console.print(mark + text(f"{check.name}: ", "bold") + text(check.detail), soft_wrap=True)
+        if check.unchecked:
+            console.print(text(f"  not checked, since it failed: {', '.join(check.unchecked)}", "dim"), soft_wrap=True)
+    for title, values in (
+        ("server", found.server),
+        ("long-term memory", found.learning),
+        ("versions", found.versions),
+        ("settings that were set (--json has all)", settings_changed(found.settings)),
+    ):
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for name, value in values.items():
+            table.add_row(text(name, "dim"), text("none" if value is None else value))
+        if values:
+            console.print(text(title, "italic"))
+            console.print(table)
+    for fallback in found.fallbacks:
+        console.print(text("· ", "yellow") + text(fallback), soft_wrap=True)
+    verdict = text("All is well.", "bold green") if found.ok else text("Something is wrong.", "bold red")
+    console.print(verdict)

@@ -1,4 +1,4 @@
-"""`chat`: a conversation in the terminal that is remembered line by line."""
+"""`chat`: a conversation in the terminal, stored line by line."""
 
 import os
 import sys
@@ -26,12 +26,12 @@ SHOWN_ON_RESUME = 6
 
 
 class Responder(Protocol):
-    """Whoever answers."""
+    """The other side of the conversation."""
 
     introduction: str
 
     def reply(self, history: "list[Message]") -> Iterator[str]:
-        """Pieces of the answer to the last message."""
+        """Yield pieces of the answer to the last message."""
 
 
 def chat(
@@ -39,48 +39,48 @@ def chat(
         str | None, typer.Option("--session", metavar="ID", show_default="a new one", help="Resume this session.")
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", envvar="OPENAI_MODEL", help="Which model of the server answers.")
+        str, typer.Option("--model", envvar="OPENAI_MODEL", help="The model that answers.")
     ] = DEFAULT_MODEL,
     base_url: Annotated[
         str | None,
         typer.Option(
             "--base-url",
             envvar="OPENAI_BASE_URL",
-            show_default="OpenAI if OPENAI_API_KEY is set, else nobody: an offline responder",
+            show_default="OpenAI if OPENAI_API_KEY is set, else an offline responder",
             help="An OpenAI-compatible server.",
         ),
     ] = None,
     context: Annotated[
         int | None,
-        typer.Option(min=1, help="How many of the newest messages the model is shown; default: max_context_messages."),
+        typer.Option(min=1, help="Newest messages in the prompt; default: max_context_messages."),
     ] = None,
     user: UserOption = None,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
 ) -> None:
-    """Talk in the terminal; every line is stored as it is said. Ctrl-D or /quit ends the talk.
+    """Chat in the terminal; each line is stored at once. Ctrl-D or /quit ends the conversation.
 
     The server's key is taken from OPENAI_API_KEY.
     """
     responder = responder_for(base_url, model)
     with memory_on(postgres) as memory:
         me = user_or_me(user)
-        asked = session_of(memory, tenant, session_id, me) if session_id else None
+        requested = session_of(memory, tenant, session_id, me) if session_id else None
         conversation = Conversation(
             memory.tenant(tenant).sessions, me, responder, context or memory.settings.max_context_messages
         )
-        conversation.begin(asked)
+        conversation.begin(requested)
         try:
             for line in _lines():
-                conversation.take(line)
+                conversation.answer(line)
         finally:
-            conversation.say_goodbye(tenant, postgres)
+            conversation.show_resume_command(tenant, postgres)
     if conversation.failures and not sys.stdin.isatty():
         raise typer.Exit(1)
 
 
 def responder_for(base_url: str | None, model: str) -> Responder:
-    """A model behind a server if there is one, else the offline responder."""
+    """Return the model of a server if one is configured, else the offline responder."""
     from chatmemory.cli.responders import Offline, OpenAIServer
 
     key = os.environ.get("OPENAI_API_KEY", "")
@@ -88,11 +88,11 @@ def responder_for(base_url: str | None, model: str) -> Responder:
 
 
 def _lines() -> Iterator[str]:
-    """What the user says, until the end of the input."""
+    """Yield the user's lines until the end of the input."""
     if sys.stdin.isatty():
         yield from _typed()
         return
-    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # bytes that are no text
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # invalid bytes
     for line in sys.stdin:
         if line.strip():
             yield line.rstrip("\r\n")
@@ -110,7 +110,7 @@ def _typed() -> Iterator[str]:
 
 
 class Conversation:
-    """One talk: each line and each reply is stored before anything else happens."""
+    """A conversation; each line and each reply is stored before the next step."""
 
     def __init__(self, sessions: "Sessions", user: str, responder: Responder, context: int) -> None:
         self._sessions = sessions
@@ -120,25 +120,25 @@ class Conversation:
         self._session: Session | None = None
         self.failures = 0
 
-    def begin(self, asked: "Session | None") -> None:
-        """Resume a session; a new one is only made when there is something to store."""
+    def begin(self, requested: "Session | None") -> None:
+        """Resume a session; a new one is created with its first message."""
         from chatmemory.cli.terminal import note
 
         note(self._responder.introduction)
         if sys.stdin.isatty():
-            note("/quit or Ctrl-D ends the talk.")
-        if asked is None:
-            self._sessions.list(limit=0)  # an error now is better than after the first line
+            note("/quit or Ctrl-D ends the conversation.")
+        if requested is None:
+            self._sessions.list(limit=0)  # fail now rather than after the first line
         else:
-            self._resume(asked)
+            self._resume(requested)
 
-    def _resume(self, asked: "Session") -> None:
+    def _resume(self, requested: "Session") -> None:
         from chatmemory.cli.terminal import note
 
-        self._session = self._sessions.resume_or_create(asked.id, user_id=self._user, kind=asked.info.kind)
-        if self._session.id != asked.id:
-            status = asked.refresh().status
-            note(f"Session {asked.id} is {status} and takes no more messages: this is a new one.")
+        self._session = self._sessions.resume_or_create(requested.id, user_id=self._user, kind=requested.info.kind)
+        if self._session.id != requested.id:
+            status = requested.refresh().status
+            note(f"Session {requested.id} is {status} and accepts no more messages: this is a new one.")
         else:
             self._show_recent(self._session)
 
@@ -150,30 +150,30 @@ class Conversation:
         for message in session.history(SHOWN_ON_RESUME):
             show_message(stderr(), message)
 
-    def take(self, line: str) -> None:
-        """Store what the user says, answer it, store the answer; trouble ends neither the talk nor the memory."""
+    def answer(self, line: str) -> None:
+        """Store a line, answer it and store the answer; an error does not end the conversation."""
         from chatmemory.cli.responders import ReplyError
         from chatmemory.cli.terminal import complain
         from chatmemory.errors import InvalidInputError
 
         try:
-            self._answer(line)
+            self._store_and_reply(line)
         except InvalidInputError as error:
             self.failures += 1
             complain(f"Not stored: {error}")
         except ReplyError as error:
             self.failures += 1
-            complain(f"{error} Your message is stored; say something to go on.")
+            complain(f"{error} Your message is stored; type another to continue.")
 
-    def _answer(self, line: str) -> None:
+    def _store_and_reply(self, line: str) -> None:
         if self._session is None:
             self._session = self._sessions.create(user_id=self._user)
         self._session.append("user", line)
         history = self._session.history(self._context)
-        self._session.append("assistant", _spoken(self._responder.reply(history)))
+        self._session.append("assistant", _print_reply(self._responder.reply(history)))
 
-    def say_goodbye(self, tenant: str, postgres: str | None) -> None:
-        """Say how to go on another time."""
+    def show_resume_command(self, tenant: str, postgres: str | None) -> None:
+        """Print the command that resumes the conversation."""
         from chatmemory.cli.terminal import note
 
         if self._session is not None:
@@ -183,16 +183,16 @@ class Conversation:
             note(f"\nResume with: {command(*words, tenant=tenant, postgres=postgres)}")
 
 
-def _spoken(pieces: Iterator[str]) -> str:
-    """The whole reply, shown piece by piece as it comes."""
+def _print_reply(pieces: Iterator[str]) -> str:
+    """Print a reply piece by piece, and return it."""
     from chatmemory.cli.terminal import plain
 
-    said = []
+    printed = []
     try:
         for piece in pieces:
-            said.append(piece)
+            printed.append(piece)
             print(plain(piece), end="", flush=True)
     finally:
-        if said:
+        if printed:
             print(flush=True)
-    return "".join(said)
+    return "".join(printed)

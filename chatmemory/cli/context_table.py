@@ -1,6 +1,5 @@
-"""What the next prompt would get, and what each part of it costs."""
+"""A table of a context: the parts of the next prompt and their tokens."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from chatmemory.cli.terminal import many, stdout, text
@@ -13,12 +12,12 @@ STYLES = {"system": "yellow", "messages": "cyan", "free": "dim"}
 
 
 def context_as_json(context: "Context") -> dict[str, Any]:
-    """The context, and the messages a model would be sent."""
-    return {**asdict(context), "openai": context.as_openai()}
+    """Return the context, and its messages in OpenAI's format."""
+    return {**context.to_dict(), "openai": context.as_openai()}
 
 
 def show_context(context: "Context") -> None:
-    """Its parts as bars, what it holds, and what was left out."""
+    """Print the context's parts as bars, a summary, and the omitted messages."""
     from rich.table import Table
 
     console = stdout()
@@ -35,23 +34,23 @@ def show_context(context: "Context") -> None:
     console.print(table)
     console.print(text(_summary(context), "dim"))
     if context.omitted is not None:
-        left_out = context.omitted
+        omitted = context.omitted
         console.print(
-            text(f"left out: {many(left_out.count, 'message')}, seq {left_out.from_seq} to {left_out.to_seq}", "yellow")
+            text(f"omitted: {many(omitted.count, 'message')}, seq {omitted.from_seq} to {omitted.to_seq}", "yellow")
         )
     if context.unpaired:
         seqs = ", ".join(map(str, context.unpaired))
-        console.print(text(f"left out, a tool call or result without the other: seq {seqs}", "yellow"))
+        console.print(text(f"omitted, a tool call or result without the other: seq {seqs}", "yellow"))
 
 
 def _bar(tokens: int, whole: int) -> str:
-    """A bar whose full width is the budget, or all of it where there is none."""
+    """Return a bar whose full width is the budget, or the whole context without one."""
     return "█" * min(WIDTH, round(WIDTH * tokens / whole)) or "▏"
 
 
 def _summary(context: "Context") -> str:
     budget = f" of {context.max_tokens:,}" if context.max_tokens is not None else ""
-    counted = "counted" if context.exact_tokens else "not exact: the model's vocabulary is not known or not at hand"
+    counted = "counted" if context.exact_tokens else "estimated: the model's vocabulary is unknown or not loaded"
     return (
         f"{many(len(context), 'message')}, {context.tokens:,}{budget} tokens ({counted}), "
         f"read from {context.source}, prefix {context.prefix_id}"

@@ -1,4 +1,4 @@
-"""`demo`: a process that remembers is killed while it writes; another goes on; nothing acknowledged is missing."""
+"""`demo`: a writing process is killed, another one continues, and no acknowledged message is missing."""
 
 import json
 import os
@@ -32,8 +32,8 @@ def demo(tenant: TenantOption = DEFAULT_TENANT, postgres: PostgresOption = None)
     """Watch conversations survive a kill -9.
 
     Two people hold three conversations through a LangChain chain. The process they talk to is killed while it
-    writes at full speed, and a second one goes on. Exits with 1 if a single acknowledged message is missing. The
-    sessions stay, for `chatmemory sessions` and `chatmemory show`.
+    writes at full speed, and a second one continues. The exit code is 1 if an acknowledged message is missing. The
+    sessions are kept, for `chatmemory sessions` and `chatmemory show`.
     """
     from chatmemory.cli.terminal import stdout
 
@@ -61,7 +61,7 @@ def _need_langchain() -> None:
 
 @dataclass
 class Finding:
-    """One session: what was acknowledged, and what is there."""
+    """The acknowledged and the stored messages of one session."""
 
     session: str
     acknowledged: int
@@ -69,37 +69,37 @@ class Finding:
     lost: int
     doubled: int
     contiguous: bool
-    complete: bool  # everything of the script was said in order, and the last answer knows the first line
+    complete: bool  # the whole script is stored in order, and the last answer refers to the first line
 
     @property
     def good(self) -> bool:
-        """Whether all is there, once and in order."""
+        """True if all messages are stored, once and in order."""
         return self.contiguous and self.complete and not self.lost and not self.doubled
 
 
 @dataclass
 class Writer:
-    """A talking process, and what it has told."""
+    """A writing process and its output."""
 
     process: "subprocess.Popen[bytes]"
-    trouble: "IO[bytes]"
+    errors: "IO[bytes]"
     turns: int = 0
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """What it tells, until it ends; a line that was cut off does not count."""
+        """Yield the lines of its output until it ends; an incomplete line is skipped."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.endswith(b"\n"):
                 yield json.loads(line)
 
     def check(self) -> None:
-        """Raise if it failed by itself."""
+        """Raise if the process failed by itself."""
         from chatmemory.errors import StorageError
 
         if self.process.wait(PATIENCE_SECONDS) not in (0, -9):
-            self.trouble.seek(0)
-            reason = self.trouble.read().decode(errors="replace").strip()
-            raise StorageError(f"The talking process failed: {reason or 'it gave no reason'}")
+            self.errors.seek(0)
+            reason = self.errors.read().decode(errors="replace").strip()
+            raise StorageError(f"The writing process failed: {reason or 'it gave no reason'}")
 
 
 class Play:
@@ -125,7 +125,7 @@ class Play:
         return session_id(self.run, scene)
 
     def open(self) -> None:
-        """Say what is to come, and have the database ready."""
+        """Print an introduction, and start the database."""
         from chatmemory.cli.terminal import text
 
         say = self.console.print
@@ -139,31 +139,33 @@ class Play:
             self.memory.tenant(self.tenant).sessions.list(limit=0)
 
     def first_half(self) -> None:
-        """Let a process talk, and kill it while it writes."""
+        """Let a process write, and kill it while it does."""
         from chatmemory.cli.terminal import text
 
         total = len(self.scenes) * self.turns
-        fatal = total // 2 + random.randint(-total // 8, total // 8)  # noqa: S311  # any moment will do
+        fatal = total // 2 + random.randint(-total // 8, total // 8)  # noqa: S311  # not for cryptography
         with self._writer(self.turns - 1) as writer, self._progress() as progress:
-            self._heading(f"1  Process {writer.process.pid} talks", progress)
-            for told in self._follow(writer, progress):
-                if "turn" in told and told["turn"] == 1:
-                    self._quote(told, progress)
+            self._heading(f"1  Process {writer.process.pid} writes", progress)
+            for report in self._follow(writer, progress):
+                if "turn" in report and report["turn"] == 1:
+                    self._quote(report, progress)
                 if writer.turns == fatal:
                     writer.process.kill()
             writer.check()
         self.console.print(text(f"   ✗ kill -9 {writer.process.pid}, in the middle of writing", "bold red"))
 
     def survey(self) -> None:
-        """Look what is there right after the kill, before anybody could say it again."""
+        """Count the stored messages right after the kill, before the second process writes."""
         from chatmemory.cli.terminal import text
 
-        for id, known in self.acknowledged.items():
+        for id, acknowledged in self.acknowledged.items():
             stored = {message.id: message.text for message in self._messages(id)}
-            self.lost_at_the_kill[id] = _missing(known, stored)
-        told = sum(map(len, self.acknowledged.values()))
-        there = told - self.lost_at_the_kill.total()
-        self.console.print(text(f"   {told} messages were acknowledged; {there} of them are in the database"))
+            self.lost_at_the_kill[id] = _missing(acknowledged, stored)
+        acknowledged_count = sum(map(len, self.acknowledged.values()))
+        stored_count = acknowledged_count - self.lost_at_the_kill.total()
+        self.console.print(
+            text(f"   {acknowledged_count} messages were acknowledged; {stored_count} of them are in the database")
+        )
         self.console.print()
 
     def _messages(self, id: str) -> "list[Message]":
@@ -175,12 +177,12 @@ class Play:
             return []
 
     def second_half(self) -> None:
-        """Let another process ask the memory where it stands, and finish."""
+        """Let another process continue from the stored state, and finish."""
         with self._writer(self.turns) as writer, self._progress() as progress:
-            self._heading(f"2  Process {writer.process.pid} asks the memory where they were, and goes on", progress)
-            for told in self._follow(writer, progress):
-                if "turn" in told and told["turn"] == self.turns:
-                    self._quote(told, progress)
+            self._heading(f"2  Process {writer.process.pid} reads where they were, and continues", progress)
+            for report in self._follow(writer, progress):
+                if "turn" in report and report["turn"] == self.turns:
+                    self._quote(report, progress)
             writer.check()
         self.console.print()
 
@@ -202,25 +204,25 @@ class Play:
         progress.console.print(text(heading, "bold"))
 
     def _follow(self, writer: Writer, progress: "Progress") -> Iterator[dict[str, Any]]:
-        """Note each acknowledged message, as the writer tells of it."""
+        """Record each acknowledged message that the writer reports."""
         task = progress.add_task("", total=2 * self.turns * len(self.scenes))
-        for told in writer.lines():
-            if "turn" in told:
+        for report in writer.lines():
+            if "turn" in report:
                 writer.turns += 1
-                self.acknowledged[told["session"]].update(told["messages"])
+                self.acknowledged[report["session"]].update(report["messages"])
             progress.update(task, completed=sum(map(len, self.acknowledged.values())))
-            yield told
+            yield report
 
-    def _quote(self, told: dict[str, Any], progress: "Progress") -> None:
+    def _quote(self, report: dict[str, Any], progress: "Progress") -> None:
         from chatmemory.cli.terminal import text
 
-        [said, reply] = told["messages"].values()
-        user = next(scene.user for scene in self.scenes if scene.name == told["scene"])
-        progress.console.print(text(f"   {user.title():<6} ", "cyan") + text(said))
+        [question, reply] = report["messages"].values()
+        user = next(scene.user for scene in self.scenes if scene.name == report["scene"])
+        progress.console.print(text(f"   {user.title():<6} ", "cyan") + text(question))
         progress.console.print(text("   model  ", "green") + text(reply))
 
     def findings(self) -> list[Finding]:
-        """Compare what was acknowledged with what is there."""
+        """Compare the acknowledged messages with the stored ones."""
         return [self._finding(scene, self._messages(self.session(scene))) for scene in self.scenes]
 
     def _finding(self, scene: "Scene", messages: "list[Message]") -> Finding:
@@ -228,62 +230,66 @@ class Play:
 
         id = self.session(scene)
         stored = {message.id: message.text for message in messages}
-        said = [message.text for message in messages if message.role == "user"]
+        lines = [message.text for message in messages if message.role == "user"]
         script = [scene.line(turn) for turn in range(1, self.turns + 1)]
         return Finding(
             session=id,
             acknowledged=len(self.acknowledged[id]),
             found=len(messages),
             lost=self.lost_at_the_kill[id] + _missing(self.acknowledged[id], stored),
-            doubled=len(said) - len(set(said)),
+            doubled=len(lines) - len(set(lines)),
             contiguous=[message.seq for message in messages] == list(range(1, len(messages) + 1)),
-            complete=said == script and messages[-1].text == answer(script),
+            complete=lines == script and messages[-1].text == answer(script),
         )
 
 
-def _missing(known: dict[str, str], stored: dict[str, str]) -> int:
-    return sum(stored.get(id) != text for id, text in known.items())
+def _missing(acknowledged: dict[str, str], stored: dict[str, str]) -> int:
+    return sum(stored.get(id) != text for id, text in acknowledged.items())
 
 
 class _Running:
-    """A writer that does not outlive its block."""
+    """Runs a writer; leaving the block kills it."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
         self._command = [sys.executable, "-m", "chatmemory.cli.demo_writer", *arguments]
         self._environment = environment
 
     def __enter__(self) -> Writer:
-        self._trouble = tempfile.TemporaryFile()  # closed in __exit__
+        self._errors = tempfile.TemporaryFile()  # closed in __exit__
         self._process = subprocess.Popen(  # noqa: S603  # ourselves
-            self._command, stdout=subprocess.PIPE, stderr=self._trouble, env=self._environment
+            self._command, stdout=subprocess.PIPE, stderr=self._errors, env=self._environment
         )
-        return Writer(self._process, self._trouble)
+        return Writer(self._process, self._errors)
 
     def __exit__(self, *error: object) -> None:
         self._process.kill()
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
-        self._trouble.close()
+        self._errors.close()
 
 
 def _verdict(play: Play, findings: list[Finding], seconds: float) -> bool:
     from chatmemory.cli.terminal import text
 
     _show_table(play, findings)
-    told, found, lost, doubled = (
+    acknowledged, found, lost, doubled = (
         sum(getattr(finding, name) for finding in findings) for name in ("acknowledged", "found", "lost", "doubled")
     )
     good = all(finding.good for finding in findings)
     play.console.print()
-    if good and found > told:
-        unheard = f"{found - told} messages were stored when the kill came, and could not be acknowledged any more."
-        play.console.print(text(unheard, "dim"))
+    if good and found > acknowledged:
+        unacknowledged = f"{found - acknowledged} messages were stored, but the kill came before their acknowledgement."
+        play.console.print(text(unacknowledged, "dim"))
     if good:
-        verdict = f"All {told} acknowledged messages are there: none lost, none doubled, in order. ({seconds:.1f} s)"
+        verdict = (
+            f"All {acknowledged} acknowledged messages are stored: none lost, none doubled, in order. ({seconds:.1f} s)"
+        )
         play.console.print(text("✓ " + verdict, "bold green"))
     else:
-        verdict = f"Of {told} acknowledged messages {lost} are lost, {doubled} are doubled, {found} found in all."
+        verdict = (
+            f"Of {acknowledged} acknowledged messages {lost} are lost, {doubled} are doubled, {found} found in all."
+        )
         play.console.print(text("✗ " + verdict, "bold red"))
     return good
 
@@ -312,7 +318,7 @@ def _show_commands(play: Play) -> None:
     first = play.scenes[0]
     say = play.console.print
     say()
-    say("The database stays. Look around, or go on talking:")
+    say("The database is kept. Look around, or continue a conversation:")
     for words in (
         ("sessions",),
         ("show", play.session(first)),

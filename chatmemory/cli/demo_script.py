@@ -1,4 +1,4 @@
-"""What is said in the demo."""
+"""The script of the demo."""
 
 import re
 from typing import NamedTuple
@@ -7,7 +7,7 @@ TURNS = 41
 
 
 class Scene(NamedTuple):
-    """One conversation: whose, about what, and what is listed in it."""
+    """One conversation: its user, its topic, and the things it lists."""
 
     name: str
     user: str
@@ -17,7 +17,7 @@ class Scene(NamedTuple):
     second_words: tuple[str, ...]
 
     def line(self, turn: int) -> str:
-        """What the user says in a turn; no two lines of a conversation are the same."""
+        """Return the user's line of a turn; all lines of a conversation differ."""
         if turn == 1:
             return f"Hello, my name is {self.user.title()}. {self.opening}"
         if turn == TURNS:
@@ -54,11 +54,11 @@ SCENES = (
 )
 
 
-def answer(said: list[str]) -> str:
-    """The reply to the last line, from all lines of the conversation."""
-    name = next((found[1] for line in said if (found := re.search(r"my name is (\w+)", line))), "a stranger")
-    listed = [line.rstrip(".").partition(": ")[2] for line in said if re.match(r"\w+ \d+: ", line)]
-    if said[-1].endswith("?"):
+def answer(lines: list[str]) -> str:
+    """Return the reply to the last line, from all lines of the conversation."""
+    name = next((match[1] for line in lines if (match := re.search(r"my name is (\w+)", line))), "a stranger")
+    listed = [line.rstrip(".").partition(": ")[2] for line in lines if re.match(r"\w+ \d+: ", line)]
+    if lines[-1].endswith("?"):
         return f"You are {name}, and there are {len(listed)}: from {listed[0]} to {listed[-1]}."
     if not listed:
         return f"Nice to meet you, {name}."
@@ -66,5 +66,5 @@ def answer(said: list[str]) -> str:
 
 
 def session_id(run: str, scene: Scene) -> str:
-    """The id of a scene's session in one run of the demo."""
+    """Return the id of a scene's session in one run of the demo."""
     return f"demo-{run}-{scene.name}"

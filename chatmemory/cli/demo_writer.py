@@ -1,7 +1,7 @@
-"""The process that talks in the demo, and may be killed at any moment.
+"""The writing process of the demo, which may be killed at any moment.
 
-It tells on stdout, one line of JSON at a time, first how far each conversation had come, then each turn whose
-messages were acknowledged. `python -m chatmemory.cli.demo_writer TENANT RUN LAST_TURN`
+It reports on stdout, in lines of JSON: first the progress of each conversation, then each turn whose messages were
+acknowledged. `python -m chatmemory.cli.demo_writer TENANT RUN LAST_TURN`
 """
 
 import json
@@ -21,11 +21,11 @@ from chatmemory import ChatMemory, ChatMemoryError, SessionNotFoundError
 from chatmemory.cli.demo_script import SCENES, TURNS, Scene, answer, session_id
 from chatmemory_langchain import with_memory
 
-WAIT_SECONDS = 60  # for the kill, if the script's part is done before it comes
+WAIT_SECONDS = 60  # for the kill, if the script is finished before it
 
 
 class RememberingModel(BaseChatModel):
-    """A chat model without a network: all it says comes out of the messages it is given."""
+    """A chat model without a network: its answers come from the messages in the prompt."""
 
     @property
     def _llm_type(self) -> str:
@@ -38,13 +38,13 @@ class RememberingModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        said = [str(message.content) for message in messages if message.type == "human"]
+        lines = [str(message.content) for message in messages if message.type == "human"]
         reply_id = str(messages[-1].id).replace("said", "reply")
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(answer(said), id=reply_id))])
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(answer(lines), id=reply_id))])
 
 
 def main() -> None:
-    """Go on where the memory says each conversation stands, up to LAST_TURN."""
+    """Continue each conversation from its stored turns, up to LAST_TURN."""
     tenant, run, last_turn = sys.argv[1:]
     try:
         with ChatMemory.open() as memory:
@@ -59,11 +59,11 @@ def main() -> None:
 def _talk(memory: ChatMemory, tenant: str, run: str, last_turn: int) -> None:
     chain = _chain(memory)
     done = {scene.name: _turns_stored(memory, tenant, session_id(run, scene)) for scene in SCENES}
-    _tell({"done": done})
+    _report({"done": done})
     for turn in range(1, last_turn + 1):
         for scene in SCENES:
             if turn > done[scene.name]:
-                _tell(_take_turn(chain, tenant, run, scene, turn))
+                _report(_take_turn(chain, tenant, run, scene, turn))
 
 
 def _chain(memory: ChatMemory) -> Runnable[Any, Any]:
@@ -99,9 +99,9 @@ def _take_turn(chain: Runnable[Any, Any], tenant: str, run: str, scene: Scene, t
     return {"scene": scene.name, "session": session, "turn": turn, "messages": messages}
 
 
-def _tell(what: dict[str, Any]) -> None:
-    """One write for a line: whoever reads it has all of it or nothing."""
-    os.write(sys.stdout.fileno(), json.dumps(what).encode() + b"\n")
+def _report(line: dict[str, Any]) -> None:
+    """Write a line with one call, so that a reader gets all of it or nothing."""
+    os.write(sys.stdout.fileno(), json.dumps(line).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`end`: sessions that are over."""
+"""`end`: ending sessions."""
 
 from typing import Annotated
 

@@ -1,6 +1,5 @@
-"""`memories`: looking at what was learnt, putting it right, and taking it away."""
+"""`memories`: listing, showing, correcting, forgetting and pruning memories."""
 
-from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from chatmemory import Memory, MemorySource
 
 CENTURY_DAYS = 36_500
-MOST_PRUNED = 1_000_000
+MAX_PRUNED = 1_000_000
 BESIDE_TEXT = 90  # columns for the id, the kind, the date and a user's name
 
 MemoryArgument = Annotated[str, typer.Argument(metavar="ID", help="The memory's id.")]
@@ -24,7 +23,7 @@ UsersOption = Annotated[
     str | None, typer.Option("--user", show_default="all users", help="Only the memories of this user.")
 ]
 
-memories = typer.Typer(help="List, show, correct, forget or prune what was learnt.", no_args_is_help=True)
+memories = typer.Typer(help="List, show, correct, forget or prune memories.", no_args_is_help=True)
 
 
 @memories.command(name="list")
@@ -33,23 +32,23 @@ def list_(
     kind: Annotated[
         str | None, typer.Option(show_default="all", help="Only episode, summary, fact, preference or result.")
     ] = None,
-    closed: Annotated[bool, typer.Option("--closed", help="Also those that hold no longer.")] = False,
+    closed: Annotated[bool, typer.Option("--closed", help="Include superseded memories.")] = False,
     limit: Annotated[int, typer.Option(help="How many to show.")] = 20,
-    offset: Annotated[int, typer.Option(help="How many to pass over.")] = 0,
+    offset: Annotated[int, typer.Option(help="How many to skip.")] = 0,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List memories, the newest first."""
+    """List memories, newest first."""
     from chatmemory.cli.terminal import stdout, text
 
-    kinds: Any = [kind] if kind else None  # the library says which there are
+    kinds: Any = [kind] if kind else None  # the library checks it
     with memory_on(postgres) as memory:
         page = memory.tenant(tenant).memories.list(
             user_id=user, kinds=kinds, include_closed=closed, limit=limit, offset=offset, with_total=True
         )
     if as_json:
-        _print_json({"total": page.total, "limit": limit, "offset": offset, "memories": list(map(asdict, page))})
+        _print_json(page.to_dict())
         return
     if not page.total:
         stdout().print(text(f"No memories in tenant {tenant!r}{elsewhere(tenant)}."))
@@ -78,17 +77,17 @@ def _show_list(found: "Sequence[Memory]") -> None:
         return
     for memory in found:
         about = text(f"{memory.kind} of {memory.user_id or 'all'}, since {clock(memory.valid_from)}", "dim")
-        listed(console, memory.id, about, _said(memory))
+        listed(console, memory.id, about, _styled_text(memory))
 
 
-def _said(memory: "Memory") -> "Text":
+def _styled_text(memory: "Memory") -> "Text":
     from chatmemory.cli.terminal import text
 
     return text(" ".join(memory.text.split()), "strike" if memory.valid_to else "")
 
 
 def _table(found: "Sequence[Memory]", room: int) -> Any:
-    """One line for each memory, and so much room for its text; no id is ever cut."""
+    """Return a table with a line for each memory; ids are never truncated."""
     from rich.table import Table
 
     from chatmemory.cli.terminal import clock, text
@@ -101,7 +100,7 @@ def _table(found: "Sequence[Memory]", room: int) -> Any:
     table.add_column("text", overflow="ellipsis", no_wrap=True, max_width=room)
     for memory in found:
         cells = [text(memory.id, "cyan"), text(memory.user_id or "(all)"), text(memory.kind)]
-        table.add_row(*cells, text(clock(memory.valid_from)), _said(memory))
+        table.add_row(*cells, text(clock(memory.valid_from)), _styled_text(memory))
     return table
 
 
@@ -112,15 +111,15 @@ def show(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a memory: where it comes from, and its history.
+    """Show a memory, its sources and its history.
 
-    The history is what it superseded, and what superseded it.
+    The history has the memories it superseded and those that superseded it.
     """
     with memory_on(postgres) as memory:
         of_tenant = memory.tenant(tenant).memories
         found, history = of_tenant.get(memory_id), of_tenant.history(memory_id)
     if as_json:
-        _print_json({"memory": asdict(found), "history": list(map(asdict, history))})
+        _print_json({"memory": found.to_dict(), "history": [each.to_dict() for each in history]})
     else:
         _show_memory(found, history)
 
@@ -153,9 +152,9 @@ def _facts(memory: "Memory") -> dict[str, str]:
         "speaker": memory.speaker or "",
         "trust": memory.trust,
         "importance": f"{memory.importance:.2f}",
-        "holds": _span(memory),
+        "valid": _span(memory),
         "superseded by": memory.superseded_by or "",
-        "sources": "\n".join(map(source_of, memory.sources)) or "told by the app",
+        "sources": "\n".join(map(source_of, memory.sources)) or "the app",
         "confirmed": many(memory.confirmations, "time") if memory.confirmations else "",
         "recalled": f"{many(memory.recall_count, 'time')}, last {clock(memory.recalled_at)}"
         if memory.recall_count
@@ -172,7 +171,7 @@ def _span(memory: "Memory") -> str:
 
 
 def source_of(source: "MemorySource") -> str:
-    """Where a memory comes from, to read."""
+    """Format the source of a memory."""
     last = f" to {source.to_seq}" if source.to_seq != source.from_seq else ""
     noun = "messages" if last else "message"
     return f"session {source.session_id}, {noun} {source.from_seq}{last}"
@@ -181,21 +180,21 @@ def source_of(source: "MemorySource") -> str:
 @memories.command()
 def correct(
     memory_id: MemoryArgument,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is right.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The correct text.")],
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put what is right in the place of a wrong memory.
+    """Replace a wrong memory by the correct text.
 
-    The wrong one is closed, and stays readable.
+    The wrong memory is superseded and stays readable.
     """
     with memory_on(postgres) as memory:
         of_tenant = memory.tenant(tenant).memories
         found = of_tenant.correct(memory_id, text)
         history = of_tenant.history(found.id)
     if as_json:
-        _print_json({"memory": asdict(found), "history": list(map(asdict, history))})
+        _print_json({"memory": found.to_dict(), "history": [each.to_dict() for each in history]})
     else:
         _show_memory(found, history)
 
@@ -217,22 +216,22 @@ def prune(
             metavar="DAYS",
             min=0,
             max=CENTURY_DAYS,
-            help="Learnt at least so long ago; needed, but for --undo.",
+            help="At least this many days old; required unless --undo.",
         ),
     ] = None,
     max_importance: Annotated[
-        float, typer.Option("--max-importance", metavar="X", min=0, max=1, help="At most so important, from 0 to 1.")
+        float, typer.Option("--max-importance", metavar="X", min=0, max=1, help="Maximum importance, from 0 to 1.")
     ] = 0.5,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show which would be closed.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Open again all that was ever pruned.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show which memories would be closed.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Reopen all memories that were ever pruned.")] = False,
     user: UsersOption = None,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close old memories that matter little; --undo opens them.
+    """Close old, unimportant memories that were never recalled; --undo reopens them.
 
-    Closed are those that were never recalled. Nothing is removed. Look first with --dry-run.
+    Nothing is removed. Use --dry-run first.
     """
     if undo == (older_than is not None) or (undo and dry_run):
         raise typer.BadParameter("Give either --older-than, with or without --dry-run, or --undo.")
@@ -240,17 +239,17 @@ def prune(
         of_tenant = memory.tenant(tenant).memories
         if older_than is None:
             opened = of_tenant.unprune(user)
-            print(f'{{"opened": {opened}}}' if as_json else f"{_counted(opened)} opened again")
+            print(f'{{"opened": {opened}}}' if as_json else f"{_counted(opened)} reopened")
             return
         found = of_tenant.prune(
             older_than=timedelta(days=older_than),
             max_importance=max_importance,
             user_id=user,
             dry_run=dry_run,
-            limit=MOST_PRUNED,
+            limit=MAX_PRUNED,
         )
     if as_json:
-        _print_json({"dry_run": dry_run, "memories": list(map(asdict, found))})
+        _print_json({"dry_run": dry_run, "memories": [each.to_dict() for each in found]})
         return
     if found:
         _show_list(found)

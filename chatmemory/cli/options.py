@@ -1,4 +1,4 @@
-"""The options that several commands share, and the memory they lead to."""
+"""Options shared by several commands, and the memory and session they select."""
 
 import getpass
 import os
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
 DEFAULT_TENANT = "default"
 
-TenantOption = Annotated[
-    str, typer.Option("--tenant", envvar="CHATMEMORY_TENANT", help="The organisation whose sessions these are.")
-]
+TenantOption = Annotated[str, typer.Option("--tenant", envvar="CHATMEMORY_TENANT", help="The tenant (organisation).")]
 UserOption = Annotated[
     str | None,
-    typer.Option("--user", envvar="CHATMEMORY_USER", show_default="your login name", help="Whose sessions these are."),
+    typer.Option("--user", envvar="CHATMEMORY_USER", show_default="your login name", help="The user."),
 ]
 PostgresOption = Annotated[
     str | None,
@@ -29,7 +27,7 @@ PostgresOption = Annotated[
         "--postgres",
         metavar="URL",
         show_default="CHATMEMORY_POSTGRES_URL, else an embedded server",
-        help="The database; postgresql://user:password@host/database.",
+        help="URL of the database: postgresql://user:password@host/database.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -37,54 +35,54 @@ SessionArgument = Annotated[str, typer.Argument(metavar="ID", help="The session'
 
 
 def user_or_me(user: str | None) -> str:
-    """The user that was named, or whoever is logged in."""
+    """Return the given user, or the login name."""
     if user:
         return user
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # no name for this uid, as in some containers
+    except (KeyError, OSError):  # the uid has no name, as in some containers
         return f"uid-{os.getuid()}"
 
 
 def settings_for(postgres: str | None) -> "Settings":
-    """The settings in force, with the database that was named."""
+    """Return the settings, with the given database."""
     from chatmemory import ChatMemory
 
     return ChatMemory.open(postgres).settings
 
 
 def memory_on(postgres: str | None) -> "ChatMemory":
-    """The memory on the database that was named, or configured."""
+    """Open the memory on the given or configured database."""
     from chatmemory import ChatMemory
 
     return ChatMemory.open(postgres)
 
 
 def session_of(memory: "ChatMemory", tenant: str, session_id: str, user: str | None = None) -> "Session":
-    """A session by its id.
+    """Return a session by its id.
 
     Raises:
-        SessionNotFoundError: In the words of the command line.
+        SessionNotFoundError: There is no such session; the message names a command that lists them.
     """
     from chatmemory import SessionNotFoundError
 
     try:
         return memory.tenant(tenant).sessions.get(session_id, user_id=user)
     except SessionNotFoundError:
-        whose = f" of user {user!r}" if user else ""
+        owner = f" of user {user!r}" if user else ""
         raise SessionNotFoundError(
-            f"There is no session {session_id!r}{whose} in tenant {tenant!r}{elsewhere(tenant)}; "
+            f"There is no session {session_id!r}{owner} in tenant {tenant!r}{elsewhere(tenant)}; "
             "`chatmemory sessions` lists them."
         ) from None
 
 
 def elsewhere(tenant: str) -> str:
-    """How to look into another tenant, for those who have named none."""
+    """Return a hint at --tenant if the tenant is the default."""
     return " (--tenant names another)" if tenant == DEFAULT_TENANT else ""
 
 
 def command(*words: str, tenant: str = DEFAULT_TENANT, postgres: str | None = None) -> str:
-    """A command line to copy, which leads to the same database and tenant as this one."""
+    """Return a command line to copy, for the same database and tenant."""
     line = [*_program(), *words]
     if tenant != DEFAULT_TENANT:
         line += ["--tenant", tenant]
@@ -94,7 +92,7 @@ def command(*words: str, tenant: str = DEFAULT_TENANT, postgres: str | None = No
 
 
 def _environment(postgres: str | None) -> list[str]:
-    """The variables this process may have got for itself alone; a URL with a password is not repeated."""
+    """Return the environment variables the command needs; a URL with a password is left out."""
     names = ["CHATMEMORY_POSTGRES_URL"] if postgres is None and "CHATMEMORY_POSTGRES_URL" in os.environ else []
     if postgres is None and not names and "CHATMEMORY_DATA_DIR" in os.environ:
         names = ["CHATMEMORY_DATA_DIR"]
@@ -106,7 +104,7 @@ def _has_password(url: str) -> bool:
 
 
 def _program() -> list[str]:
-    """How this program was called, so that calling it again works."""
+    """Return the words that call this program again."""
     called = Path(sys.argv[0]).absolute()
     if called.name != "chatmemory":
         return [sys.executable, "-m", "chatmemory.cli"]

@@ -1,6 +1,5 @@
-"""`recall`: what of the past answers a question, and why."""
+"""`recall`: searching memories."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,33 +23,33 @@ if TYPE_CHECKING:
 
 
 def recall(
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="In plain words.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question, in plain words.")],
     user: UserOption = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many memories at most.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Maximum number of memories.")] = 10,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show why each came: its score, its ranks, its sources, its trust.")
+        bool, typer.Option("--explain", help="Show each memory's score, ranks, sources and trust.")
     ] = False,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recall what a user's memories say to a question, best first.
+    """Recall a user's memories that answer a question, best first.
 
-    The ranks: "lexical" is the place by words, "vector" the place by meaning, which there is with an embedder
-    (CHATMEMORY_EMBEDDING_MODEL) alone.
+    The "lexical" rank is by words. The "vector" rank is by meaning and needs an embedder
+    (CHATMEMORY_EMBEDDING_MODEL).
     """
     from chatmemory.cli.terminal import stdout, text, to_json
 
-    whose = user_or_me(user)
+    user_id = user_or_me(user)
     with memory_on(postgres) as memory:
-        found = memory.tenant(tenant).memories.recall(question, user_id=whose, k=k)
+        recalled = memory.tenant(tenant).memories.recall(question, user_id=user_id, k=k)
     if as_json:
-        print(to_json([asdict(each) for each in found]))
+        print(to_json([each.to_dict() for each in recalled]))
         return
     console = stdout()
-    if not found:
-        console.print(text(f"Nothing that user {whose!r} of tenant {tenant!r} said answers that{elsewhere(tenant)}."))
-    for each in found:
+    if not recalled:
+        console.print(text(f"No memory of user {user_id!r} in tenant {tenant!r} answers that{elsewhere(tenant)}."))
+    for each in recalled:
         _show(console, each, explain=explain)
 
 
@@ -63,5 +62,7 @@ def _show(console: "Console", recalled: "Recalled", *, explain: bool) -> None:
     if explain:
         ranks = ", ".join(f"{name} {rank}" for name, rank in recalled.ranks.items())
         sources = ", ".join(map(source_of, memory.sources)) or "the app"
-        why = f"{memory.kind} {memory.id}, score {recalled.score:.3f} ({ranks}), trust {memory.trust}, from {sources}"
-        console.print(text(f"  {why}", "dim"), soft_wrap=True)
+        details = (
+            f"{memory.kind} {memory.id}, score {recalled.score:.3f} ({ranks}), trust {memory.trust}, from {sources}"
+        )
+        console.print(text(f"  {details}", "dim"), soft_wrap=True)

@@ -1,6 +1,5 @@
-"""`reembed`: vectors of another embedding model."""
+"""`reembed`: replacing vectors by those of another embedding model."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,27 +9,27 @@ from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, T
 if TYPE_CHECKING:
     from chatmemory import Settings
 
-STEP = 1000  # memories between two lines of progress
+STEP = 1000  # memories per line of progress
 
 
 def reembed(
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="The embedding model to change to.")],
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="The new embedding model.")],
     dimensions: Annotated[
-        int | None, typer.Option(min=1, max=16_000, show_default="its own", help="The length of its vectors.")
+        int | None, typer.Option(min=1, max=16_000, show_default="the model's default", help="Length of the vectors.")
     ] = None,
     drop_old: Annotated[
         bool,
-        typer.Option("--drop-old", help="At the end, remove the vectors of other models where there is a new one."),
+        typer.Option("--drop-old", help="Remove vectors of other models from memories that have a new one."),
     ] = False,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a tenant's memories vectors of another embedding model.
+    """Embed a tenant's memories with another embedding model.
 
-    Recall goes on with the old ones meanwhile. Stopped, it goes on where it was. Then set CHATMEMORY_EMBEDDING_MODEL
-    to the new model, and run this once more with --drop-old: it embeds what was learnt in between. The model's
-    server is CHATMEMORY_EMBEDDING_BASE_URL, else CHATMEMORY_LLM_BASE_URL.
+    Recall uses the old vectors meanwhile. An interrupted run continues where it stopped. Afterwards set
+    CHATMEMORY_EMBEDDING_MODEL to the new model and run this again with --drop-old, which also embeds the memories
+    learnt in between. The server is CHATMEMORY_EMBEDDING_BASE_URL, else CHATMEMORY_LLM_BASE_URL.
     """
     from chatmemory import ChatMemory, Reembedded
     from chatmemory.cli.terminal import note, to_json
@@ -48,13 +47,13 @@ def reembed(
             dropped = memories.reembed(drop_old=True).dropped
     report = Reembedded(embedded=done, left=step.left, dropped=dropped)
     if as_json:
-        print(to_json(asdict(report)))
+        print(to_json(report.to_dict()))
     else:
         print(f"embedded: {done:,}; left: {report.left:,}; vectors of other models removed: {dropped:,}")
 
 
 def _with_model(settings: "Settings", model: str, dimensions: int | None) -> "Settings":
-    """The same settings with another embedding model."""
+    """Return the settings with another embedding model."""
     if dimensions is None and model == settings.embedding_model:
         dimensions = settings.embedding_dimensions
     return type(settings).model_validate(

@@ -1,4 +1,4 @@
-"""Who answers in `chatmemory chat`: a model behind an OpenAI-compatible server, or nobody."""
+"""Responders of `chatmemory chat`: a model behind an OpenAI-compatible server, or an offline one."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
 
 TIMEOUT_SECONDS = 120
-_FROM_THE_SERVER = ("openai", "httpx", "httpx2", "httpcore", "httpcore2", "json")
+_CLIENT_PACKAGES = ("openai", "httpx", "httpx2", "httpcore", "httpcore2", "json")
 
 
 class ReplyError(Exception):
@@ -20,15 +20,15 @@ class ReplyError(Exception):
 
 
 class Offline:
-    """Answers without a model, from what is stored."""
+    """Reports stored messages, without a model."""
 
     introduction = (
-        "No language model is configured: an offline responder answers, which only tells what is remembered. "
+        "No language model is configured: an offline responder answers, which only reports what is stored. "
         "Set OPENAI_API_KEY, or --base-url for any OpenAI-compatible server."
     )
 
     def reply(self, history: list[Message]) -> Iterator[str]:
-        """Tell what is remembered."""
+        """Report that the message is stored, and an earlier one."""
         newest = history[-1]
         yield f"[offline responder, not a language model] Stored as message {newest.seq}."
         earlier = [message for message in history[:-1] if message.role == "user"]
@@ -50,7 +50,7 @@ class OpenAIServer:
         from openai import OpenAI
 
         return OpenAI(
-            api_key=self._key or "none",  # servers of one's own ask for none
+            api_key=self._key or "none",  # local servers need no key
             base_url=self._base_url,
             timeout=TIMEOUT_SECONDS,
             max_retries=1,
@@ -60,43 +60,43 @@ class OpenAIServer:
         """Stream the model's reply.
 
         Raises:
-            ReplyError: The server failed, or had nothing to say.
+            ReplyError: The server failed, or its reply is empty.
         """
-        said = False
+        has_text = False
         try:
             for piece in self._stream(history):
-                said = said or bool(piece.strip())
+                has_text = has_text or bool(piece.strip())
                 yield piece
         except Exception as error:
-            if type(error).__module__.partition(".")[0] not in _FROM_THE_SERVER:
+            if type(error).__module__.partition(".")[0] not in _CLIENT_PACKAGES:
                 raise
-            raise ReplyError(self._explain(error, said=said)) from None
-        if not said:
-            raise ReplyError(f"{self._where} gave an empty reply; is it an OpenAI-compatible server?")
+            raise ReplyError(self._explain(error, has_text=has_text)) from None
+        if not has_text:
+            raise ReplyError(f"{self._place} gave an empty reply; is it an OpenAI-compatible server?")
 
     def _stream(self, history: list[Message]) -> Iterator[str]:
         stream = self._client.chat.completions.create(
-            model=self._model, messages=list(_for_the_model(history)), stream=True
+            model=self._model, messages=list(_as_prompt(history)), stream=True
         )
         for chunk in stream:
             if chunk.choices and chunk.choices[0].delta.content:
                 yield chunk.choices[0].delta.content
 
     @property
-    def _where(self) -> str:
+    def _place(self) -> str:
         return f"The model {self._model} at {self._base_url or 'OpenAI'}"
 
-    def _explain(self, error: Exception, *, said: bool) -> str:
+    def _explain(self, error: Exception, *, has_text: bool) -> str:
         reason = " ".join(str(error).split()) or type(error).__name__
         if self._key:
             reason = reason.replace(self._key, "***")
         reason = shorten(reason, 300).rstrip(".")
-        what = "broke off, so its reply is not stored" if said else "gave no reply"
-        return f"{self._where} {what}: {reason}."
+        failure = "broke off, so its reply is not stored" if has_text else "gave no reply"
+        return f"{self._place} {failure}: {reason}."
 
 
-def _for_the_model(history: list[Message]) -> "Iterator[ChatCompletionMessageParam]":
-    """What was said, in words: calls of tools and their results belong to the app that made them."""
+def _as_prompt(history: list[Message]) -> "Iterator[ChatCompletionMessageParam]":
+    """Yield the messages with text; tool calls and results belong to the app that made them."""
     for message in history:
         if message.text and message.role == "user":
             yield {"role": "user", "content": message.text}

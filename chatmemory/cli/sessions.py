@@ -1,6 +1,5 @@
-"""`sessions`, `show`, `export`: looking at what is remembered."""
+"""`sessions`, `show`, `export`: listing, showing and exporting sessions."""
 
-from dataclasses import asdict
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
@@ -32,7 +31,7 @@ ROLE_STYLES = {"user": "bold cyan", "assistant": "bold green", "system": "bold y
 
 
 class Format(StrEnum):
-    """What a session is exported as."""
+    """Formats of an export."""
 
     JSON = "json"
     MARKDOWN = "markdown"
@@ -47,23 +46,23 @@ def sessions(
         str | None, typer.Option(help="Only active, completed, failed, cancelled or expired ones.")
     ] = None,
     limit: Annotated[int, typer.Option(help="How many to show.")] = 20,
-    offset: Annotated[int, typer.Option(help="How many to pass over.")] = 0,
+    offset: Annotated[int, typer.Option(help="How many to skip.")] = 0,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List sessions, last active first."""
+    """List sessions, most recently active first."""
     with memory_on(postgres) as memory:
         page = memory.tenant(tenant).sessions.list(
             user_id=user,
             kind=kind,
-            status=status,  # type: ignore[arg-type]  # the library says which there are
+            status=status,  # type: ignore[arg-type]  # the library checks it
             limit=limit,
             offset=offset,
             with_total=True,
         )
     if as_json:
-        _print_json({"total": page.total, "limit": limit, "offset": offset, "sessions": list(map(asdict, page))})
+        _print_json(page.to_dict())
     else:
         _show_page(page, tenant)
 
@@ -83,16 +82,16 @@ def _show_page(page: "Page[SessionInfo]", tenant: str) -> None:
         return
     if console.width < NARROW:
         for info in page:
-            listed(console, info.id, _title(info), _in_short(info))
+            listed(console, info.id, _session_title(info), _brief(info))
     else:
-        console.print(_table(page))
+        console.print(_session_table(page))
     shown = f"{page.offset + 1}-{page.offset + len(page)}" if len(page) and page.offset is not None else "none"
     more = f", shown: {shown}" if len(page) < page.total else ""
     console.print(text(f"{many(page.total, 'session')} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 
 
-def _table(page: "Page[SessionInfo]") -> "Table":
-    """One line for each session; no id is ever cut."""
+def _session_table(page: "Page[SessionInfo]") -> "Table":
+    """Return a table with a line for each session; ids are never truncated."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -103,16 +102,16 @@ def _table(page: "Page[SessionInfo]") -> "Table":
     table.add_column("messages", justify="right")
     table.add_column("last active", no_wrap=True)
     for info in page:
-        table.add_row(*_row(info))
+        table.add_row(*_session_cells(info))
     return table
 
 
-def _row(info: "SessionInfo") -> list[Any]:
+def _session_cells(info: "SessionInfo") -> list[Any]:
     from chatmemory.cli.terminal import ago, text
 
     return [
         text(info.id, "cyan"),
-        _title(info),
+        _session_title(info),
         text(info.user_id),
         text(info.kind),
         text(info.status, STATUS_STYLES.get(info.status, "")),
@@ -121,15 +120,15 @@ def _row(info: "SessionInfo") -> list[Any]:
     ]
 
 
-def _title(info: "SessionInfo") -> "Text":
+def _session_title(info: "SessionInfo") -> "Text":
     from chatmemory.cli.terminal import text
 
-    if info.title == info.id:  # said already
+    if info.title == info.id:  # the id is shown already
         return text("")
     return text(_one_line(info.title) or "untitled", "" if info.title else "dim")
 
 
-def _in_short(info: "SessionInfo") -> "Text":
+def _brief(info: "SessionInfo") -> "Text":
     from chatmemory.cli.terminal import ago, many, text
 
     status = text(info.status, STATUS_STYLES.get(info.status, ""))
@@ -144,13 +143,13 @@ def _one_line(title: str | None) -> str:
 def show(
     session_id: SessionArgument,
     limit: Annotated[
-        int | None, typer.Option(min=0, show_default="50", help="How many of the newest messages to show.")
+        int | None, typer.Option(min=0, show_default="50", help="Number of newest messages to show.")
     ] = None,
     context: Annotated[
-        bool, typer.Option("--context", help="Show what the next prompt would get, and what it costs, instead.")
+        bool, typer.Option("--context", help="Show the context of the next prompt and its tokens instead.")
     ] = False,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, show_default="no budget", help="With --context: the prompt's budget in tokens.")
+        int | None, typer.Option(min=1, show_default="no budget", help="Token budget of the prompt; needs --context.")
     ] = None,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
@@ -158,12 +157,12 @@ def show(
 ) -> None:
     """Show a session: its timeline and its newest messages.
 
-    With --context, what the next prompt would get of it.
+    With --context, show the context of the next prompt instead.
     """
     if max_tokens is not None and not context:
-        raise typer.BadParameter("--max-tokens goes with --context.")
+        raise typer.BadParameter("--max-tokens needs --context.")
     if context and limit is not None:
-        raise typer.BadParameter("--limit does not go with --context; use --max-tokens.")
+        raise typer.BadParameter("--limit cannot be used with --context; use --max-tokens.")
     with memory_on(postgres) as memory:
         session = session_of(memory, tenant, session_id)
         if context:
@@ -175,10 +174,10 @@ def show(
     if as_json:
         _print_json(
             {
-                "session": asdict(session.info),
+                "session": session.info.to_dict(),
                 **(run_as_json(run) if run else {}),
-                "events": list(map(asdict, events)),
-                "messages": list(map(asdict, messages)),
+                "events": [event.to_dict() for event in events],
+                "messages": [message.to_dict() for message in messages],
             }
         )
     else:
@@ -210,7 +209,7 @@ def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Me
     console = stdout()
     console.print(text(_one_line(info.title) or "untitled", "bold"))
     facts = Table.grid(padding=(0, 2))
-    for name, value in _facts(info).items():
+    for name, value in _session_facts(info).items():
         facts.add_row(text(name, "dim"), text(value))
     console.print(facts)
     if run is not None:
@@ -219,14 +218,14 @@ def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Me
     for _, same in groupby(events, key=lambda event: (event.type, str(event.data))):
         show_events(console, list(same))
     console.rule("messages", style="dim", align="left")
-    left_out = info.message_count - len(messages)
-    if left_out > 0:
-        console.print(text(f"… {left_out:,} older, see --limit", "dim"))
+    omitted = info.message_count - len(messages)
+    if omitted > 0:
+        console.print(text(f"… {omitted:,} older, see --limit", "dim"))
     for message in messages:
         show_message(console, message)
 
 
-def _facts(info: "SessionInfo") -> dict[str, str]:
+def _session_facts(info: "SessionInfo") -> dict[str, str]:
     from chatmemory.cli.terminal import clock
 
     facts = {
@@ -254,7 +253,7 @@ def _compact(value: object) -> str:
 
 
 def show_events(console: "Console", same: "list[Event]") -> None:
-    """One line of the timeline, for an event and those like it that follow it."""
+    """Print one line of the timeline for consecutive equal events."""
     from chatmemory.cli.terminal import clock, text
 
     event = same[0]
@@ -265,7 +264,7 @@ def show_events(console: "Console", same: "list[Event]") -> None:
 
 
 def show_message(console: "Console", message: "Message", *, tokens: bool = False) -> None:
-    """One message, whole; what is not text as JSON."""
+    """Print a whole message; blocks that are not text as JSON."""
     from chatmemory.cli.terminal import clock, text
 
     head = text(f"{message.seq} ", "dim") + text(message.role, ROLE_STYLES[message.role])
@@ -284,11 +283,9 @@ def _blocks(message: "Message") -> str:
 
 def export(
     session_id: SessionArgument,
-    format: Annotated[
-        Format, typer.Option(help="JSON, which `chatmemory import` reads, or a page to read.")
-    ] = Format.JSON,
+    format: Annotated[Format, typer.Option(help="json, which `chatmemory import` reads, or markdown.")] = Format.JSON,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", show_default="stdout", help="Where to write.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", show_default="stdout", help="The file to write.")
     ] = None,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,

@@ -1,4 +1,4 @@
-"""What reaches a terminal or a script: nothing in it is interpreted, as markup or as an escape sequence."""
+"""Output to terminals and scripts. Foreign text is never interpreted as markup or as escape sequences."""
 
 import json
 import re
@@ -10,36 +10,32 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-# Control characters but tab and newline; what reorders or hides text; line separators.
+# Control characters except tab and newline; characters that reorder or hide text; line separators.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 PIPE_WIDTH = 160
-NARROW = 140  # a narrower terminal has no room for a list's columns
-LITTLE_ROOM = 20  # what is beside an id needs at least this
+NARROW = 140  # the least width of a terminal for a table
+LITTLE_ROOM = 20  # the least width for text beside an id
 
 
 def plain(text: str) -> str:
-    """Text that a terminal shows as it is: control characters become visible."""
+    """Return a text with control characters as visible escapes."""
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def text(value: object, style: str = "") -> Text:
-    """Foreign text for rich, which then reads no markup in it."""
-    return Text().append(plain(str(value)), style)  # not as the style of what is joined to it
+    """Return foreign text as a rich Text, in which markup is not parsed."""
+    return Text().append(plain(str(value)), style)  # as a span: a base style would apply to appended text too
 
 
 def to_json(value: Any) -> str:
-    """JSON for scripts, which a terminal shows as it is too."""
+    """Return JSON for scripts, with control characters escaped."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return plain(json.dumps(value, ensure_ascii=encoding != "utf8", indent=2, default=_iso))
-
-
-def _iso(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return plain(json.dumps(value, ensure_ascii=encoding != "utf8", indent=2, default=str))
 
 
 def listed(console: Console, id: str, beside: Text, *below: Text) -> None:
-    """One thing of a list where there is no room for columns: the id whole, all else cut to one line each."""
+    """Print an entry of a list without columns: the full id, and each other text truncated to one line."""
     head, room = text(id, "cyan"), console.width - cell_len(plain(id)) - 2
     if room < LITTLE_ROOM:
         below = (beside, *below)
@@ -53,7 +49,7 @@ def listed(console: Console, id: str, beside: Text, *below: Text) -> None:
 
 
 def stdout() -> Console:
-    """The console for results; wide in a pipe, where nobody resizes a window."""
+    """Return the console for results; in a pipe it has a fixed width."""
     console = Console(highlight=False, soft_wrap=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in console._environ:
         console = Console(highlight=False, width=PIPE_WIDTH, emoji=False)
@@ -61,23 +57,23 @@ def stdout() -> Console:
 
 
 def stderr() -> Console:
-    """The console for progress and trouble."""
+    """Return the console for progress and errors."""
     return Console(stderr=True, highlight=False, emoji=False)
 
 
 def complain(message: str) -> None:
-    """Show one readable message on stderr."""
+    """Print an error on stderr."""
     console = stderr()
     console.print(text("Error: ", "bold red") + text(message), soft_wrap=True)
 
 
 def note(message: str) -> None:
-    """Show something beside the results, on stderr."""
+    """Print a note on stderr."""
     stderr().print(text(message, "dim"), soft_wrap=True)
 
 
 def write(result: str) -> None:
-    """Put a result on stdout: unchanged into a pipe, harmless on a terminal."""
+    """Write a result to stdout: unchanged to a pipe, escaped on a terminal."""
     if sys.stdout.isatty():
         sys.stdout.write(plain(result))
     else:
@@ -86,12 +82,12 @@ def write(result: str) -> None:
 
 
 def clock(at: datetime | None) -> str:
-    """A time to read, in the zone of whoever reads it."""
+    """Format a time in the local time zone."""
     return "" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M}"
 
 
 def ago(at: datetime) -> str:
-    """How long ago, roughly."""
+    """Format the time since, in one unit."""
     seconds = max(0, int((datetime.now(UTC) - at).total_seconds()))
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         count = seconds // size
@@ -101,5 +97,5 @@ def ago(at: datetime) -> str:
 
 
 def many(count: int, thing: str) -> str:
-    """A count with its noun."""
+    """Format a count with its noun."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

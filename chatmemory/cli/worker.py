@@ -1,6 +1,5 @@
-"""`worker`: learns from conversations until it is told to stop."""
+"""`worker`: learning from conversations until it is stopped."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,44 +8,44 @@ from chatmemory.cli.options import JsonOption, PostgresOption
 
 if TYPE_CHECKING:
     from chatmemory import Report
-    from chatmemory._concurrency import AsyncEvent
+    from chatmemory._concurrency import AsyncFlag
 
 
 NOTHING_DUE = (
-    "Nothing is due: a session is learnt from when it has ended, or has much to learn from (consolidation_messages, "
-    "consolidation_tokens); after a failure it waits. `chatmemory doctor` counts those that wait."
+    "Nothing is due: a session is due when it has ended or has enough new messages (consolidation_messages, "
+    "consolidation_tokens); after a failure it waits. `chatmemory doctor` counts waiting sessions."
 )
 
 
 def worker(
-    once: Annotated[bool, typer.Option("--once", help="Learn from what is due now, then end: for cron.")] = False,
-    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="From how many sessions at once.")] = 1,
-    retry_parked: Annotated[
-        bool, typer.Option("--retry-parked", help="First take up again the sessions that were given up.")
+    once: Annotated[
+        bool, typer.Option("--once", help="Process the sessions that are due now, then exit (for cron).")
     ] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Sessions processed in parallel.")] = 1,
+    retry_parked: Annotated[bool, typer.Option("--retry-parked", help="Retry parked sessions first.")] = False,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Learn from conversations of all tenants as they become due.
 
-    SIGTERM or Ctrl-C ends it when what it has begun is finished; a second one hands back what it has begun and ends
-    it at once. Any number of workers may run. With --once it exits with 1 if learning from a session failed.
+    The first SIGTERM or Ctrl-C stops the worker after its current batches; a second one releases them and stops it at
+    once. Any number of workers may run. With --once the exit code is 1 if learning from a session failed.
     """
     from chatmemory import AsyncChatMemory
     from chatmemory._concurrency import until_signalled
     from chatmemory.cli.terminal import note, to_json
 
-    async def work(stop: "AsyncEvent") -> "Report":
+    async def work(stop: "AsyncFlag") -> "Report":
         async with AsyncChatMemory.open(postgres) as memory:
             if retry_parked:
                 await memory.retry_parked()
             if not once:
-                note("Working. SIGTERM or Ctrl-C ends it when what it has begun is finished.")
+                note("Working. SIGTERM or Ctrl-C stops the worker after its current batches.")
             return await memory.run_worker(concurrency=concurrency, stop=stop, until_idle=once)
 
     report = until_signalled(work)
     if as_json:
-        print(to_json(asdict(report)))
+        print(to_json(report.to_dict()))
     else:
         _show(report, once=once)
     if once and report.failed:
@@ -63,8 +62,8 @@ def _show(report: "Report", *, once: bool) -> None:
         console.print(text(f"Learnt from {many(report.processed, 'batch').replace('batchs', 'batches')}."))
     if report.failed:
         console.print(
-            text(f"{many(report.failed, 'attempt')} failed and will be tried again; the log says why.", "red")
+            text(f"{many(report.failed, 'attempt')} failed and will be retried; the log has the reasons.", "red")
         )
     if report.parked:
-        parked = f"{many(report.parked, 'session')} parked after too many failures; --retry-parked takes them up again."
+        parked = f"{many(report.parked, 'session')} parked after too many failures; --retry-parked retries them."
         console.print(text(parked, "yellow"))

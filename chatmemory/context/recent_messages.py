@@ -1,7 +1,8 @@
-"""The newest messages that a session's handle has seen, held so that nobody need read them again.
+"""The newest messages of a session as a process keeps them, so that they need not be read again.
 
-Every append says which seq it got: where that is the next one, nobody else has written since, and what is held is what
-a read would find. What is held is given out as new messages, so that nobody can change it from outside.
+An append reports the seq it got. Where that follows the last message kept, nobody else has written since, and the
+messages kept with the new ones are what a reading would find. They are kept as text and handed out as new objects, so
+that a caller who changes a message does not change what is kept.
 """
 
 import json
@@ -11,14 +12,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from chatmemory.context.records import Source
-from chatmemory.context.window import Window
+from chatmemory.context.window import Window, begins_session
 from chatmemory.messages.records import Message, Role
 from chatmemory.records import to_json
-from chatmemory.sessions.records import Appended
+from chatmemory.sessions.records import Appended, SessionInfo
+
+ALL_MESSAGES = sys.maxsize
+EMPTY_WINDOW = Window([], None, 1, 0, 0, "postgres")  # of a session without messages
+MESSAGE_BYTES = 272  # of a stored message beside its texts: the record, its time, its numbers, its place in a tuple
 
 
-class _Kept(NamedTuple):
-    """A message in values that nobody can change: blocks and metadata are JSON text, "" where there are none."""
+class StoredMessage(NamedTuple):
+    """A message in values that cannot be changed: blocks and metadata are JSON text, "" where there are none."""
 
     seq: int
     id: str
@@ -32,43 +37,64 @@ class _Kept(NamedTuple):
 
     @property
     def size(self) -> int:
-        return len(self.text) + len(self.blocks) + len(self.metadata)
+        """The memory it takes, in bytes, about."""
+        texts = (self.id, self.text, self.blocks, self.metadata)
+        return MESSAGE_BYTES + sum(sys.getsizeof(text) for text in texts if text)
 
 
-class Held(NamedTuple):
-    """What a handle holds of its session.
+class Bounds(NamedTuple):
+    """The most that is kept of one session."""
+
+    messages: int
+    size: int  # bytes
+
+
+class RecentMessages(NamedTuple):
+    """The newest messages of one session.
 
     Attributes:
-        kept: The newest messages, without gaps.
-        first: The system message the session begins with, where it is older than those.
-        token_count: The stored tokens of all its messages.
-        summary: What was said up to summary_seq.
+        messages: Those from first_seq to last_seq, without gaps.
+        first: The system message the session begins with, where it is older than first_seq.
+        first_seq: The seq the messages begin with; last_seq + 1 where there are none.
+        last_seq: The session's newest seq.
+        token_count: The stored tokens of all the session's messages.
+        summary: The summary of what was said up to summary_seq.
         summary_seq: The watermark.
-        last_seq: How far the session had come.
-        size: How many characters are held.
+        messages_size: The memory that these messages take, in bytes, about.
     """
 
-    kept: tuple[_Kept, ...]
-    first: _Kept | None
+    messages: tuple[StoredMessage, ...]
+    first: StoredMessage | None
+    first_seq: int
+    last_seq: int
     token_count: int
     summary: str | None
     summary_seq: int
-    last_seq: int
-    size: int
+    messages_size: int
+
+    @property
+    def size(self) -> int:
+        """The memory that all of it takes, in bytes, about."""
+        first = self.first.size if self.first else 0
+        return self.messages_size + first + sys.getsizeof(self.summary or "")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is nothing older."""
+        return self.first_seq <= (2 if self.first else 1)
 
     def covers(self, count: int) -> bool:
-        """Whether the newest `count` messages, or all there are, are held."""
-        return len(self.kept) >= count or self.last_seq == 0 or self.kept[0].seq == (2 if self.first else 1)
+        """Whether the newest `count` messages, or all there are, are here."""
+        return self.is_complete or len(self.messages) >= count
 
-    def window(self, limit: int, source: Source) -> Window:
+    def window(self, limit: int, source: Source = "postgres") -> Window:
         """The newest messages, at most `limit` of them."""
-        chosen = self.kept[-limit:] if limit else ()
-        first = self.first
-        if self.kept and len(chosen) < len(self.kept) and _begins(self.kept[0]):
-            first = self.kept[0]
+        chosen = self.messages[-limit:] if limit else ()
+        first = self._first_before(len(self.messages) - len(chosen))
         return Window(
-            [_given(kept) for kept in chosen],
-            _given(first) if first else None,
+            [_handed_out(stored) for stored in chosen],
+            _handed_out(first) if first else None,
+            self.last_seq - len(chosen) + 1,
             self.last_seq,
             self.token_count,
             source,
@@ -76,108 +102,129 @@ class Held(NamedTuple):
             self.summary_seq,
         )
 
-    def with_appended(self, appended: Appended, new: Sequence[Message], most: int, most_size: int) -> "Held | None":
-        """What is held after an append; None where it does not follow, or the summary has become another."""
+    def with_appended(self, appended: Appended, new: Sequence[Message], bounds: Bounds) -> "RecentMessages | None":
+        """The messages after an append; None where it does not follow, or the session has another summary now."""
         if appended.summary_seq != self.summary_seq:
             return None
         if appended.last_seq <= self.last_seq:
-            return self  # it was read meanwhile
+            return self if all(map(self._agrees_with, new)) else None  # they were read meanwhile
         if appended.first_seq != self.last_seq + 1:
             return None
-        return self._grown(new, appended.token_count)._trimmed(most, most_size)
+        return self._replace(token_count=appended.token_count)._with(new)._bounded(bounds)
 
-    def _grown(self, new: Iterable[Message], token_count: int) -> "Held":
-        added = tuple(map(_kept, new))
+    def _agrees_with(self, message: Message) -> bool:
+        """Whether no other message is kept in its place; one is where Postgres has lost commits."""
+        index = message.seq - self.first_seq
+        return index < 0 or self.messages[index].id == message.id
+
+    def _with(self, new: Iterable[Message]) -> "RecentMessages":
+        added = tuple(map(_stored, new))
         return self._replace(
-            kept=self.kept + added,
-            token_count=token_count,
-            last_seq=added[-1].seq if added else self.last_seq,
-            size=self.size + sum(each.size for each in added),
+            messages=self.messages + added,
+            last_seq=self.last_seq + len(added),
+            messages_size=self.messages_size + sum(stored.size for stored in added),
         )
 
-    def _trimmed(self, most: int, most_size: int) -> "Held | None":
-        drop, size = max(0, len(self.kept) - most), self.size
-        size -= sum(each.size for each in self.kept[:drop])
-        while size > most_size and drop < len(self.kept):
-            size -= self.kept[drop].size
+    def _bounded(self, bounds: Bounds) -> "RecentMessages":
+        drop, size = 0, self.messages_size
+        while drop < len(self.messages) and (len(self.messages) - drop > bounds.messages or size > bounds.size):
+            size -= self.messages[drop].size
             drop += 1
         if drop == 0:
             return self
-        if drop == len(self.kept):
-            return None
-        first = self.kept[0] if _begins(self.kept[0]) else self.first
-        return self._replace(kept=self.kept[drop:], first=first, size=size)
+        return self._replace(
+            messages=self.messages[drop:],
+            first=self._first_before(drop),
+            first_seq=self.first_seq + drop,
+            messages_size=size,
+        )
+
+    def _first_before(self, index: int) -> StoredMessage | None:
+        """The system message the session begins with, where it is older than the message at this index."""
+        begin = self.messages[0] if index else None
+        return begin if begin is not None and begins_session(begin.seq, begin.role) else self.first
 
 
-NOTHING = Window([], None, 0, 0, "postgres")  # of a session without messages
-EVERY = sys.maxsize  # message
-
-
-def held_of(window: Window, most: int, most_size: int) -> Held | None:
-    """Hold what was read; None where that is nothing, though there is something."""
-    kept = tuple(map(_kept, window.messages))
-    held = Held(
-        kept,
-        _kept(window.first) if window.first else None,
+def recent_from_window(window: Window, bounds: Bounds) -> RecentMessages:
+    """Keep what was read."""
+    first = _stored(window.first) if window.first else None
+    empty = RecentMessages(
+        (),
+        first,
+        window.first_seq,
+        window.first_seq - 1,
         window.token_count,
         window.summary,
         window.summary_seq,
-        window.last_seq,
-        sum(each.size for each in kept),
+        0,
     )
-    return held._trimmed(most, most_size) if kept or not window.last_seq else None
+    return empty._with(window.messages)._bounded(bounds)
 
 
-def after_reading(held: Held | None, window: Window, most: int, most_size: int) -> Held | None:
-    """What is held after a window was read: the window, or what was held before with what is new in it."""
-    if held is not None and window.last_seq < held.last_seq:
-        return held  # an append came between
-    follows = held is not None and window.messages and window.messages[0].seq <= held.last_seq + 1
-    if held is None or not follows or window.source == "postgres" or len(window.messages) > len(held.kept):
-        return held_of(window, most, most_size)
-    new = [message for message in window.messages if message.seq > held.last_seq]
-    grown = held._grown(new, window.token_count)._replace(summary=window.summary, summary_seq=window.summary_seq)
-    return grown._trimmed(most, most_size)
+def after_reading(recent: RecentMessages | None, window: Window, bounds: Bounds) -> RecentMessages:
+    """The messages after a reading: those read, and of those kept before the ones that lie directly before them.
+
+    Of a window from Redis only the messages after those kept are taken, since it holds the same ones.
+    """
+    if recent is not None and window.last_seq < recent.last_seq:
+        return recent  # an append came between
+    if recent is None or not recent.first_seq <= window.first_seq <= recent.last_seq + 1:
+        return recent_from_window(window, bounds)
+    begin = recent.last_seq + 1 if window.source == "redis" else window.first_seq
+    older = recent.messages[: begin - recent.first_seq]
+    size = recent.messages_size - sum(stored.size for stored in recent.messages[len(older) :])
+    before = recent._replace(messages=older, last_seq=begin - 1, messages_size=size)
+    joined = before._with(window.messages[begin - window.first_seq :])
+    return joined._replace(
+        token_count=window.token_count, summary=window.summary, summary_seq=window.summary_seq
+    )._bounded(bounds)
 
 
-def completed(held: Held, newer: Window, limit: int) -> Window | None:
-    """A window read from held.last_seq on, with what is held of the messages before it; None if they contradict.
+def as_of_row(recent: RecentMessages | None, info: SessionInfo, bounds: Bounds) -> RecentMessages | None:
+    """The messages where they are as new as a session's row; None where they are not."""
+    if info.last_seq == 0 and recent is None:
+        return recent_from_window(EMPTY_WINDOW, bounds)
+    if recent is None or recent.last_seq != info.last_seq or recent.summary_seq > info.summary_seq:
+        return None
+    return recent._replace(token_count=info.token_count, summary=info.summary, summary_seq=info.summary_seq)
+
+
+def completed(recent: RecentMessages, newer: Window, limit: int) -> Window | None:
+    """A window read from recent.last_seq on, with the recent messages before it; None if the two contradict.
 
     Args:
-        held: What was held before.
-        newer: What was read: messages none of which is older than held.last_seq, at most `limit`.
+        recent: The messages kept, at least one.
+        newer: The window: no message of it is older than recent.last_seq, and it has at most `limit`.
         limit: How many messages the window should have.
     """
-    if not newer.messages or newer.messages[0].seq > held.last_seq:
-        return newer  # it stands for itself
-    if newer.messages[0].id != held.kept[-1].id:
+    if newer.last_seq < recent.last_seq:
         return None
-    before = held.window(max(0, limit - len(newer.messages) + 1), newer.source)
-    return newer._replace(messages=[*before.messages, *newer.messages[1:]], first=before.first)
+    if newer.first_seq > recent.last_seq:
+        return newer  # it stands for itself
+    if newer.messages[0].id != recent.messages[-1].id:
+        return None
+    before = recent.window(max(0, limit - len(newer.messages) + 1), newer.source)
+    messages = [*before.messages, *newer.messages[1:]]
+    return newer._replace(messages=messages, first=before.first, first_seq=before.first_seq)
 
 
-def _begins(kept: _Kept) -> bool:
-    return kept.seq == 1 and kept.role == "system"
-
-
-def _kept(message: Message) -> _Kept:
-    seq, content = message.seq, message.content
+def _stored(message: Message) -> StoredMessage:
+    content = message.content
     text, blocks = (content, "") if isinstance(content, str) else ("", to_json(content))
-    metadata = to_json(message.metadata) if message.metadata else ""
-    return _Kept(
-        seq,
+    return StoredMessage(
+        message.seq,
         message.id,
-        message.role,
+        sys.intern(message.role),  # type: ignore[arg-type]  # a Role is still one when it is interned
         text,
         blocks,
         message.created_at,
-        metadata,
+        to_json(message.metadata) if message.metadata else "",
         message.tokens,
-        message.token_encoding,
+        message.token_encoding and sys.intern(message.token_encoding),
     )
 
 
-def _given(kept: _Kept) -> Message:
-    seq, id, role, text, blocks, created_at, metadata, tokens, encoding = kept
+def _handed_out(stored: StoredMessage) -> Message:
+    seq, id, role, text, blocks, created_at, metadata, tokens, encoding = stored
     content: Any = json.loads(blocks) if blocks else text
     return Message(seq, id, role, content, created_at, json.loads(metadata) if metadata else {}, tokens, encoding)

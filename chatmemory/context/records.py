@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from chatmemory._public import public
-from chatmemory.memories.notes import to_text
+from chatmemory.json_form import Record
+from chatmemory.memories.notes import notes_text
 from chatmemory.memories.records import Recalled
 from chatmemory.messages.openai_format import to_openai
 from chatmemory.messages.records import Message
 from chatmemory.notebook.html import Table
 from chatmemory.records import JsonObject, Shown
 
-Source: TypeAlias = Literal["redis", "postgres"]
+Source: TypeAlias = Literal["process", "redis", "postgres"]
 
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Omitted:
+class Omitted(Record):
     """What a context leaves out, and no summary covers.
 
     Attributes:
@@ -52,7 +53,7 @@ class Context(Shown):
         omitted: What is left out because the budget, or the number of messages, is full.
         unpaired: The seqs of tool calls among the messages that are left out because a result is missing (the turn
             broke off, or is not over), and of results that answer no call: no provider takes one without the other.
-        source: Where it was read.
+        source: Where the messages were read: "postgres", "redis", or "process", the memory's own cache.
         exact_tokens: Whether the tokens were counted with the model's own vocabulary; not so for a model that tiktoken
             does not know (counted as o200k_base), or without a vocabulary (estimated).
         prefix_id: The same as long as the context begins with the same bytes, up to what was its newest message.
@@ -79,7 +80,7 @@ class Context(Shown):
     @property
     def memories_text(self) -> str | None:
         """The memories as they stand in a prompt, before the newest user's message: as data, with no authority."""
-        return to_text(self.memories) if self.memories else None
+        return notes_text(self.memories) if self.memories else None
 
     def as_openai(self) -> list[JsonObject]:
         """The context as messages for any server that speaks OpenAI's chat protocol."""

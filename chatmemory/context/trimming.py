@@ -16,7 +16,7 @@ from chatmemory.context.records import SUMMARY_HEAD, Context, Omitted
 from chatmemory.context.request import Oversize, Recalls, Request
 from chatmemory.context.window import Window, _cost, _Read, _read
 from chatmemory.errors import ContextTooSmallError
-from chatmemory.memories.notes import to_text
+from chatmemory.memories.notes import notes_text
 from chatmemory.memories.records import Recalled
 from chatmemory.messages.pairing import turn_starts
 from chatmemory.messages.records import Message, text_of
@@ -118,7 +118,7 @@ def _memories(
         sources = recalled.memory.sources
         if sources and all(each.session_id == recalls.session_id and each.from_seq >= begin for each in sources):
             continue  # it stands in the messages anyway
-        more = _cost_of_text(to_text([*kept, recalled]), counter)
+        more = _cost_of_text(notes_text([*kept, recalled]), counter)
         if kept_free is None or more <= kept_free:
             kept.append(recalled)
             cost = more

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from chatmemory.context.records import Source
 from chatmemory.context.request import Request
 from chatmemory.messages.pairing import unpaired
-from chatmemory.messages.records import Message, message_from_row
+from chatmemory.messages.records import MESSAGE_COLUMNS, Message, Role, message_from_row
 from chatmemory.messages.token_counts import ESTIMATE, Counter, message_tokens
 from chatmemory.sessions.records import Appended, SessionInfo
 
@@ -18,42 +18,64 @@ LEAST_READ, MOST_READ = 20, 500  # messages in one read
 
 
 class Window(NamedTuple):
-    """What was read of a session.
+    """A stretch of a session as it was read: its newest messages.
 
     Attributes:
-        messages: The newest, without gaps, oldest first.
-        first: The system message the session begins with, where it is older than those.
-        last_seq: How far the session has come.
+        messages: Those from first_seq to last_seq, without gaps, oldest first.
+        first: The system message the session begins with, where it is older than first_seq.
+        first_seq: The seq the stretch begins with; last_seq + 1 where nothing was asked for.
+        last_seq: The session's newest seq.
         token_count: The stored tokens of all its messages.
         source: Where it was read.
-        summary: What was said up to summary_seq.
+        summary: The summary of what was said up to summary_seq.
         summary_seq: The watermark.
     """
 
     messages: Sequence[Message]
     first: Message | None
+    first_seq: int
     last_seq: int
     token_count: int
     source: Source
     summary: str | None = None
     summary_seq: int = 0
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is nothing older."""
+        return self.first_seq <= (2 if self.first else 1)
 
-def window_from_rows(rows: Sequence[Sequence[Any]]) -> Window:
-    """Build a window from what the schema's read_window gives."""
-    last_seq, token_count, _, summary_seq = rows[0][:4]
+    @property
+    def all_messages(self) -> Sequence[Message]:
+        """The messages, with the system message the session begins with."""
+        return [self.first, *self.messages] if self.first else self.messages
+
+
+SESSION_OF_WINDOW = ("last_seq", "token_count", "summary", "summary_seq")
+WINDOW_COLUMNS = (*SESSION_OF_WINDOW, *MESSAGE_COLUMNS)
+
+
+def begins_session(seq: int, role: Role) -> bool:
+    """Whether a message is the system message its session begins with."""
+    return seq == 1 and role == "system"
+
+
+def window_from_rows(rows: Sequence[Sequence[Any]], limit: int, before_seq: int | None = None) -> Window:
+    """Build a window from rows of WINDOW_COLUMNS; a null seq means that there is no message."""
+    width = len(SESSION_OF_WINDOW)
+    last_seq, token_count, _, summary_seq = rows[0][:width]
+    newest = last_seq if before_seq is None else min(last_seq, before_seq - 1)
+    first_seq = max(1, newest - limit + 1)
+    messages = [message_from_row(row[width:]) for row in reversed(rows) if row[width] is not None]
+    first = messages.pop(0) if messages and messages[0].seq < first_seq else None
     summary = next((row[2] for row in rows if row[2]), None)
-    messages = [message_from_row(row[4:]) for row in reversed(rows) if row[4] is not None]
-    first = None
-    if messages and messages[0].seq == 1 and messages[-1].seq != len(messages):
-        first, *messages = messages
-    return Window(messages, first, last_seq, token_count, "postgres", summary, summary_seq if summary else 0)
+    return Window(messages, first, first_seq, last_seq, token_count, "postgres", summary, summary_seq)
 
 
 def window_of(messages: Sequence[Message]) -> Window:
     """Messages of several sessions as if they were one session's; they are counted anew."""
     counted = [replace(message, seq=number) for number, message in enumerate(messages, 1)]
-    return Window(counted, None, len(counted), sum(message.tokens or 0 for message in counted), "postgres")
+    return Window(counted, None, 1, len(counted), sum(message.tokens or 0 for message in counted), "postgres")
 
 
 def limit_of(request: Request, counts: Appended | SessionInfo) -> int:
@@ -66,7 +88,7 @@ def limit_of(request: Request, counts: Appended | SessionInfo) -> int:
 
 def needs_more(window: Window, request: Request, counter: Counter) -> bool:
     """Whether older messages could still belong in the context."""
-    read_so_far = window.last_seq - window.messages[0].seq + 1 if window.messages else 0
+    read_so_far = window.last_seq - window.first_seq + 1
     if request.max_messages is not None and read_so_far >= request.max_messages:
         return False
     read = _read(window)
@@ -95,13 +117,12 @@ class _Read(NamedTuple):
 
 def _read(window: Window) -> _Read:
     first, messages = window.first, window.messages
-    if first is None and messages and messages[0].seq == 1 and messages[0].role == "system":
+    if first is None and messages and begins_session(messages[0].seq, messages[0].role):
         first, messages = messages[0], messages[1:]
     left_out = unpaired(messages)
-    complete = not messages or messages[0].seq == (2 if first else 1)
     if left_out:
         messages = [message for message in messages if message.seq not in left_out]
-    return _Read(first, messages, left_out, complete)
+    return _Read(first, messages, left_out, window.is_complete)
 
 
 def _cost(counter: Counter, message: Message) -> int:

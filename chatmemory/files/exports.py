@@ -1,61 +1,40 @@
 """Sessions as files: our own JSON, and Markdown for people."""
 
 import json
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable
 
+from chatmemory.json_form import FORMAT, Record
 from chatmemory.messages.records import Message
 from chatmemory.records import JsonObject
 from chatmemory.records import to_json as dump
-from chatmemory.runs.metric_records import MetricSummary
+from chatmemory.runs.metric_records import MetricCurve, MetricSummary
 from chatmemory.sessions.records import SessionInfo, StatusChange
-
-FORMAT = "chatmemory/1"
-Row = Sequence[Any]
 
 
 def to_json(
-    info: SessionInfo, messages: Iterable[Message], history: Iterable[StatusChange] = (), metrics: Iterable[Row] = ()
+    info: SessionInfo,
+    messages: Iterable[Message],
+    history: Iterable[StatusChange] = (),
+    metrics: Iterable[MetricCurve] = (),
 ) -> str:
-    """One session as a JSON document; every field of it and of its messages is there, and of a run all it did."""
-    run = {
-        "status_history": [_plain(asdict(change)) for change in history],
-        "metrics": [points(row) for row in metrics],
-    }
+    """Render one session as a JSON document, and of a run its status history and its metrics, too."""
+    run = {"status_history": _rendered(history), "metrics": _rendered(metrics)}
     document = {
         "format": FORMAT,
-        "session": _plain(asdict(info)),
-        "messages": [_plain(asdict(message)) for message in messages],
+        "session": info.to_dict(),
+        "messages": _rendered(messages),
         **{name: records for name, records in run.items() if records},
     }
     return dump(document)
 
 
-def points(row: Row) -> JsonObject:
-    """Packed points of one metric: its name, and their steps, values and times (in seconds since 1970)."""
-    name, steps, values, times = row
-    return {"name": name, "steps": steps, "values": [_number(value) for value in values], "times": times}
+def _rendered(records: Iterable[Record]) -> list[JsonObject]:
+    return [record.to_dict() for record in records]
 
 
-def _number(value: float) -> float | str:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else str(value)
-
-
-def to_line(type: str, record: JsonObject) -> str:
-    """One record as a line of JSON Lines; its type stands first."""
-    return json.dumps({"type": type, **record}, ensure_ascii=False, default=_text)
-
-
-def _plain(record: JsonObject) -> JsonObject:
-    return {name: _text(value) for name, value in record.items()}
-
-
-def _text(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
+def to_line(kind: str, record: JsonObject) -> str:
+    """Render one record as a line of JSON Lines; `record` names its kind, and stands first."""
+    return json.dumps({"record": kind, **record}, ensure_ascii=False)
 
 
 def to_markdown(info: SessionInfo, messages: Iterable[Message], metrics: Iterable[MetricSummary] = ()) -> str:
@@ -75,10 +54,10 @@ def _facts(info: SessionInfo) -> str:
 
 
 def _of_run(info: SessionInfo) -> dict[str, str]:
-    """What is known of a run beside what is known of any session."""
+    """Return the facts that only a run has."""
     if info.run_status is None:
         return {}
-    told = {
+    facts = {
         "run status": info.run_status,
         "progress": "" if info.progress is None else f"{info.progress:.4g} %",
         "stage": info.stage,
@@ -86,7 +65,7 @@ def _of_run(info: SessionInfo) -> dict[str, str]:
         "results": "" if info.results is None else f"`{dump(info.results)}`",
         "error": info.error and f"`{' '.join(info.error.split())}`",
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in facts.items() if value}
 
 
 def _measured(metrics: Iterable[MetricSummary]) -> list[str]:

@@ -1,12 +1,13 @@
 """Items under namespaces and keys, as frozen records, and which of them a filter keeps."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from chatmemory._public import public
 from chatmemory.errors import InvalidInputError
+from chatmemory.json_form import Record
 from chatmemory.records import JsonObject, to_json
 from chatmemory.validation import check_id, check_object, check_text
 
@@ -21,7 +22,7 @@ OPERATORS = {
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(Record):
     """Something an app keeps under a namespace and a key.
 
     Attributes:
@@ -71,18 +72,13 @@ class Place(NamedTuple):
     key: str
 
 
+ITEM_COLUMNS = tuple(field.name for field in fields(Item))
+
+
 def item_from_row(row: Sequence[Any]) -> Item:
-    """Build an item from the columns of queries.items.GET_ITEM."""
-    namespace, key, value, user_id, created_at, updated_at, score = row
-    return Item(
-        namespace=tuple(namespace),
-        key=key,
-        value=value,
-        user_id=user_id,
-        created_at=created_at,
-        updated_at=updated_at,
-        score=score,
-    )
+    """Build an item from ITEM_COLUMNS in their order."""
+    values = dict(zip(ITEM_COLUMNS, row, strict=True))
+    return Item(**{**values, "namespace": tuple(values["namespace"])})
 
 
 def check_namespace(namespace: Sequence[str]) -> list[str]:

@@ -1,9 +1,9 @@
-"""What a batch of messages teaches: the memories it becomes. Pure; the model's answer comes from elsewhere."""
+"""Memories from a batch of messages and the model's answer about them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from chatmemory.memories.episodes import MOST_PARTS, PART_LENGTH, Episode, views_of
+from chatmemory.memories.episodes import MAX_PARTS, PART_LENGTH, Episode, views_of
 from chatmemory.memories.places import place
 from chatmemory.memories.prompts import Learnt, LearntFact
 from chatmemory.memories.records import TRUSTS, Memory, MemorySource, NewMemory, Trust
@@ -11,20 +11,20 @@ from chatmemory.memories.vectors import mean
 from chatmemory.messages.records import Message
 from chatmemory.sessions.records import SessionInfo
 
-MOST_CLOSED = 3  # known facts that one new one may take the place of
-MOST_CLOSED_AT_ONCE = 6  # by all facts of a batch: who says that nothing is true any more does not empty a memory
+MAX_CLOSED_PER_FACT = 3  # known facts that one new fact may supersede
+MAX_CLOSED_PER_BATCH = 6  # so that one message cannot supersede a user's whole memory
 FULL_IMPORTANCE = 0.5
 _TRUST: dict[str, Trust] = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "app"}
 
 
 class Lesson(NamedTuple):
-    """One session's batch, as it was claimed.
+    """The claimed batch of one session.
 
     Attributes:
-        session_id: The session.
-        user_id: Whose it is.
-        number: The session's number, which its turns' places begin with.
-        messages: The messages behind the watermark, without gaps.
+        session_id: The session's id.
+        user_id: The session's user.
+        number: The session's number, the high part of its messages' places.
+        messages: The messages after the watermark, without gaps.
     """
 
     session_id: str
@@ -34,17 +34,17 @@ class Lesson(NamedTuple):
 
     @property
     def span(self) -> tuple[int, int]:
-        """The first and the last seq."""
+        """The first and the last seq of the batch."""
         return self.messages[0].seq, self.messages[-1].seq
 
 
-def batch(messages: Sequence[Message], most_tokens: int) -> list[Message]:
-    """As many of the oldest messages as a model is shown at once, one at least."""
+def batch(messages: Sequence[Message], max_tokens: int) -> list[Message]:
+    """Return the oldest messages that fit one model call, at least one."""
     taken: list[Message] = []
     spent = 0
     for message in messages:
         cost = message.tokens or len(message.text) // 4
-        if taken and spent + cost > most_tokens:
+        if taken and spent + cost > max_tokens:
             break
         taken.append(message)
         spent += cost
@@ -52,7 +52,7 @@ def batch(messages: Sequence[Message], most_tokens: int) -> list[Message]:
 
 
 def from_episodes(lesson: Lesson, episodes: Iterable[Episode], new_id: Callable[[], str]) -> list[NewMemory]:
-    """The verbatim memories."""
+    """Return the episodes as memories."""
     return [
         NewMemory(
             id=new_id(),
@@ -75,26 +75,28 @@ def from_episodes(lesson: Lesson, episodes: Iterable[Episode], new_id: Callable[
 def from_facts(
     lesson: Lesson, learnt: Learnt, known: Sequence[Memory], new_id: Callable[[], str]
 ) -> tuple[list[NewMemory], int]:
-    """The facts whose sources exist, and how many were dropped because theirs do not."""
+    """Return the facts that cite existing messages as memories, and the number of dropped facts."""
     by_seq = {message.seq: message for message in lesson.messages}
-    made = []
-    closable = MOST_CLOSED_AT_ONCE
+    memories = []
+    closable = MAX_CLOSED_PER_BATCH
     for fact in learnt.facts:
         cited = [by_seq[seq] for seq in sorted(set(fact.sources)) if seq in by_seq]
         if cited and fact.text.strip():
-            new = _fact(lesson, fact, cited, known, new_id())
-            made.append(new._replace(closes=new.closes[:closable]))
-            closable -= len(made[-1].closes)
-    return made, len(learnt.facts) - len(made)
+            new = _memory_of_fact(lesson, fact, cited, known, new_id())
+            memories.append(new._replace(closes=new.closes[:closable]))
+            closable -= len(memories[-1].closes)
+    return memories, len(learnt.facts) - len(memories)
 
 
-def _fact(lesson: Lesson, fact: LearntFact, cited: Sequence[Message], known: Sequence[Memory], id: str) -> NewMemory:
-    """A fact; where the model says that it is known, in the known one's words, so that it confirms that one."""
+def _memory_of_fact(
+    lesson: Lesson, fact: LearntFact, cited: Sequence[Message], known: Sequence[Memory], id: str
+) -> NewMemory:
+    """Return a fact as a memory; a restated known fact takes the known wording, and so confirms it."""
     same = known[fact.same_as - 1] if fact.same_as and 0 < fact.same_as <= len(known) else None
     text = same.text if same else fact.text.strip()
     trust = min((_TRUST[message.role] for message in cited), key=TRUSTS.index)
-    said_at = max(message.created_at for message in cited)
-    closes = [known[number - 1] for number in fact.supersedes if 0 < number <= len(known)][:MOST_CLOSED]
+    stated_at = max(message.created_at for message in cited)
+    closes = [known[number - 1] for number in fact.supersedes if 0 < number <= len(known)][:MAX_CLOSED_PER_FACT]
     return NewMemory(
         id=id,
         user_id=lesson.user_id,
@@ -105,24 +107,24 @@ def _fact(lesson: Lesson, fact: LearntFact, cited: Sequence[Message], known: Seq
         speaker=None,
         trust=trust,
         importance=fact.importance,
-        valid_from=said_at,
+        valid_from=stated_at,
         metadata={},
         sources=tuple(MemorySource(lesson.session_id, message.seq, message.seq) for message in cited),
         closes=tuple(
             each.id
             for each in closes
-            if each is not same and TRUSTS.index(trust) >= _weight(each) and each.valid_from <= said_at
+            if each is not same and TRUSTS.index(trust) >= _required_trust(each) and each.valid_from <= stated_at
         ),
     )
 
 
-def _weight(memory: Memory) -> int:
-    """How trusted somebody must be to replace it; what the app wrote, its user may correct."""
+def _required_trust(memory: Memory) -> int:
+    """Return the rank of trust needed to supersede a memory; a user may correct what the app wrote."""
     return min(TRUSTS.index(memory.trust), TRUSTS.index("user"))
 
 
 def from_summary(lesson: Lesson, summary: str, trust: Trust, new_id: Callable[[], str]) -> NewMemory:
-    """What a whole session came to."""
+    """Return a session's summary as a memory."""
     return NewMemory(
         id=new_id(),
         user_id=lesson.user_id,
@@ -147,10 +149,10 @@ def nothing_learnt(info: SessionInfo) -> str:
 
 
 class Unembedded(NamedTuple):
-    """A stored memory that has no vector of a model.
+    """A stored memory without a vector of a model.
 
     Attributes:
-        views: The texts whose meanings together stand for it, it alone first.
+        views: The texts to embed, the memory alone first.
     """
 
     id: str
@@ -160,14 +162,14 @@ class Unembedded(NamedTuple):
 
 
 def unembedded_from_row(row: Sequence[Any]) -> Unembedded:
-    """Build one from the columns of queries.memories.UNEMBEDDED; an episode is seen among the turns around it."""
+    """Build one from the columns of queries.memories.UNEMBEDDED; an episode's views include its neighbours."""
     id, user_id, place, kind, text, before, after = row
     views = views_of([*(before or ()), text, *(after or ())], len(before or ())) if kind == "episode" else (text,)
     return Unembedded(id, user_id, place, views)
 
 
 def texts_of(episodes: Sequence[Episode], others: Sequence[NewMemory]) -> list[str]:
-    """All that is embedded in one batch: each episode alone and with what stands around it, and each other memory."""
+    """Return all texts to embed for a batch: the views of each episode, and each other memory."""
     texts = [text for episode in episodes for text in texts_to_embed(episode.embedded)]
     return [*texts, *(memory.text[:PART_LENGTH] for memory in others)]
 
@@ -176,30 +178,30 @@ def with_vectors(
     episodes: Sequence[Episode], memories: Sequence[NewMemory], others: Sequence[NewMemory],
     vectors: Sequence[Sequence[float]],
 ) -> list[NewMemory]:  # fmt: skip
-    """The memories of texts_of(), each with what it means."""
+    """Return the memories of texts_of(), each with its vectors."""
     if not vectors:
         return [*memories, *others]
-    left = iter(vectors)
-    made = [
-        memory._replace(vectors=vectors_of(episode.embedded, left))
+    remaining = iter(vectors)
+    embedded = [
+        memory._replace(vectors=vectors_of(episode.embedded, remaining))
         for episode, memory in zip(episodes, memories, strict=True)
     ]
-    return [*made, *(memory._replace(vectors=(next(left),)) for memory in others)]
+    return [*embedded, *(memory._replace(vectors=(next(remaining),)) for memory in others)]
 
 
 def texts_to_embed(views: Sequence[str]) -> list[str]:
-    """What is embedded of one memory: it with what stands around it, as much as fits, and all parts of it alone."""
+    """Return the texts to embed for one memory: its views with neighbours, truncated, and the parts of it alone."""
     alone, *around = views
     return [*(text[-PART_LENGTH:] for text in around), *_parts(alone)]
 
 
-def vectors_of(views: Sequence[str], left: Iterator[Sequence[float]]) -> tuple[Sequence[float], ...]:
-    """The vectors of one memory, out of those of its texts_to_embed(): the first is the mean of all views."""
-    around = [next(left) for _ in views[1:]]
-    first, *rest = [next(left) for _ in _parts(views[0])]
+def vectors_of(views: Sequence[str], remaining: Iterator[Sequence[float]]) -> tuple[Sequence[float], ...]:
+    """Take the vectors of one memory's texts_to_embed(): the first result is the mean of all views."""
+    around = [next(remaining) for _ in views[1:]]
+    first, *rest = [next(remaining) for _ in _parts(views[0])]
     return (mean([first, *around]), *rest)
 
 
 def _parts(text: str) -> list[str]:
     pieces = [text[start : start + PART_LENGTH] for start in range(0, len(text), PART_LENGTH)]
-    return pieces[:MOST_PARTS]
+    return pieces[:MAX_PARTS]

@@ -1,4 +1,4 @@
-"""What the language model is asked when it learns from a conversation, and the form of its answer."""
+"""The prompt for learning from a conversation, and the schema of the answer."""
 
 import json
 import logging
@@ -12,8 +12,8 @@ from chatmemory.memories.records import Memory
 from chatmemory.messages.records import Message
 
 LOG = logging.getLogger("chatmemory")
-MOST_FACTS = 100  # of one answer
-LONGEST_SHOWN = 4000  # characters of one message
+MAX_FACTS = 100  # per answer
+MAX_SHOWN_CHARACTERS = 4000  # per message
 INSTRUCTIONS = """You maintain the long-term memory of a chat application.
 
 You are given, as one JSON document: the summary of a conversation so far, facts already known about its user, each \
@@ -33,7 +33,7 @@ No facts is a good answer."""
 
 
 def _storable(text: str) -> str:
-    """The text without what Postgres does not take."""
+    """Return the text without characters that Postgres cannot store."""
     return text.replace("\0", "").encode(errors="replace").decode()
 
 
@@ -41,7 +41,7 @@ Storable: TypeAlias = Annotated[str, AfterValidator(_storable)]
 
 
 class LearntFact(BaseModel):
-    """One thing worth knowing."""
+    """A fact about the user, worth knowing in later conversations."""
 
     text: Storable = Field(min_length=1, max_length=1000)
     kind: Literal["fact", "preference"] = "fact"
@@ -60,55 +60,57 @@ class LearntFact(BaseModel):
     def _share(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
             return handler(value)
-        except ValidationError:  # no reason to lose the fact
+        except ValidationError:  # keep the fact
             return 0.5
 
 
 class Learnt(BaseModel):
-    """What a model makes of new messages."""
+    """A model's answer about new messages."""
 
     summary: Storable = Field(min_length=1, max_length=8000)
-    facts: list[LearntFact] = Field(default_factory=list, max_length=MOST_FACTS)
+    facts: list[LearntFact] = Field(default_factory=list, max_length=MAX_FACTS)
 
     @field_validator("facts", mode="wrap")
     @classmethod
     def _usable(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        """The facts that have the form asked for, if any has."""
+        """Keep the facts that match the schema; fail only if none does."""
         try:
             return handler([] if value is None else value)
         except ValidationError:
-            usable = [found for each in value if (found := _fact(each))] if isinstance(value, list) else []
+            usable = [fact for each in value if (fact := _parse_fact(each))] if isinstance(value, list) else []
             if not usable:
                 raise
             LOG.warning(
-                "%s of %s facts have not the form asked for, and were dropped",
-                len(value) - len(usable[:MOST_FACTS]),
+                "%s of %s facts do not match the schema and were dropped",
+                len(value) - len(usable[:MAX_FACTS]),
                 len(value),
             )
-            return usable[:MOST_FACTS]
+            return usable[:MAX_FACTS]
 
 
-def _fact(value: Any) -> LearntFact | None:
+def _parse_fact(value: Any) -> LearntFact | None:
     try:
         return LearntFact.model_validate(value)
     except ValidationError:
         return None
 
 
-def question(summary: str | None, known: Sequence[Memory], messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The messages that ask for a Learnt."""
+def learning_prompt(
+    summary: str | None, known_facts: Sequence[Memory], messages: Sequence[Message]
+) -> list[dict[str, Any]]:
+    """Return the prompt whose answer is a Learnt."""
     document = {
         "summary": summary or "",
         "known_facts": [
             {"number": number, "since": f"{memory.valid_from.astimezone(UTC):%Y-%m-%d}", "text": memory.text}
-            for number, memory in enumerate(known, 1)
+            for number, memory in enumerate(known_facts, 1)
         ],
         "messages": [
             {
                 "n": message.seq,
                 "at": f"{message.created_at.astimezone(UTC):%Y-%m-%d %H:%M}",
                 "role": message.role,
-                "text": message.text[:LONGEST_SHOWN],
+                "text": message.text[:MAX_SHOWN_CHARACTERS],
             }
             for message in messages
         ],

@@ -1,9 +1,9 @@
-"""Which memories answer a query: words and meaning, fused. Pure; the candidates come from the schema's functions.
+"""Ranking of memories for a query, by words and by meaning.
 
-Words: BM25F (Robertson, Zaragoza and Taylor 2004) over a turn and the turns around it, which count less the farther
-they stand: an answer rarely repeats the words of the question it follows. A speaker who is named in the query is
-preferred rather than searched for. Meaning: cosine similarity. Each list is scaled to its own range and then added,
-which on LoCoMo's dialogues did better than reciprocal ranks, and keeps how much better one is than the next.
+Words: BM25F (Robertson, Zaragoza and Taylor 2004) over a turn and its neighbours, whose weight falls with distance:
+an answer rarely repeats the words of its question. A speaker named in the query raises the score of that speaker's
+memories; the name is not searched for. Meaning: cosine similarity. The scores of each list are scaled and added.
+On LoCoMo's dialogues this did better than reciprocal ranks, as it keeps the distances between scores.
 """
 
 import math
@@ -11,24 +11,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
-WEIGHTS = (1.0, 0.5, 0.4, 0.3, 0.2, 0.1)  # of a turn's own words, and of its neighbours' by distance
-AROUND = tuple((distance, WEIGHTS[abs(distance)]) for distance in range(-5, 6))
+WEIGHTS = (1.0, 0.5, 0.4, 0.3, 0.2, 0.1)  # of a turn's own words, and of its neighbours' words by distance
+DISTANCES = tuple((distance, WEIGHTS[abs(distance)]) for distance in range(-5, 6))
 K1, B = 1.2, 0.4
 SPEAKER_BONUS = 0.6
 VECTOR_WEIGHT = 0.6
-IMPORTANCE_WEIGHT = 0.1  # between two that answer alike, the important one; it must not outweigh an answer
+IMPORTANCE_WEIGHT = 0.1  # breaks ties by importance; too small to outweigh a match
 
 
 class Hit(NamedTuple):
     """A word of the query at a place.
 
     Attributes:
-        place: Where: places of neighbouring turns differ by 1.
+        place: The number of a turn; neighbours differ by 1.
         term: The word, stemmed.
-        often: How often it stands there.
-        length: How many words stand there.
-        frequency: In how many places the word stands.
-        total: How many places there are.
+        often: Occurrences of the word at the place.
+        length: Words at the place.
+        frequency: Places that have the word.
+        total: All places.
     """
 
     place: int
@@ -40,7 +40,7 @@ class Hit(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A memory that may answer."""
+    """A memory that may match the query."""
 
     id: str
     place: int
@@ -65,19 +65,19 @@ class Ranked(NamedTuple):
 def rank(
     hits: Sequence[Hit], places: Mapping[int, float], near: Mapping[str, float], candidates: Iterable[Candidate], k: int
 ) -> list[Ranked]:
-    """The best k candidates, best first.
+    """Return the best k candidates, best first.
 
     Args:
-        hits: Where words of the query stand, in candidates and around them.
-        places: What by_place() makes of the hits.
-        near: The similarity of the nearest candidates by meaning, by id.
-        candidates: What may be recalled.
-        k: How many at most.
+        hits: Words of the query at the places of candidates and around them.
+        places: The scores of by_place() for these hits.
+        near: Cosine similarities of the nearest candidates, by id.
+        candidates: The memories that may be recalled.
+        k: Maximum number of results.
     """
     memories = list(candidates)
     by_words = _by_words(hits, places, memories)
-    known = {memory.id for memory in memories}
-    by_meaning = _scaled({id: similarity for id, similarity in near.items() if id in known})
+    ids = {memory.id for memory in memories}
+    by_meaning = _scaled({id: similarity for id, similarity in near.items() if id in ids})
     best = max(by_words.values(), default=0.0)
     scores: dict[str, float] = {}
     for memory in memories:
@@ -87,22 +87,22 @@ def rank(
             scores[memory.id] = score * (1 + IMPORTANCE_WEIGHT * (memory.importance - 0.5))
     ranks = {"lexical": _ranks(by_words), "vector": _ranks(by_meaning)}
     order = sorted(scores, key=lambda id: (-scores[id], id))[:k]
-    return [Ranked(id, scores[id], {name: of[id] for name, of in ranks.items() if id in of}) for id in order]
+    return [Ranked(id, scores[id], {name: by_id[id] for name, by_id in ranks.items() if id in by_id}) for id in order]
 
 
-def best_places(scores: Mapping[int, float], most: int) -> list[int]:
-    """The places with the best scores, at most so many, in their order."""
-    if len(scores) <= most:
+def best_places(scores: Mapping[int, float], limit: int) -> list[int]:
+    """Return the places with the best scores, at most `limit`, in ascending order."""
+    if len(scores) <= limit:
         return sorted(scores)
-    return sorted(sorted(scores, key=lambda place: (-scores[place], -place))[:most])
+    return sorted(sorted(scores, key=lambda place: (-scores[place], -place))[:limit])
 
 
 def _by_words(hits: Sequence[Hit], places: Mapping[int, float], memories: Sequence[Candidate]) -> dict[str, float]:
-    """BM25F of each memory that has words of the query in it or around it."""
+    """Return the BM25F score of each memory with words of the query in it or around it."""
     terms = {hit.term for hit in hits}
     named = {term for memory in memories for term in memory.speaker_terms} & terms
     if named == terms:
-        named = set()  # nothing else was asked for
+        named = set()  # the query has no other words
     scores = by_place(hits, named) if named else places
     return {
         memory.id: scores[memory.place] * (1 + SPEAKER_BONUS if memory.speaker_terms & named else 1)
@@ -112,11 +112,11 @@ def _by_words(hits: Sequence[Hit], places: Mapping[int, float], memories: Sequen
 
 
 def by_place(hits: Sequence[Hit], named: Set[str] = frozenset()) -> dict[int, float]:
-    """BM25F of each place that has words of the query on it or around it.
+    """Return the BM25F score of each place with words of the query at it or around it.
 
     Args:
-        hits: Where words of the query stand.
-        named: Words that do not count.
+        hits: Words of the query at places.
+        named: Words to ignore.
     """
     average = sum(hit.length for hit in hits) / len(hits) if hits else 1.0
     total = max((hit.total for hit in hits), default=0)
@@ -129,16 +129,16 @@ def by_place(hits: Sequence[Hit], named: Set[str] = frozenset()) -> dict[int, fl
         rarity = math.log(1 + (max(total, count) - count + 0.5) / (count + 0.5)) * (K1 + 1)
         weighted: dict[int, float] = defaultdict(float)
         for hit in by_term[term]:
-            often = hit.often / (1 - B + B * hit.length / average)
-            for distance, weight in AROUND:
-                weighted[hit.place + distance] += weight * often
+            frequency = hit.often / (1 - B + B * hit.length / average)
+            for distance, weight in DISTANCES:
+                weighted[hit.place + distance] += weight * frequency
         for place, weight in weighted.items():
             scores[place] += rarity * weight / (weight + K1)
     return scores
 
 
 def _scaled(similarities: Mapping[str, float]) -> dict[str, float]:
-    """Similarities between 0 for the farthest of them and 1 for the nearest."""
+    """Scale similarities to 0 for the least and 1 for the greatest."""
     low, high = min(similarities.values(), default=0.0), max(similarities.values(), default=0.0)
     if low == high:
         return dict.fromkeys(similarities, 1.0)

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 from chatmemory._public import public
+from chatmemory.json_form import Record
 from chatmemory.notebook.html import Table
 from chatmemory.records import JsonObject, Shown, list_table, shorten
 
@@ -27,7 +28,7 @@ TRUSTS: tuple[Trust, ...] = get_args(Trust)
 
 @public
 @dataclass(frozen=True, slots=True)
-class MemorySource:
+class MemorySource(Record):
     """Where a memory comes from: messages of a session.
 
     Attributes:
@@ -90,34 +91,23 @@ class Memory(Shown):
         return f"<Memory {self.kind} {shorten(self.text, 60)!r} of {self.valid_from:%Y-%m-%d}{until}>"
 
 
+MEMORY_COLUMNS = tuple(field.name for field in fields(Memory))
+_ID, _VALID_FROM = map(MEMORY_COLUMNS.index, ("id", "valid_from"))
+
+
 def memory_key(row: Sequence[Any]) -> tuple[datetime, str]:
     """Return what memories are listed by: since when they hold, and their id."""
-    return row[8], row[0]
+    return row[_VALID_FROM], row[_ID]
 
 
 def memory_from_row(row: Sequence[Any]) -> Memory:
-    """Build a memory from the columns of queries.MEMORY."""
-    (id, tenant_id, user_id, kind, text, speaker, trust, importance, valid_from, valid_to, superseded_by) = row[:11]
-    confirmations, recalled_at, recall_count, metadata, created_at, sources = row[11:17]
-    return Memory(
-        id=id,
-        tenant_id=tenant_id,
-        user_id=user_id or None,
-        kind=kind,
-        text=text,
-        sources=tuple(MemorySource(*source) for source in sources or ()),
-        speaker=speaker,
-        trust=TRUSTS[trust],
-        importance=importance,
-        valid_from=valid_from,
-        valid_to=valid_to,
-        superseded_by=superseded_by,
-        confirmations=confirmations,
-        recalled_at=recalled_at,
-        recall_count=recall_count,
-        metadata=metadata or {},
-        created_at=created_at,
-    )
+    """Build a memory from MEMORY_COLUMNS in their order."""
+    values = dict(zip(MEMORY_COLUMNS, row, strict=True))
+    values["user_id"] = values["user_id"] or None
+    values["sources"] = tuple(MemorySource(*source) for source in values["sources"] or ())
+    values["trust"] = TRUSTS[values["trust"]]
+    values["metadata"] = values["metadata"] or {}
+    return Memory(**values)
 
 
 @public
@@ -150,7 +140,7 @@ class Recalled(Shown):
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Consolidation:
+class Consolidation(Record):
     """What learning from one session came to.
 
     Attributes:
@@ -174,7 +164,7 @@ class Consolidation:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Record):
     """What one pass of a worker did.
 
     Attributes:
@@ -190,7 +180,7 @@ class Report:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryStats:
+class MemoryStats(Record):
     """How a store of memories grows.
 
     Attributes:
@@ -210,7 +200,7 @@ class MemoryStats:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reembedded:
+class Reembedded(Record):
     """What re-embedding came to.
 
     Attributes:
@@ -246,7 +236,7 @@ class Profile(Shown):
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spend:
+class Spend(Record):
     """What models were paid for.
 
     Attributes:
@@ -261,10 +251,32 @@ class Spend:
     by_model: Mapping[str, int]
     by_user: Mapping[str, int]
 
+    _derived: ClassVar = ("total",)
+
     @property
     def total(self) -> int:
         """All tokens."""
         return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expense(Record):
+    """One call of a model that was paid for, as an export has it."""
+
+    at: datetime
+    session_id: str | None
+    purpose: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+
+
+EXPENSE_COLUMNS = tuple(field.name for field in fields(Expense))
+
+
+def expense_from_row(row: Sequence[Any]) -> Expense:
+    """Build an expense from EXPENSE_COLUMNS in their order."""
+    return Expense(**dict(zip(EXPENSE_COLUMNS, row, strict=True)))
 
 
 class NewMemory(NamedTuple):
@@ -313,7 +325,7 @@ class NewMemory(NamedTuple):
             "valid_from": self.valid_from.isoformat(),
             "digest": digest(self.text) if self.is_known_once else None,
             "metadata": self.metadata or None,
-            "sources": [asdict(source) for source in self.sources],
+            "sources": [source.to_dict() for source in self.sources],
         }
 
 

@@ -1,61 +1,60 @@
-"""Vectors as embedders give them and as Postgres takes them."""
+"""Vectors: checks of an embedder's answer, arithmetic, and pgvector's text form."""
 
 import math
 from collections.abc import Sequence
 
 from chatmemory.errors import LlmError
 
-MOST_DIMENSIONS = 16_000  # as pgvector keeps them
+MAX_DIMENSIONS = 16_000  # pgvector's limit
 
 
-def checked(model: str, texts: Sequence[str], vectors: object, dimensions: int) -> list[list[float]]:
-    """The directions of the vectors, if there is one for each text, all of one dimension and of finite numbers.
+def check_vectors(model: str, texts: Sequence[str], vectors: object, dimensions: int) -> list[list[float]]:
+    """Return an embedder's vectors scaled to length 1, after checking them.
 
     Args:
-        model: Whose they are.
-        texts: What was embedded.
-        vectors: What came of it.
-        dimensions: How long each must be; 0: as long as the first.
+        model: The embedder's name.
+        texts: The embedded texts.
+        vectors: The embedder's answer: one vector for each text, all of one length, with finite numbers.
+        dimensions: The required length; 0: the length of the first vector.
 
     Raises:
-        LlmError: They are not.
+        LlmError: The answer is not a list of such vectors.
     """
     try:
-        made = [[float(number) for number in vector] for vector in vectors]  # type: ignore[attr-defined]
+        rows = [[float(number) for number in vector] for vector in vectors]  # type: ignore[attr-defined]
     except (TypeError, ValueError, OverflowError):
-        raise LlmError(f"The embedder {model!r} gave what is no list of vectors.") from None
-    if len(made) != len(texts):
-        raise LlmError(f"The embedder {model!r} gave {len(made)} vectors for {len(texts)} texts.")
-    wanted = dimensions or (len(made[0]) if made else 0)
-    if wanted > MOST_DIMENSIONS:
+        raise LlmError(f"The embedder {model!r} did not return a list of vectors.") from None
+    if len(rows) != len(texts):
+        raise LlmError(f"The embedder {model!r} returned {len(rows)} vectors for {len(texts)} texts.")
+    wanted = dimensions or (len(rows[0]) if rows else 0)
+    if wanted > MAX_DIMENSIONS:
         raise LlmError(
-            f"The embedder {model!r} gave vectors of {wanted} numbers; at most {MOST_DIMENSIONS} can be kept."
+            f"The embedder {model!r} returned vectors of {wanted} numbers; at most {MAX_DIMENSIONS} can be stored."
         )
-    for vector in made:
+    for vector in rows:
         if len(vector) != wanted or not math.isfinite(math.hypot(*vector)) or not any(vector):
             raise LlmError(
-                f"The embedder {model!r} gave a vector that cannot be used: it must have {wanted} finite numbers, "
-                "not all 0."
+                f"The embedder {model!r} returned an unusable vector: it must have {wanted} finite numbers, not all 0."
             )
-    return [unit(vector) for vector in made]
+    return [unit(vector) for vector in rows]
 
 
 def unit(vector: Sequence[float]) -> list[float]:
-    """The vector with length 1."""
-    length = math.hypot(*vector)  # which neither overflows nor vanishes, as a sum of squares would
+    """Return the vector scaled to length 1."""
+    length = math.hypot(*vector)  # does not overflow or underflow, as a sum of squares would
     return [number / length for number in vector]
 
 
 def mean(vectors: Sequence[Sequence[float]]) -> list[float]:
-    """What stands for all of them: its inner product with a direction is the mean of their cosines."""
+    """Return the mean of the unit vectors: its inner product with a direction is the mean of their cosines."""
     return [math.fsum(numbers) / len(vectors) for numbers in zip(*map(unit, vectors), strict=True)]
 
 
 def similarity(first: Sequence[float], second: Sequence[float]) -> float:
-    """The cosine of the angle between two."""
+    """Return the cosine similarity of two vectors."""
     return math.fsum(a * b for a, b in zip(unit(first), unit(second), strict=True))
 
 
-def to_text(vector: Sequence[float]) -> str:
-    """As pgvector reads it."""
+def pgvector_text(vector: Sequence[float]) -> str:
+    """Return a vector in pgvector's text form."""
     return "[" + ",".join(f"{number:.7g}" for number in vector) + "]"

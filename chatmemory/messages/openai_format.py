@@ -1,4 +1,4 @@
-"""A context as messages of OpenAI's chat protocol, which most servers speak."""
+"""Conversion between contexts and messages of OpenAI's chat protocol."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,61 +19,61 @@ def to_openai(
 
     Args:
         messages: The messages, oldest first.
-        system: The texts that stand first, each a system message.
-        memories_text: The recalled memories; they stand before the newest message of the user.
+        system: Texts of leading system messages.
+        memories_text: The recalled memories, put before the newest user message.
     """
     notes: list[JsonObject] = [] if memories_text is None else [{"role": "user", "content": memories_text}]
-    made: list[JsonObject] = [{"role": "system", "content": text} for text in system]
+    converted: list[JsonObject] = [{"role": "system", "content": text} for text in system]
     users = (message for message in messages if message.role == "user" and not answers_calls(message))
     last = max((message.seq for message in users), default=None)
     for begin, end in pairwise([0, *turn_starts(messages), len(messages)]):
         turn = messages[begin:end]
         if turn and turn[0].seq == last:
-            made += notes
-        for message in _as_one(turn):
-            made += _messages(message)
-    return made if last is not None else [*made, *notes]
+            converted += notes
+        for message in _merge_parallel_calls(turn):
+            converted += _openai_messages(message)
+    return converted if last is not None else [*converted, *notes]
 
 
-def _as_one(turn: Sequence[Message]) -> Iterator[Message]:
-    """A turn's messages; calls that were made at once, each in a message of its own, as OpenAI has them: in one."""
-    asking = [message for message in turn if message.role == "assistant"]
-    if len(asking) > 1:
+def _merge_parallel_calls(turn: Sequence[Message]) -> Iterator[Message]:
+    """Yield a turn's messages, with parallel calls merged into one message, as OpenAI requires."""
+    callers = [message for message in turn if message.role == "assistant"]
+    if len(callers) > 1:
         calls = [
             {"type": "tool_call", "id": call.id, "name": call.name, "args": call.arguments}
-            for message in asking
+            for message in callers
             for call in message.tool_calls
         ]
-        said = "\n".join(filter(None, (message.text for message in asking)))
-        yield replace(asking[0], content=said, metadata={"tool_calls": calls})
-        turn = turn[len(asking) :]
+        text = "\n".join(filter(None, (message.text for message in callers)))
+        yield replace(callers[0], content=text, metadata={"tool_calls": calls})
+        turn = turn[len(callers) :]
     yield from turn
 
 
-def _messages(message: Message) -> Iterator[JsonObject]:
-    """A message, behind the results of tools that Anthropic keeps in a user's message and OpenAI in their own."""
+def _openai_messages(message: Message) -> Iterator[JsonObject]:
+    """Yield the tool results of a user message (Anthropic's format) as tool messages, then the rest of the message."""
     if message.role != "user" or isinstance(message.content, str):
-        yield _message(message)
+        yield _openai_message(message)
         return
     results = [block for block in message.content if is_result(block)]
     for block in results:
         yield {"role": "tool", "tool_call_id": str(block.get("tool_use_id")), "content": result_text(block)}
     rest = [block for block in message.content if not is_result(block)]
     if rest or not results:
-        yield _message(replace(message, content=rest))
+        yield _openai_message(replace(message, content=rest))
 
 
-def _message(message: Message) -> JsonObject:
-    made: JsonObject = {"role": message.role, "content": _content(message)}
+def _openai_message(message: Message) -> JsonObject:
+    converted: JsonObject = {"role": message.role, "content": _content(message)}
     if message.tool_calls:
-        made["content"] = made["content"] or None
-        made["tool_calls"] = [
+        converted["content"] = converted["content"] or None
+        converted["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.tool_calls
         ]
     if message.role == "tool":
-        made["tool_call_id"] = message.tool_call_id or ""
-    return made
+        converted["tool_call_id"] = message.tool_call_id or ""
+    return converted
 
 
 def _content(message: Message) -> str | list[JsonObject]:
@@ -83,17 +83,17 @@ def _content(message: Message) -> str | list[JsonObject]:
         return "\n".join(filter(None, map(result_text, message.content)))
     parts = [_part(block) for block in message.content if not is_call(block)]
     only_text = message.role != "user" or all(part["type"] == "text" for part in parts)
-    return message.text if only_text else parts  # only a user's message may hold pictures
+    return message.text if only_text else parts  # only user messages may contain images
 
 
 def _part(block: Mapping[str, Any]) -> JsonObject:
-    """One block: text and OpenAI's own as they are, pictures of LangChain and Anthropic as OpenAI's."""
+    """Convert a content block: images of LangChain and Anthropic to OpenAI's form; others stay as they are."""
     if isinstance(block.get("text"), str):
         return {"type": "text", "text": block["text"]}
     source = block.get("source")
-    picture = source if isinstance(source, dict) else block
+    image = source if isinstance(source, dict) else block
     if block.get("type") == "image":
-        mime = picture.get("mime_type") or picture.get("media_type") or "image/png"
-        data = picture.get("base64") or picture.get("data")
-        return {"type": "image_url", "image_url": {"url": picture.get("url") or f"data:{mime};base64,{data}"}}
+        mime = image.get("mime_type") or image.get("media_type") or "image/png"
+        data = image.get("base64") or image.get("data")
+        return {"type": "image_url", "image_url": {"url": image.get("url") or f"data:{mime};base64,{data}"}}
     return {**block, "type": str(block.get("type", "unknown"))}

@@ -1,4 +1,4 @@
-"""Tool calls and their results belong together: a provider refuses one without the other."""
+"""Pairing of tool calls with their results: providers reject one without the other."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,40 +8,40 @@ from chatmemory.messages.tool_calls import answered_in
 
 
 def is_result(message: Message) -> bool:
-    """Whether a message answers tool calls: a tool's, or a user's that holds results as Anthropic writes them."""
+    """Return whether a message has tool results: a tool message, or a user message in Anthropic's format."""
     if message.role == "tool":
         return True
-    bare = message.role != "user" or isinstance(message.content, str)
-    return not bare and bool(answered_in(message.role, message.content, message.metadata))
+    may_have_results = message.role == "user" and not isinstance(message.content, str)
+    return may_have_results and bool(answered_in(message.role, message.content, message.metadata))
 
 
 def turn_starts(messages: Sequence[Message]) -> list[int]:
-    """The indexes at which a turn begins: not between calls and their results.
+    """Return the indexes at which a turn begins. Calls and their results are in one turn.
 
-    Calls that were made at once may stand in several messages of the assistant, with nothing said between them, as
-    the OpenAI Agents SDK has them: up to the last of their results they are one turn.
+    Parallel calls may be in several consecutive assistant messages without text, as in the OpenAI Agents SDK; they
+    and their results are one turn.
     """
-    found: list[int] = []
-    calling = False  # and no result has come yet
+    starts: list[int] = []
+    calling = False  # the last message has calls, and no result has followed yet
     for index, message in enumerate(messages):
         role = message.role
         if role != "assistant" and (role == "tool" or (type(message.content) is not str and is_result(message))):
             calling = False
         elif not (calling and role == "assistant" and (message.tool_calls or not message.text)):
-            found.append(index)
+            starts.append(index)
             calling = role == "assistant" and bool(message.tool_calls)
-    return found
+    return starts
 
 
 def unpaired(messages: Sequence[Message]) -> set[int]:
-    """The seqs of calls that are not fully answered, and of results nobody asked for.
+    """Return the seqs of calls that are not fully answered, and of results without a call.
 
-    Results stand right behind the messages that ask for them; one behind anything else answers nothing. Of calls that
-    were made at once all are left out while a result may still come, so that what comes next goes on from there.
+    Results directly follow the messages with their calls; a result elsewhere answers nothing. Parallel calls are all
+    unpaired while one of their results may still follow, so that the next message continues from there.
     """
     found: set[int] = set()
     starts = turn_starts(messages)
-    found.update(message.seq for message in messages[: starts[0] if starts else None])  # nobody's results
+    found.update(message.seq for message in messages[: starts[0] if starts else None])  # results without a call
     for begin, end in pairwise([*starts, len(messages)]):
         if end - begin > 1 or (messages[begin].role == "assistant" and messages[begin].tool_calls):
             found |= _unpaired_in(messages[begin:end], last=end == len(messages))
@@ -49,14 +49,14 @@ def unpaired(messages: Sequence[Message]) -> set[int]:
 
 
 def _unpaired_in(turn: Sequence[Message], *, last: bool) -> set[int]:
-    waiting: dict[str, int] = {}  # calls without a result, with the seq of who makes them
-    answers: list[set[int]] = []  # the seqs of results, each with those of whom it answers
+    waiting: dict[str, int] = {}  # ids of calls without a result, with the seqs of their messages
+    answers: list[set[int]] = []  # the seqs of results, each with those of the calls it answers
     found: set[int] = set()
     for message in turn:
         if not is_result(message):
-            asked = {call.id for call in message.tool_calls}
-            found.update(waiting[id] for id in asked & waiting.keys())  # asked again: the newer one is answered
-            waiting.update(dict.fromkeys(asked, message.seq))
+            calls = {call.id for call in message.tool_calls}
+            found.update(waiting[id] for id in calls & waiting.keys())  # a repeated id: the newer call is answered
+            waiting.update(dict.fromkeys(calls, message.seq))
             continue
         answered = set(answered_in(message.role, message.content, message.metadata))
         if answered and waiting.keys() >= answered:

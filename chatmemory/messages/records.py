@@ -78,8 +78,13 @@ class Message(Shown):
         return f"<Message {self.seq} {self.role}: {shorten(' '.join(self.text.split()), 60)!r}>"
 
 
+MESSAGE_COLUMNS = (
+    "seq", "id", "role", "content", "content_json", "metadata", "tokens", "token_encoding", "created_at",
+)  # fmt: skip
+
+
 def message_from_row(row: Sequence[Any]) -> Message:
-    """Build a message from the columns every query names in this order."""
+    """Build a message from MESSAGE_COLUMNS in their order."""
     seq, id, role, text, blocks, metadata, tokens, encoding, created_at = row
     return Message(seq, id, role, text if blocks is None else blocks, created_at, metadata or {}, tokens, encoding)
 

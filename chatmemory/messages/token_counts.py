@@ -1,4 +1,4 @@
-"""What a message costs in a prompt, by whatever counts its text."""
+"""Token counts of messages in a prompt."""
 
 import json
 import math
@@ -7,20 +7,20 @@ from typing import Any, Protocol
 
 from chatmemory.messages.tool_calls import is_call, tool_calls_in
 
-PROMPT_TOKENS = 3  # that OpenAI adds to every prompt, and
-MESSAGE_TOKENS = 4  # to every message, its role among them (OpenAI cookbook: how to count tokens with tiktoken)
-IMAGE_TOKENS = 765  # a picture of 1024 x 1024 in high detail, as OpenAI counts it
-MEDIA_TOKENS = 1000  # sound, video, documents: no public formula
+PROMPT_TOKENS = 3  # overhead of a prompt (OpenAI cookbook: how to count tokens with tiktoken)
+MESSAGE_TOKENS = 4  # overhead of a message, its role included (the same source)
+IMAGE_TOKENS = 765  # OpenAI's count for a 1024 x 1024 image in high detail
+MEDIA_TOKENS = 1000  # sound, video, documents: there is no public formula
 
 _IMAGES = ("image", "image_url", "input_image")
 _MEDIA = ("audio", "input_audio", "video", "file", "input_file", "document")
 
 
 class Counter(Protocol):
-    """A way to count tokens.
+    """A token counter.
 
     Attributes:
-        name: The encoding, or the estimate; counts are kept with it.
+        name: The encoding, or "estimate"; counts are stored with it.
         exact: Whether the model counts the same.
     """
 
@@ -28,24 +28,24 @@ class Counter(Protocol):
     exact: bool
 
     def count(self, text: str) -> int:
-        """How many tokens the text has."""
+        """Return the number of tokens in the text."""
 
     def cut(self, text: str, tokens: int) -> str:
-        """The longest beginning of the text that has at most this many tokens."""
+        """Return the longest prefix of the text with at most this many tokens."""
 
 
 class Estimate:
-    """4 characters a token, as langchain-core's count_tokens_approximately."""
+    """An estimate of 4 characters per token, as in langchain-core's count_tokens_approximately."""
 
     name = "estimate"
     exact = False
 
     def count(self, text: str) -> int:
-        """How many tokens the text has, roughly."""
+        """Return the approximate number of tokens."""
         return math.ceil(len(text) / 4)
 
     def cut(self, text: str, tokens: int) -> str:
-        """The beginning of the text with this many tokens, roughly."""
+        """Return a prefix of approximately this many tokens."""
         return text[: max(0, tokens) * 4]
 
 
@@ -53,7 +53,7 @@ ESTIMATE = Estimate()
 
 
 def message_tokens(counter: Counter, content: str | list[dict[str, Any]], metadata: Mapping[str, Any]) -> int:
-    """What a message adds to a prompt: its text, its parts, its tool calls, and what surrounds them."""
+    """Return the tokens of a message in a prompt: text, other blocks, tool calls and overhead."""
     if isinstance(content, str):
         cost = counter.count(content)
         if not metadata:
@@ -61,7 +61,7 @@ def message_tokens(counter: Counter, content: str | list[dict[str, Any]], metada
     else:
         cost = sum(_block_tokens(counter, block) for block in content)
         texts = [block["text"] for block in content if isinstance(block.get("text"), str)]
-        if len(texts) > 1:  # OpenAI gets them as one, with line breaks
+        if len(texts) > 1:  # OpenAI receives them joined by line breaks
             cost += max(0, counter.count("\n".join(texts)) - sum(map(counter.count, texts)))
     calls = tool_calls_in(content, metadata)
     return MESSAGE_TOKENS + cost + sum(MESSAGE_TOKENS + counter.count(call.name + call.arguments) for call in calls)

@@ -1,7 +1,7 @@
-"""The model's own encoding, where its vocabulary can be had.
+"""Counting with a model's own encoding, if its vocabulary is available.
 
-tiktoken downloads a vocabulary at its first use, which fails or hangs without a network. So it is loaded once,
-beside the caller's work; whoever needs an exact count waits a bounded time, and an append does not wait at all.
+tiktoken downloads a vocabulary at its first use, which fails or hangs without a network. The vocabulary is therefore
+loaded once, in the background: exact counts wait a bounded time, appends do not wait.
 """
 
 import warnings
@@ -12,11 +12,11 @@ from chatmemory.messages.token_counts import ESTIMATE, Counter
 
 DEFAULT_ENCODING = "o200k_base"
 LOAD_SECONDS = 5.0
-PIECE = 20_000  # characters given to tiktoken at once: it overflows its stack on a million spaces
+PIECE = 20_000  # characters per call of tiktoken, whose stack overflows on a million spaces
 
 
 class Tiktoken:
-    """A vocabulary of OpenAI's."""
+    """A counter with one of OpenAI's encodings."""
 
     def __init__(self, model: str | None) -> None:
         import tiktoken
@@ -27,28 +27,28 @@ class Tiktoken:
         self._encoding = tiktoken.get_encoding(self.name)
 
     def count(self, text: str) -> int:
-        """How many tokens the text has; for one longer than PIECE, at most a few more than it has."""
+        """Return the number of tokens; for a text longer than PIECE it may be a few too many."""
         encode = self._encoding.encode_ordinary
         if len(text) <= PIECE:
             return len(encode(text))
         return sum(len(encode(text[start : start + PIECE])) for start in range(0, len(text), PIECE))
 
     def cut(self, text: str, tokens: int) -> str:
-        """The longest beginning of the text that ends between two tokens and has at most this many."""
-        kept: list[int] = []
+        """Return the longest prefix that ends between two tokens and has at most this many."""
+        encoded: list[int] = []
         for start in range(0, len(text), PIECE):
-            if len(kept) > tokens:
+            if len(encoded) > tokens:
                 break
-            kept += self._encoding.encode_ordinary(text[start : start + PIECE])
-        for end in range(min(len(kept), tokens), 0, -1):
-            beginning = self._encoding.decode_bytes(kept[:end]).decode("utf-8", "ignore")
-            if self.count(beginning) <= tokens:  # a cut inside a word may need other tokens
-                return beginning
+            encoded += self._encoding.encode_ordinary(text[start : start + PIECE])
+        for end in range(min(len(encoded), tokens), 0, -1):
+            prefix = self._encoding.decode_bytes(encoded[:end]).decode("utf-8", "ignore")
+            if self.count(prefix) <= tokens:  # the last part of a word may encode to more tokens
+                return prefix
         return ""
 
 
 def encoding_for(model: str | None) -> str | None:
-    """The encoding a model uses; None for one that tiktoken does not know."""
+    """Return a model's encoding; None if tiktoken does not know the model."""
     from tiktoken.model import encoding_name_for_model
 
     try:
@@ -63,22 +63,22 @@ def _loading(model: str | None) -> Once[Tiktoken]:
 
 
 class Tokenizer:
-    """The counter of one model, which may still be loading."""
+    """Provides the counter of one model, which may still be loading."""
 
     def __init__(self, model: str | None) -> None:
         self._model = model
 
     def at_hand(self) -> Counter:
-        """The exact counter once it is loaded, and the estimate until then; never waits."""
+        """Return the exact counter if it is loaded, else the estimate, without waiting."""
         return _loading(self._model).start().result or ESTIMATE
 
     @property
     def is_loading(self) -> bool:
-        """Whether waiting may help."""
+        """True while the exact counter is loading."""
         return _loading(self._model).start().is_running
 
     def best(self) -> Counter:
-        """The exact counter, waited for up to LOAD_SECONDS; else the estimate, with a warning the first time."""
+        """Return the exact counter after waiting at most LOAD_SECONDS, else the estimate with a warning once."""
         loading = _loading(self._model).start()
         loading.wait(LOAD_SECONDS)
         if loading.result is None:
@@ -90,7 +90,7 @@ class Tokenizer:
 def _warn_once(model: str | None) -> None:
     warnings.warn(
         f"chatmemory: the vocabulary of {model or DEFAULT_ENCODING} cannot be loaded (tiktoken downloads it once; "
-        "TIKTOKEN_CACHE_DIR names where it is kept). Tokens are estimated at 4 characters each, which is far too few "
+        "TIKTOKEN_CACHE_DIR names its cache directory). Tokens are estimated at 4 characters each, far too few "
         "for Chinese or emoji.",
         stacklevel=2,
     )

@@ -1,4 +1,4 @@
-"""Figures for notebooks; each function returns one, and draws nothing by itself."""
+"""Figures for notebooks. Each function returns a figure and displays nothing itself."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,12 +18,12 @@ SIZE = (9.0, 4.0)
 
 
 def plot_contexts(contexts: Sequence[Context]) -> "Figure":
-    """What the prompt held as a conversation grew: tokens by part, and the budget as a line.
+    """Plot the tokens of each part of the prompt over the turns of a conversation, and the budget as a line.
 
-    Below it, where there are any, how many messages are omitted and in no summary.
+    If messages are omitted without a summary, a second plot shows their number.
 
     Args:
-        contexts: One for each turn, oldest first.
+        contexts: The context of each turn, oldest first.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -52,10 +52,10 @@ def plot_contexts(contexts: Sequence[Context]) -> "Figure":
 
 
 def plot_timeline(memories: Sequence[Memory]) -> "Figure":
-    """Since when and until when memories hold: a bar for each, the oldest on top.
+    """Plot the validity of memories as bars, oldest on top.
 
     Args:
-        memories: Facts and preferences, also closed ones.
+        memories: Facts and preferences, superseded ones included.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -69,18 +69,18 @@ def plot_timeline(memories: Sequence[Memory]) -> "Figure":
     for row, memory in enumerate(ordered):
         until = memory.valid_to or now
         style: dict[str, Any] = {"color": "tab:blue" if memory.valid_to is None else "lightgray", "height": 0.6}
-        axes.barh(row, until - memory.valid_from, left=memory.valid_from, **style)  # type: ignore[arg-type]  # dates may be
+        axes.barh(row, until - memory.valid_from, left=memory.valid_from, **style)  # type: ignore[arg-type]  # dates are accepted
     axes.set_yticks(range(len(ordered)), [_label(memory.text) for memory in ordered])
     axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
     return figure
 
 
 def _label(text: str) -> str:
-    return shorten(text, 50).replace("$", r"\$")  # a dollar would begin a formula
+    return shorten(text, 50).replace("$", r"\$")  # a dollar sign starts a formula
 
 
 def _figure() -> "Figure":
-    """An empty figure that a notebook shows without pyplot."""
+    """Return an empty figure that a notebook displays without pyplot."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

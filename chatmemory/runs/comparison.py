@@ -1,10 +1,11 @@
-"""Runs side by side."""
+"""A comparison of runs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from chatmemory._public import public
+from chatmemory.json_form import Record
 from chatmemory.sessions.records import SessionInfo, session_from_row
 
 if TYPE_CHECKING:
@@ -14,12 +15,12 @@ from chatmemory.runs.metric_records import MetricSummary, _pandas
 
 @public
 @dataclass(frozen=True, slots=True)
-class ComparedRun:
-    """One session of a comparison.
+class ComparedRun(Record):
+    """One run of a comparison.
 
     Attributes:
-        info: What is known of it: details, results, run status.
-        metrics: The extremes of each of its metrics, by name.
+        info: The run's session, with details, results and run status.
+        metrics: The extremes of its metrics, by name.
     """
 
     info: SessionInfo
@@ -31,10 +32,10 @@ class ComparedRun:
         return {name: summary.best for name, summary in self.metrics.items()}
 
     def row(self) -> dict[str, Any]:
-        """All of it flat: details.x, results.y, best.z."""
+        """Return the run as a flat row: details.x, results.y, best.z."""
         info = self.info
-        given = {} if info.results is None else info.results
-        results = given if isinstance(given, dict) else {"": given}
+        raw = {} if info.results is None else info.results
+        results = raw if isinstance(raw, dict) else {"": raw}
         return {
             "kind": info.kind,
             "status": info.status,
@@ -48,8 +49,8 @@ class ComparedRun:
 
 @public
 @dataclass(frozen=True, slots=True, repr=False)
-class Comparison(Sequence[ComparedRun]):
-    """Runs side by side, in the order that was asked for."""
+class Comparison(Record, Sequence[ComparedRun]):
+    """Runs side by side, in the requested order."""
 
     runs: tuple[ComparedRun, ...]
 
@@ -65,13 +66,13 @@ class Comparison(Sequence[ComparedRun]):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All that is known of any of the runs, as in ComparedRun.row()."""
+        """The names in the rows of all runs, as in ComparedRun.row()."""
         names = dict.fromkeys(name for run in self.runs for name in run.row())
         groups = {"details": 1, "results": 2, "best": 3}
         return tuple(sorted(names, key=lambda name: groups.get(name.partition(".")[0], 0)))
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """A table with a row for each run, under its session's id.
+        """Return a table with a row for each run, indexed by the session's id.
 
         Raises:
             MissingExtraError: pandas is not installed.

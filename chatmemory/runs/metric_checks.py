@@ -1,30 +1,27 @@
-"""Numbers that a run logs, checked before they are accepted."""
+"""Checks of logged metrics."""
 
 from collections.abc import Mapping
 from functools import lru_cache
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chatmemory.errors import InvalidInputError
-from chatmemory.validation import check_count, check_id
-
-if TYPE_CHECKING:
-    pass
 from chatmemory.runs.metric_packing import LAST_STEP
+from chatmemory.validation import check_count, check_id
 
 
 def check_metrics(values: Mapping[str, Any], step: object) -> tuple[int | None, tuple[tuple[str, float], ...]]:
-    """Accept what log_metrics is given: numbers of any library, under names.
+    """Return the step and the points of a log_metrics() call; numbers of any library are accepted.
 
     Raises:
-        InvalidInputError: It names what is no number.
+        InvalidInputError: A name, value or step is invalid; the message names the metric.
     """
     if type(values) is not dict and not isinstance(values, Mapping):
         raise InvalidInputError(f"metrics must be a mapping of names to numbers, not {type(values).__name__}.")
     points = []
     for name, value in values.items():
-        known = check_name(name) if isinstance(name, str) else _refused(name)
-        points.append((known, value if type(value) is float else _number(known, value)))
+        metric = check_name(name) if isinstance(name, str) else _reject_name(name)
+        points.append((metric, value if type(value) is float else _as_float(metric, value)))
     return _step(step), tuple(points)
 
 
@@ -36,18 +33,18 @@ def _step(step: Any) -> int | None:
 
 @lru_cache(maxsize=4096)
 def check_name(name: str) -> str:
-    """Return the name of a metric, if it can be one."""
+    """Return the name of a metric if it is valid."""
     return check_id(name, "the name of a metric")
 
 
-def _refused(name: object) -> str:
+def _reject_name(name: object) -> str:
     raise InvalidInputError(f"the name of a metric must be a string, not {type(name).__name__}.")
 
 
-def _number(name: str, value: Any) -> float:
+def _as_float(name: str, value: Any) -> float:
     try:
         if not isinstance(value, (str, bytes)):
             return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
         pass
-    raise InvalidInputError(f"the metric {name!r} is no number, but {type(value).__name__}.")
+    raise InvalidInputError(f"the metric {name!r} must be a number, not {type(value).__name__}.")

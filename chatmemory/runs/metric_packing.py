@@ -1,26 +1,19 @@
-"""Points of metrics packed into rows, up to 256 in each, on their way to Postgres."""
+"""Packing of metric points into rows of up to 256, before they are written to Postgres."""
 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import uuid_utils
 
-if TYPE_CHECKING:
-    pass
-
-PACKED = 256  # points in a row, at most
-
-
-MOST_OPEN = 10_000  # rows that may still grow
-
-
+POINTS_PER_ROW = 256
+MAX_OPEN_ROWS = 10_000  # rows with room for more points
 LAST_STEP = 2**63 - 1
 
 
 class Logged(NamedTuple):
-    """One call of log_metrics."""
+    """One call of log_metrics()."""
 
     tenant_id: str
     session_id: str
@@ -31,7 +24,7 @@ class Logged(NamedTuple):
 
 @dataclass(slots=True)
 class Packed:
-    """Points of one metric that are stored in one row; written again under the same id, the row is replaced."""
+    """The points of one metric in one row. Writing the same id again replaces the row."""
 
     tenant_id: str
     session_id: str
@@ -43,14 +36,14 @@ class Packed:
     unsorted: bool = False
 
     def add(self, step: int, value: float, at: float) -> None:
-        """One point more."""
+        """Add a point."""
         self.unsorted = self.unsorted or (bool(self.steps) and step < self.steps[-1])
         self.steps.append(step)
         self.readings.append(value)
         self.times.append(at)
 
     def row(self) -> tuple[Any, ...]:
-        """What the database gets: the points, and which of them are the extremes."""
+        """Return the columns of the row: the points and their extremes."""
         if self.unsorted:
             points = sorted(zip(self.steps, self.readings, self.times, strict=True), key=lambda point: point[0])
             self.steps, self.readings, self.times = map(list, zip(*points, strict=True))
@@ -71,12 +64,12 @@ class Packed:
 
 
 def _array(values: Iterable[float]) -> str:
-    """Numbers as Postgres reads an array: as text, which costs a tenth of what adapting each of them does."""
+    """Return numbers as the text of a Postgres array: ten times faster than adapting each number."""
     return "{" + ",".join(map(repr, values)) + "}"
 
 
 def packed_at_end(logged: Logged, step: int) -> list[Packed]:
-    """The points that come with the end of a run, each in a row of its own."""
+    """Return the points that are logged with the end of a run, each in a row of its own."""
     rows = []
     for name, value in logged.values:
         rows.append(Packed(logged.tenant_id, logged.session_id, name))
@@ -85,7 +78,7 @@ def packed_at_end(logged: Logged, step: int) -> list[Packed]:
 
 
 class Packer:
-    """Packs points into rows, and knows which rows are still to be written."""
+    """Packs points into rows and tracks the rows that are not written yet."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str, str], Packed] = {}
@@ -93,17 +86,17 @@ class Packer:
         self._unwritten: dict[str, Packed] = {}
 
     def needs_step(self, logged: Logged) -> bool:
-        """Whether it must be told first where the session's steps go on."""
+        """Return whether the session's next step is unknown and needed; see go_on_at()."""
         return logged.step is None and logged[:2] not in self._next
 
     def go_on_at(self, logged: Logged, step: int) -> None:
-        """Say which step comes next in this session, of what is written; what is not yet is known here."""
+        """Set the session's next step after the last step written; unwritten points are counted in this process."""
         packed = [row for row in self._unwritten.values() if (row.tenant_id, row.session_id) == logged[:2]]
         last = max((max(row.steps) for row in packed), default=-1)
         self._next.setdefault(logged[:2], max(step, min(last + 1, LAST_STEP)))
 
     def add(self, logged: Logged) -> None:
-        """Pack one call; what has no step of its own takes the next."""
+        """Pack one call of log_metrics(); without a step it takes the next one."""
         tenant_id, session_id, step, values, at = logged
         session = (tenant_id, session_id)
         if step is None or session in self._next:
@@ -116,37 +109,39 @@ class Packer:
 
     def _row_for(self, key: tuple[str, str, str]) -> Packed:
         packed = self._open.get(key)
-        if packed is None or len(packed.steps) >= PACKED:
-            if len(self._open) >= MOST_OPEN:
+        if packed is None or len(packed.steps) >= POINTS_PER_ROW:
+            if len(self._open) >= MAX_OPEN_ROWS:
                 self._open.pop(next(iter(self._open)))
             packed = self._open[key] = Packed(*key)
         return packed
 
     def unwritten(self) -> list[list[Packed]]:
-        """The rows to write, session by session."""
+        """Return the rows to write, grouped by session."""
         sessions: dict[tuple[str, str], list[Packed]] = {}
         for packed in self._unwritten.values():
             sessions.setdefault((packed.tenant_id, packed.session_id), []).append(packed)
         return list(sessions.values())
 
     def written(self, rows: Iterable[Packed]) -> None:
-        """These stand in the database, or never will."""
+        """Remove rows that are written, or that never will be."""
         for packed in rows:
             self._unwritten.pop(packed.id, None)
 
-    def forget(self, tenant_id: str, session_id: str) -> None:
-        """Let no row of a session that has ended, or is gone, grow any more."""
-        self._next.pop((tenant_id, session_id), None)
-        for key in [key for key in self._open if key[:2] == (tenant_id, session_id)]:
+    def forget(self, tenant_id: str, *session_ids: str) -> None:
+        """Stop adding to the rows of sessions that have ended or were removed."""
+        gone = {(tenant_id, session_id) for session_id in session_ids}
+        for session in gone & self._next.keys():
+            del self._next[session]
+        for key in [key for key in self._open if key[:2] in gone]:
             del self._open[key]
 
     @property
     def is_written(self) -> bool:
-        """Whether there is nothing to write."""
+        """True if all rows are written."""
         return not self._unwritten
 
     def count(self) -> int:
-        """How many points are still to be written."""
+        """Return the number of unwritten points."""
         return sum(len(packed.steps) for packed in self._unwritten.values())
 
 

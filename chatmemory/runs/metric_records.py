@@ -1,20 +1,21 @@
-"""The metrics of runs as they are handed out: points, curves, extremes."""
+"""Records of metrics: points, curves, series, extremes."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from chatmemory._public import public
 from chatmemory.errors import MissingExtraError
+from chatmemory.json_form import Record
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
-# What is better when it is less, as a part of a metric's name.
+# Endings of the names of metrics for which less is better.
 _LESS_IS_BETTER = (
     *("loss", "error", "err", "mse", "mae", "rmse", "mape", "nll", "perplexity", "ppl", "wer", "cer", "fid"),
     *("regret", "cost", "latency", "duration", "seconds", "time"),
@@ -23,13 +24,13 @@ _LESS_IS_BETTER = (
 
 @public
 @dataclass(frozen=True, slots=True)
-class MetricPoint:
-    """One reading of a metric.
+class MetricPoint(Record):
+    """One value of a metric.
 
     Attributes:
-        step: Where in the run.
-        value: What was measured; NaN and infinities are kept.
-        at: When it was logged.
+        step: The step, 0 or more.
+        value: The value, which may be NaN or infinite.
+        at: The time of logging.
     """
 
     step: int
@@ -39,15 +40,15 @@ class MetricPoint:
 
 @public
 @dataclass(frozen=True, slots=True, repr=False)
-class MetricCurve(Sequence[MetricPoint]):
-    """One metric over a run, in the order of its steps; points of the same step in the order of their time.
+class MetricCurve(Record, Sequence[MetricPoint]):
+    """One metric over a run, ordered by step and then by time.
 
     Attributes:
-        name: The metric's.
-        steps: Where in the run, one for each point.
-        values: What was measured.
-        times: When, in seconds since 1970.
-        total: How many points were logged; more than there are here where the curve was downsampled.
+        name: The metric's name.
+        steps: The steps, one for each point.
+        values: The values.
+        times: The times of logging, in seconds since 1970.
+        total: Number of logged points; more than the curve has if it was downsampled.
     """
 
     name: str
@@ -74,7 +75,7 @@ class MetricCurve(Sequence[MetricPoint]):
 
 
 @public
-class MetricSeries(Mapping[str, MetricCurve]):
+class MetricSeries(Record, Mapping[str, MetricCurve]):
     """Metrics of one run by name: `series["loss"].values`."""
 
     def __init__(self, curves: Iterable[MetricCurve]) -> None:
@@ -89,8 +90,21 @@ class MetricSeries(Mapping[str, MetricCurve]):
     def __len__(self) -> int:
         return len(self._curves)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Render the curves as a JSON object, each under its name."""
+        return {name: curve.to_dict() for name, curve in self.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read back what to_dict() made.
+
+        Raises:
+            InvalidInputError: A curve lacks a field, or a field has another type.
+        """
+        return cls(map(MetricCurve.from_dict, values.values()))
+
     def to_pandas(self) -> "pandas.DataFrame":
-        """A table with a row for each step and a column for each metric; of several points of a step, the newest.
+        """Return a table with a row for each step and a column for each metric; the newest point of a step counts.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -105,10 +119,10 @@ class MetricSeries(Mapping[str, MetricCurve]):
         return table
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw all curves into one figure.
+        """Draw all curves.
 
         Args:
-            ax: Where to draw; None: a new figure.
+            ax: The axes to draw into; None: those of a new figure.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
@@ -132,32 +146,39 @@ class MetricSeries(Mapping[str, MetricCurve]):
 
 def series_from_rows(rows: Iterable[Sequence[Any]]) -> MetricSeries:
     """Build curves from packed points: (name, total, steps, readings, times)."""
-    found: dict[str, tuple[int, list[int], list[float], list[float]]] = {}
+    columns_by_name: dict[str, tuple[int, list[int], list[float], list[float]]] = {}
     for name, total, steps, readings, times in rows:
-        known = found.setdefault(name, (total, [], [], []))
-        for values, more in zip(known[1:], (steps, readings, times), strict=True):
+        columns = columns_by_name.setdefault(name, (total, [], [], []))
+        for values, more in zip(columns[1:], (steps, readings, times), strict=True):
             values += more
-    return MetricSeries(_curve(name, *columns) for name, columns in sorted(found.items()))
+    return MetricSeries(_curve(name, *columns) for name, columns in sorted(columns_by_name.items()))
+
+
+def curve_from_row(row: Sequence[Any]) -> MetricCurve:
+    """Build a curve from the points of one packed row: (name, steps, readings, times)."""
+    name, steps, readings, times = row
+    return MetricCurve(name, tuple(steps), tuple(readings), tuple(times), len(steps))
 
 
 def _curve(name: str, total: int, steps: list[int], values: list[float], times: list[float]) -> MetricCurve:
     if any(a >= b for a, b in pairwise(steps)):
         order = sorted(range(len(steps)), key=lambda place: (steps[place], times[place]))
-        steps, values, times = ([each[place] for place in order] for each in (steps, values, times))  # type: ignore[assignment]  # the same three
+        steps, values, times = ([each[place] for place in order] for each in (steps, values, times))  # type: ignore[assignment]  # the three lists, reordered
     return MetricCurve(name, tuple(steps), tuple(values), tuple(times), total)
 
 
 @public
 @dataclass(frozen=True, slots=True)
-class MetricSummary:
+class MetricSummary(Record):
     """The extremes of one metric of a run.
 
     Attributes:
-        count: How many points were logged.
-        low: The least; NaN only if nothing else was logged.
-        low_step: Where it first was.
-        high: The greatest.
-        high_step: Where it first was.
+        name: The metric's name.
+        count: Number of logged points.
+        low: The least value; NaN only if no other value was logged.
+        low_step: The first step with this value.
+        high: The greatest value.
+        high_step: The first step with this value.
     """
 
     name: str
@@ -167,14 +188,16 @@ class MetricSummary:
     high: float
     high_step: int
 
+    _derived: ClassVar = ("best", "best_step")
+
     @property
     def best(self) -> float:
-        """The least where the name says that less is better (loss, error, rmse …), else the greatest."""
+        """The least value if the name implies that less is better (loss, error, rmse …), else the greatest."""
         return self.low if less_is_better(self.name) else self.high
 
     @property
     def best_step(self) -> int:
-        """Where the best first was."""
+        """The first step with the best value."""
         return self.low_step if less_is_better(self.name) else self.high_step
 
 
@@ -197,7 +220,7 @@ def _together(old: MetricSummary, new: MetricSummary) -> MetricSummary:
 
 
 def less_is_better(name: str) -> bool:
-    """Whether the name of a metric says so."""
+    """Return whether a metric's name implies that less is better."""
     words = "".join(letter if letter.isalnum() else " " for letter in name.lower()).split()
     return any(word.endswith(_LESS_IS_BETTER) for word in words)
 
@@ -206,20 +229,20 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:
-    """A curve as one line of text; where nothing finite is, a gap."""
-    values = [value / 4 for value in values]  # so that no difference of two is too large for a float
+    """Return a curve as one line of block characters, with gaps where no value is finite."""
+    values = [value / 4 for value in values]  # keeps differences within the range of a float
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return ""
     low, span = min(finite), max(finite) - min(finite)
     count = min(width, len(values))
-    shown = []
+    bars = []
     for place in range(count):
         part = values[place * len(values) // count : (place + 1) * len(values) // count]
-        seen = [value for value in part if math.isfinite(value)]
-        level = 0.5 if not span or not seen else (sum(value / len(seen) for value in seen) - low) / span
-        shown.append(BARS[round(level * (len(BARS) - 1))] if seen else " ")
-    return "".join(shown)
+        numbers = [value for value in part if math.isfinite(value)]
+        level = 0.5 if not span or not numbers else (sum(value / len(numbers) for value in numbers) - low) / span
+        bars.append(BARS[round(level * (len(BARS) - 1))] if numbers else " ")
+    return "".join(bars)
 
 
 def _pandas() -> Any:

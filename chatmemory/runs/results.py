@@ -1,4 +1,4 @@
-"""What a finished run leaves in the long-term memory: one text that answers what was run, on what, and how it went."""
+"""The result memory of a finished run: one text with the details, results, best metrics and artifacts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,20 +12,20 @@ from chatmemory.sessions.records import SessionInfo
 from chatmemory.validation import new_id
 
 IMPORTANCE = 0.5
-MOST_NAMED = 40  # details, results or metrics that a text names
-LONGEST_VALUE = 200  # characters
-LONGEST = 10_000  # characters
-ARTIFACTS = "artifacts"  # under this name in a run's metadata stands where it keeps its files
+MAX_NAMES = 40  # details, results or metrics in a text
+MAX_VALUE_CHARACTERS = 200
+MAX_TEXT_CHARACTERS = 10_000
+ARTIFACTS = "artifacts"  # metadata key of the location of a run's files
 
 
 def outcome(info: SessionInfo, metrics: Sequence[MetricSummary], number: int, *, shared: bool) -> NewMemory:
-    """The memory of a run that has ended.
+    """Return the result memory of a run that has ended.
 
     Args:
         info: The run.
         metrics: The extremes of each of its metrics.
-        number: The session's, by which it is found beside what else comes from there.
-        shared: Whether it is the whole tenant's.
+        number: The session's number, from which the memory's place is computed.
+        shared: Whether the memory is shared with the whole tenant.
     """
     text = outcome_text(info, metrics)
     return NewMemory(
@@ -45,7 +45,7 @@ def outcome(info: SessionInfo, metrics: Sequence[MetricSummary], number: int, *,
 
 
 def outcome_text(info: SessionInfo, metrics: Sequence[MetricSummary]) -> str:
-    """What was run, on what, the key numbers, where the artifacts are."""
+    """Return the result as text: kind, title, status, details, results, best metrics, error, artifacts."""
     kind = kinds.find(info.kind)
     first = kind.key_details if kind else ()
     details = {**{name: info.details[name] for name in first if name in info.details}, **info.details}
@@ -59,16 +59,16 @@ def outcome_text(info: SessionInfo, metrics: Sequence[MetricSummary]) -> str:
         f"error: {_last_line(info.error)}" if info.error else "",
         _named("artifacts: ", {"": info.metadata.get(ARTIFACTS)}),
     ]
-    return shorten(". ".join(filter(None, parts)) + ".", LONGEST)
+    return shorten(". ".join(filter(None, parts)) + ".", MAX_TEXT_CHARACTERS)
 
 
 def _named(head: str, values: Mapping[str, Any]) -> str:
-    told = [f"{name} {text}".strip() for name, value in _flat(values).items() if (text := _value(value))]
-    return head + ", ".join(told[:MOST_NAMED]) if told else ""
+    named = [f"{name} {text}".strip() for name, value in _flat(values).items() if (text := _value(value))]
+    return head + ", ".join(named[:MAX_NAMES]) if named else ""
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Names and values, with what stands one level deeper under dotted names."""
+    """Flatten dicts one level deep, with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         inner = {f"{name}.{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {name: value}
@@ -79,8 +79,8 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 def _value(value: Any) -> str:
     if value is None or isinstance(value, (list, dict)):
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else shorten(" ".join(str(value).split()), LONGEST_VALUE)
+    return f"{value:.6g}" if isinstance(value, float) else shorten(" ".join(str(value).split()), MAX_VALUE_CHARACTERS)
 
 
 def _last_line(text: str) -> str:
-    return shorten((text.strip().splitlines() or [""])[-1], LONGEST_VALUE)
+    return shorten((text.strip().splitlines() or [""])[-1], MAX_VALUE_CHARACTERS)

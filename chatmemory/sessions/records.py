@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from chatmemory._public import public
+from chatmemory.json_form import Record
 from chatmemory.notebook.html import Table
 from chatmemory.records import Json, JsonObject, Learns, Shown, shorten
 
@@ -149,7 +150,7 @@ def after(appended: Appended, info: SessionInfo) -> SessionInfo:
 
 @public
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Record):
     """One entry of a session's timeline.
 
     Attributes:
@@ -166,15 +167,18 @@ class Event:
         return f"<Event {self.at:%Y-%m-%d %H:%M:%S} {self.type} {json.dumps(self.data, ensure_ascii=False)}>"
 
 
+EVENT_COLUMNS = tuple(column.name for column in fields(Event))
+
+
 def event_from_row(row: Sequence[Any]) -> Event:
-    """Build an event from (at, type, data)."""
-    at, type, data = row
-    return Event(at, type, data or {})
+    """Build an event from EVENT_COLUMNS in their order."""
+    values = dict(zip(EVENT_COLUMNS, row, strict=True))
+    return Event(**{**values, "data": values["data"] or {}})
 
 
 @public
 @dataclass(frozen=True, slots=True)
-class StatusChange:
+class StatusChange(Record):
     """One move of a run.
 
     Attributes:
@@ -200,7 +204,7 @@ def status_change_from_row(row: Sequence[Any]) -> StatusChange:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CleanUp:
+class CleanUp(Record):
     """What one pass of the clean-up did, over all tenants."""
 
     expired: int
@@ -209,7 +213,7 @@ class CleanUp:
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Erasure:
+class Erasure(Record):
     """The receipt of an erasure: how much is gone for good; of metrics, how many points; of items, the user's."""
 
     sessions: int = 0

@@ -3,11 +3,10 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-from chatmemory.context.window import Window
+from chatmemory.context.window import Window, begins_session
 from chatmemory.messages.records import Message, Role
 from chatmemory.messages.tool_calls import answered_in
 from chatmemory.records import JsonObject, to_json
@@ -20,7 +19,6 @@ MOST_COUNTED = 2**63  # as Postgres counts
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROLES = frozenset(get_args(Role))
 _MICROSECOND = timedelta(microseconds=1)
-_TIMES = ("created_at", "updated_at", "last_active_at", "last_message_at", "ended_at", "archived_at")
 
 
 def microseconds(at: datetime) -> int:
@@ -46,7 +44,7 @@ def _calls(message: Message) -> list[JsonObject]:
 def packed_first(window: Window) -> str:
     """The system message a session begins with, whole; "" where there is none."""
     first = window.first or window.messages[0]
-    return pack(first, sys.maxsize) if first.seq == 1 and first.role == "system" else ""
+    return pack(first, sys.maxsize) if begins_session(first.seq, first.role) else ""
 
 
 def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int], str]:
@@ -55,20 +53,22 @@ def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int], str]:
     rows = json.loads(f"[{','.join(items)}]")
     messages = [_message(row) for row in rows]
     last_seq, token_count = int(last), int(tokens)
-    if [message.seq for message in messages] != list(range(last_seq - len(messages) + 1, last_seq + 1)):
+    first_seq = last_seq - len(messages) + 1
+    if [message.seq for message in messages] != list(range(first_seq, last_seq + 1)):
         raise ValueError("the window has a gap")
     first = _message(json.loads(begins)) if begins else None
     stubs = {row[0] for row in rows if row[6] is None}
-    if first is not None and messages and messages[0].seq <= first.seq:
+    if first is not None and first_seq <= first.seq:
         first = None
     summary_seq, summary_text = json.loads(summary) if summary else (0, "")
     _check(_is_count(last_seq), _is_count(token_count), _is_count(summary_seq), isinstance(summary_text, str))
-    return Window(messages, first, last_seq, token_count, "redis", summary_text or None, summary_seq), stubs, lease
+    window = Window(messages, first, first_seq, last_seq, token_count, "redis", summary_text or None, summary_seq)
+    return window, stubs, lease
 
 
 def pack_summary(window: Window) -> str:
-    """What stands for all that is older than the window."""
-    return to_json([window.summary_seq, window.summary]) if window.summary else ""
+    """The watermark, and the summary of what was said up to it."""
+    return to_json([window.summary_seq, window.summary or ""]) if window.summary_seq else ""
 
 
 def _text(part: Any) -> str:
@@ -112,18 +112,11 @@ def _check(*conditions: bool) -> None:
 
 def pack_session(info: SessionInfo) -> str:
     """A session's info."""
-    values = asdict(info)
-    return to_json({**values, **{name: values[name] and values[name].isoformat() for name in _TIMES}})
+    return to_json(info.to_dict())
 
 
 def unpack_session(text: Any) -> SessionInfo:
     """A session's info again."""
-    values: dict[str, Any] = dict(json.loads(text))
-    times = {name: values[name] and datetime.fromisoformat(values[name]) for name in _TIMES}
-    info = SessionInfo(**{**values, **times})
-    _check(
-        all(isinstance(value, str) for value in (info.tenant_id, info.id, info.user_id, info.status)),
-        all(_is_count(count) for count in (info.message_count, info.token_count, info.last_seq)),
-        info.created_at.utcoffset() is not None,
-    )
+    info = SessionInfo.from_dict(json.loads(text))
+    _check(*map(_is_count, (info.message_count, info.token_count, info.last_seq)))
     return info

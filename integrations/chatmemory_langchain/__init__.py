@@ -1,4 +1,4 @@
-"""LangChain messages and chains on chatmemory."""
+"""LangChain and LangGraph adapters: chains, histories, retrievers, tools, agents and stores on chatmemory."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ _EXTRAS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used; only then is its part of LangChain needed."""
+    """Load a public name at its first use, so that its part of LangChain is needed only then."""
     if name not in _HOME:
         raise AttributeError(f"module 'chatmemory_langchain' has no attribute {name!r}")
     package, extra = _EXTRAS.get(name, ("langchain_core", "langchain"))

@@ -1,4 +1,4 @@
-"""LangChain's chat models and embeddings as what chatmemory learns and recalls with."""
+"""LangChain's chat models and embeddings as chatmemory's Llm and Embedder."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,32 +13,32 @@ from chatmemory import Answer, ConfigurationError, Embedder, Llm, LlmError
 
 
 def as_llm(chat_model: BaseChatModel, *, name: str | None = None) -> Llm:
-    """A chat model as the `llm` of ChatMemory.open() and AsyncChatMemory.open().
+    """Adapt a chat model to the `llm` of ChatMemory.open() and AsyncChatMemory.open().
 
-    Answers come by the model's own structured output; a model without it is asked for JSON.
+    The model answers with its own structured output; a model without it is asked for JSON.
 
     Args:
-        chat_model: Any chat model of LangChain.
-        name: Under which its tokens are counted; None: what it calls its model.
+        chat_model: Any LangChain chat model.
+        name: The name under which its tokens are counted; None: the model's own name.
 
     Raises:
-        ConfigurationError: It is no chat model.
+        ConfigurationError: chat_model is not a BaseChatModel.
     """
     if not isinstance(chat_model, BaseChatModel):
         raise ConfigurationError(f"chat_model must be a BaseChatModel, not a {type(chat_model).__name__}.")
-    return _ChatModel(chat_model, name or _name_of(chat_model))
+    return _ChatModel(chat_model, name or _model_name(chat_model))
 
 
 def as_embedder(embeddings: Embeddings, *, name: str, dimensions: int) -> Embedder:
-    """Embeddings as the `embedder` of ChatMemory.open() and AsyncChatMemory.open().
+    """Adapt embeddings to the `embedder` of ChatMemory.open() and AsyncChatMemory.open().
 
     Args:
-        embeddings: Any embeddings of LangChain; texts and questions both go through embed_documents.
-        name: The model; vectors of different names are never compared.
-        dimensions: How long each vector is, 1 or more.
+        embeddings: Any LangChain embeddings; texts and queries are both embedded with embed_documents.
+        name: The model's name; vectors of different names are never compared.
+        dimensions: Length of each vector, 1 or more.
 
     Raises:
-        ConfigurationError: They are no embeddings, or have no name or length.
+        ConfigurationError: embeddings is not an Embeddings, or name or dimensions is missing.
     """
     if not isinstance(embeddings, Embeddings):
         raise ConfigurationError(f"embeddings must be LangChain's Embeddings, not a {type(embeddings).__name__}.")
@@ -48,7 +48,7 @@ def as_embedder(embeddings: Embeddings, *, name: str, dimensions: int) -> Embedd
 
 
 class _ChatModel:
-    """Both halves: invoke and ainvoke."""
+    """An Llm on a chat model's invoke and ainvoke."""
 
     def __init__(self, model: BaseChatModel, name: str) -> None:
         self._model, self.name = model, name
@@ -56,14 +56,14 @@ class _ChatModel:
     def complete(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> Answer:
         structured = self._structured(schema)
         if structured is not None:
-            return _from_structured(self.name, structured.invoke(convert_to_messages(messages)), schema)
-        return _from_json(self.name, self._model.invoke(_asking_for_json(messages, schema)), schema)
+            return _answer_from_structured(self.name, structured.invoke(convert_to_messages(messages)), schema)
+        return _answer_from_text(self.name, self._model.invoke(_with_json_instruction(messages, schema)), schema)
 
     async def acomplete(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> Answer:
         structured = self._structured(schema)
         if structured is not None:
-            return _from_structured(self.name, await structured.ainvoke(convert_to_messages(messages)), schema)
-        return _from_json(self.name, await self._model.ainvoke(_asking_for_json(messages, schema)), schema)
+            return _answer_from_structured(self.name, await structured.ainvoke(convert_to_messages(messages)), schema)
+        return _answer_from_text(self.name, await self._model.ainvoke(_with_json_instruction(messages, schema)), schema)
 
     def _structured(self, schema: type[BaseModel]) -> Runnable[LanguageModelInput, Any] | None:
         try:
@@ -73,7 +73,7 @@ class _ChatModel:
 
 
 class _Embeddings:
-    """Both halves: embed_documents and aembed_documents."""
+    """An Embedder on embed_documents and aembed_documents."""
 
     def __init__(self, embeddings: Embeddings, name: str, dimensions: int) -> None:
         self._embeddings, self.name, self.dimensions = embeddings, name, dimensions
@@ -85,34 +85,34 @@ class _Embeddings:
         return await self._embeddings.aembed_documents(list(texts))
 
 
-def _name_of(model: BaseChatModel) -> str:
-    named = (getattr(model, attribute, None) for attribute in ("model_name", "model", "model_id"))
-    return next((name for name in named if isinstance(name, str) and name), type(model).__name__)
+def _model_name(model: BaseChatModel) -> str:
+    names = (getattr(model, attribute, None) for attribute in ("model_name", "model", "model_id"))
+    return next((name for name in names if isinstance(name, str) and name), type(model).__name__)
 
 
-def _asking_for_json(messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> list[BaseMessage]:
-    told = f"Answer with one JSON object of this schema, and nothing else: {schema.model_json_schema()}"
-    return convert_to_messages([{"role": "system", "content": told}, *messages])
+def _with_json_instruction(messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> list[BaseMessage]:
+    instruction = f"Answer with one JSON object of this schema, and nothing else: {schema.model_json_schema()}"
+    return convert_to_messages([{"role": "system", "content": instruction}, *messages])
 
 
-def _from_structured(name: str, result: Any, schema: type[BaseModel]) -> Answer:
+def _answer_from_structured(name: str, result: Any, schema: type[BaseModel]) -> Answer:
     parsed = result["parsed"]
     if not isinstance(parsed, schema):
-        raise LlmError(f"The answer of the model {name!r} has not the form asked for.")
-    return Answer(parsed, *_spent(result["raw"]))
+        raise LlmError(f"The answer of the model {name!r} does not match the requested schema.")
+    return Answer(parsed, *_token_usage(result["raw"]))
 
 
-def _from_json(name: str, reply: AIMessage, schema: type[BaseModel]) -> Answer:
-    """The answer as an instance of the schema, also out of a fence or between words; it is shown to nobody."""
+def _answer_from_text(name: str, reply: AIMessage, schema: type[BaseModel]) -> Answer:
+    """Parse the JSON object in a reply, also inside a code fence or prose. Errors do not quote the reply."""
     text = str(reply.text)
     begin, end = text.find("{"), text.rfind("}")
     try:
-        return Answer(schema.model_validate_json(text[begin : end + 1]), *_spent(reply))
+        return Answer(schema.model_validate_json(text[begin : end + 1]), *_token_usage(reply))
     except ValidationError as error:
-        faults = error.error_count()
-    raise LlmError(f"The answer of the model {name!r} has not the form asked for ({faults} faults).")
+        errors = error.error_count()
+    raise LlmError(f"The answer of the model {name!r} does not match the requested schema ({errors} errors).")
 
 
-def _spent(reply: BaseMessage) -> tuple[int, int]:
+def _token_usage(reply: BaseMessage) -> tuple[int, int]:
     usage = getattr(reply, "usage_metadata", None)
     return (usage["input_tokens"], usage["output_tokens"]) if usage else (0, 0)

@@ -1,4 +1,4 @@
-"""LangChain messages as chatmemory stores them, and back; nothing is lost on the way."""
+"""Lossless conversion between LangChain messages and chatmemory messages."""
 
 import json
 from collections.abc import Iterable
@@ -24,11 +24,11 @@ from pydantic import BaseModel
 from chatmemory import Context, InvalidInputError, Message, NewMessage
 
 KEY = "langchain"
-"""Where in a message's metadata stands what role and content cannot hold."""
+"""Metadata key for the fields of a LangChain message beyond role and content."""
 
-_CALLS = ("tool_calls", "invalid_tool_calls", "tool_call_id")  # stand where chatmemory looks for calls and results
-_STRINGS = "strings"  # which blocks of the content were bare strings
-_MAX_DEPTH = 200  # the core refuses less; this only keeps a cycle from running away
+_CALLS = ("tool_calls", "invalid_tool_calls", "tool_call_id")  # stored where chatmemory looks for calls and results
+_STRINGS = "strings"  # the indexes of content blocks that were bare strings
+_MAX_DEPTH = 200  # stops a cycle; the core rejects far less nesting
 
 _CLASSES: dict[str, type[BaseMessage]] = {
     "human": HumanMessage,
@@ -58,13 +58,13 @@ _CHAT_ROLES = {
 
 
 def to_message(message: BaseMessage) -> NewMessage:
-    """Turn a LangChain message into one to append; from_message() gives it back, equal in every field.
+    """Convert a LangChain message to one to append; from_message() returns it equal in every field.
 
-    A chunk becomes the whole message it is of. Inside its fields tuples become lists, pydantic models dicts, and
-    enums of strings or numbers their values; what else JSON cannot hold is refused when it is appended.
+    A chunk becomes a message. In its fields, tuples become lists, pydantic models become dicts, and string or number
+    enums become their values; other values that JSON cannot represent are rejected by append().
 
     Raises:
-        InvalidInputError: It is of a class that LangChain itself does not define, so it could not come back.
+        InvalidInputError: The message's class is not one of LangChain's own, so it could not be restored.
     """
     whole = message_chunk_to_message(message)
     if _CLASSES.get(whole.type) is not type(whole):
@@ -72,125 +72,125 @@ def to_message(message: BaseMessage) -> NewMessage:
             f"a {type(message).__name__} cannot be stored: it would come back as another class; "
             f"use {', '.join(cls.__name__ for cls in _CLASSES.values())}."
         )
-    content = plain(whole.content)
+    content = json_equivalent(whole.content)
     blocks = content if isinstance(content, list) else []
-    fields = _fields(whole)
+    fields = _extra_fields(whole)
     calls = {name: fields.pop(name) for name in _CALLS if name in fields}
     return NewMessage(
-        role=_role(whole),
-        content=[_block(block) for block in blocks] if blocks is content else content,
-        message_id=None if isinstance(whole, RemoveMessage) else whole.id,  # its id is that of another message
-        metadata={**calls, KEY: {"type": whole.type, **_strings(blocks), **fields}},
+        role=_stored_role(whole),
+        content=[_as_block(block) for block in blocks] if blocks is content else content,
+        message_id=None if isinstance(whole, RemoveMessage) else whole.id,  # its id names another message
+        metadata={**calls, KEY: {"type": whole.type, **_string_indexes(blocks), **fields}},
     )
 
 
 def from_message(message: Message | NewMessage) -> BaseMessage:
-    """Turn a stored message into a LangChain message, also one that was appended without LangChain."""
+    """Convert a stored message to a LangChain message, also one that was appended without LangChain."""
     metadata = message.metadata or {}
-    kept = metadata.get(KEY)
-    if not isinstance(kept, dict) or kept.get("type") not in _CLASSES:
+    stored = metadata.get(KEY)
+    if not isinstance(stored, dict) or stored.get("type") not in _CLASSES:
         return _without_langchain(message)
     calls = {name: metadata[name] for name in _CALLS if name in metadata}
-    fields = calls | {name: value for name, value in kept.items() if name not in ("type", _STRINGS)}
+    fields = calls | {name: value for name, value in stored.items() if name not in ("type", _STRINGS)}
     content: Any = message.content
-    for index in kept.get(_STRINGS, ()) if isinstance(content, list) else ():  # a context may have cut it
+    for index in stored.get(_STRINGS, ()) if isinstance(content, list) else ():  # a context may have truncated it
         if index < len(content) and content[index].get("type") == "text":
             content = [*content[:index], content[index]["text"], *content[index + 1 :]]
-    return _CLASSES[kept["type"]](content=content, **fields)
+    return _CLASSES[stored["type"]](content=content, **fields)
 
 
 def from_context(context: Context, *, from_human: bool = False) -> list[BaseMessage]:
-    """What a prompt gets as LangChain messages: the summary as a system message, and the messages from a turn on.
+    """Convert a context to LangChain messages: the summary as a system message, then messages from a turn's start.
 
     Args:
-        context: What Session.context() gave.
-        from_human: Whether to leave out what stands before the first human message even in a whole session, but
-            for its system message.
+        context: The result of Session.context().
+        from_human: Whether to drop the messages before the first human message (except the first system message)
+            even if the context omits nothing.
     """
     stored = context.messages
-    begins = [message for message in stored[:1] if message.seq == 1 and message.role == "system"]
-    rest = stored[len(begins) :]
+    first = [message for message in stored[:1] if message.seq == 1 and message.role == "system"]
+    rest = stored[len(first) :]
     if from_human or context.omitted:
         users = [index for index, message in enumerate(rest) if message.role == "user"]
         others = [] if from_human else [index for index, message in enumerate(rest) if message.role != "tool"]
         starts = users or others
         rest = rest[starts[0] :] if starts else ()
     summary = [] if context.summary is None else [SystemMessage(context.summary)]
-    return [*map(from_message, begins), *summary, *_calls_joined(map(from_message, rest))]
+    return [*map(from_message, first), *summary, *_merge_parallel_calls(map(from_message, rest))]
 
 
-def _calls_joined(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
-    """The messages; calls that were made at once, each in a message of its own, in one: models take no other form."""
-    made: list[BaseMessage] = []
+def _merge_parallel_calls(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+    """Merge consecutive messages of parallel calls into one, the only form that models accept."""
+    merged: list[BaseMessage] = []
     for message in messages:
-        last = made[-1] if made else None
+        last = merged[-1] if merged else None
         if (
             isinstance(last, AIMessage)
             and isinstance(message, AIMessage)
             and (last.tool_calls or last.invalid_tool_calls)
         ):
-            made[-1] = _joined(last, message)
+            merged[-1] = _merge_ai_messages(last, message)
         else:
-            made.append(message)
-    return made
+            merged.append(message)
+    return merged
 
 
-def _joined(first: AIMessage, second: AIMessage) -> AIMessage:
+def _merge_ai_messages(first: AIMessage, second: AIMessage) -> AIMessage:
     contents = [message.content for message in (first, second) if message.content]
     content: Any = contents[0] if len(contents) == 1 else ""
     if len(contents) > 1:
         texts = [each for each in contents if isinstance(each, str)]
         blocks = [block for each in contents for block in ([each] if isinstance(each, str) else each)]
-        content = "\n".join(texts) if len(texts) == len(contents) else list(map(_block, blocks))
+        content = "\n".join(texts) if len(texts) == len(contents) else list(map(_as_block, blocks))
     names = ("tool_calls", "invalid_tool_calls")
     calls = {name: [*getattr(first, name), *getattr(second, name)] for name in names}
     return first.model_copy(update={"content": content, **calls})
 
 
-def _role(message: BaseMessage) -> str:
+def _stored_role(message: BaseMessage) -> str:
     if isinstance(message, ChatMessage):
         return _CHAT_ROLES.get(message.role.lower(), "user")
     return _ROLES[message.type]
 
 
-def _block(block: str | dict[str, Any]) -> dict[str, Any]:
+def _as_block(block: str | dict[str, Any]) -> dict[str, Any]:
     return {"type": "text", "text": block} if isinstance(block, str) else block
 
 
-def _strings(blocks: list[str | dict[str, Any]]) -> dict[str, list[int]]:
+def _string_indexes(blocks: list[str | dict[str, Any]]) -> dict[str, list[int]]:
     indexes = [index for index, block in enumerate(blocks) if isinstance(block, str)]
     return {_STRINGS: indexes} if indexes else {}
 
 
-def _fields(message: BaseMessage) -> dict[str, Any]:
-    """The fields that differ from their defaults, except those that stand elsewhere."""
-    known = type(message).model_fields
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in known.items()}
+def _extra_fields(message: BaseMessage) -> dict[str, Any]:
+    """Return the fields that differ from their defaults and have no place in a chatmemory message."""
+    declared = type(message).model_fields
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in declared.items()}
     return {
-        name: plain(value)
+        name: json_equivalent(value)
         for name, value in message
-        if name not in ("type", "content") and not (name in defaults and _same(value, defaults[name]))
+        if name not in ("type", "content") and not (name in defaults and _is_default(value, defaults[name]))
     }
 
 
-def _same(value: object, default: object) -> bool:
-    """Whether they are equal; only values of one type are compared, as arrays refuse to be."""
+def _is_default(value: object, default: object) -> bool:
+    """Return whether a value equals its default; arrays raise on ==, so only values of one type are compared."""
     return value is default or (type(value) is type(default) and value == default)
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """The value as JSON has it, where that is the same value; the core refuses what remains."""
+def json_equivalent(value: Any, depth: int = 0) -> Any:
+    """Convert a value to an equal JSON value where there is one; the core rejects the others."""
     if depth > _MAX_DEPTH or isinstance(value, bool):
         return value
     if isinstance(value, dict):
-        return {_plain_scalar(key): plain(item, depth + 1) for key, item in value.items()}
+        return {_builtin_scalar(key): json_equivalent(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item, depth + 1) for item in value]
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else _plain_scalar(value)
+        return [json_equivalent(item, depth + 1) for item in value]
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else _builtin_scalar(value)
 
 
-def _plain_scalar(value: Any) -> Any:
-    """A string or number without its subclass, such as an enum's."""
+def _builtin_scalar(value: Any) -> Any:
+    """Return a string or number as the built-in type, such as the value of an enum."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -199,11 +199,11 @@ def _plain_scalar(value: Any) -> Any:
 
 
 def _without_langchain(message: Message | NewMessage) -> BaseMessage:
-    """A message that was appended by other means: its role decides the class, its blocks are passed on."""
+    """Convert a message that was appended without LangChain: its role decides the class, its blocks are unchanged."""
     id = message.id if isinstance(message, Message) else message.message_id
     content: Any = message.content
     if message.role in ("assistant", "ai"):
-        calls = [_tool_call(call) for call in _stored(message).tool_calls]
+        calls = [_tool_call(call) for call in _as_stored(message).tool_calls]
         return AIMessage(
             content=content,
             id=id,
@@ -211,12 +211,12 @@ def _without_langchain(message: Message | NewMessage) -> BaseMessage:
             invalid_tool_calls=[call for call in calls if call["type"] == "invalid_tool_call"],
         )
     if message.role == "tool":
-        return ToolMessage(content=content, id=id, tool_call_id=_stored(message).tool_call_id or "")
+        return ToolMessage(content=content, id=id, tool_call_id=_as_stored(message).tool_call_id or "")
     return SystemMessage(content=content, id=id) if message.role == "system" else HumanMessage(content=content, id=id)
 
 
-def _stored(message: Message | NewMessage) -> Message:
-    """The message as it is once it is stored."""
+def _as_stored(message: Message | NewMessage) -> Message:
+    """Return a new message in the form of a stored one."""
     if isinstance(message, Message):
         return message
     role: Any = "assistant" if message.role == "ai" else message.role
@@ -224,7 +224,7 @@ def _stored(message: Message | NewMessage) -> Message:
 
 
 def _tool_call(call: Any) -> ToolCall | InvalidToolCall:
-    """One call; invalid where its arguments are no JSON object."""
+    """Convert a tool call; it is invalid if its arguments are not a JSON object."""
     try:
         args = json.loads(call.arguments)
     except ValueError:

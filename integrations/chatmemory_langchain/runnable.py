@@ -1,4 +1,4 @@
-"""Any chain with memory: what was said goes in, and what is said now is stored."""
+"""with_memory(): a chain that reads its session before each call and stores the turn after it."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import takewhile
@@ -33,16 +33,16 @@ from chatmemory import (
     Message,
     Session,
 )
-from chatmemory_langchain.halves import apast_of, past_of
 from chatmemory_langchain.history import ChatMemoryHistory
 from chatmemory_langchain.messages import from_context, from_message
+from chatmemory_langchain.sync_or_async import aread_context, read_context
 
 FIELDS = [
-    ConfigurableFieldSpec("tenant_id", str, "Tenant", "Whose organisation's session it is.", "default", True),
-    ConfigurableFieldSpec("user_id", str, "User", "Whose session it is.", "", True),
-    ConfigurableFieldSpec("session_id", str, "Session", "Which session; an unknown one is created.", "", True),
+    ConfigurableFieldSpec("tenant_id", str, "Tenant", "The session's tenant.", "default", True),
+    ConfigurableFieldSpec("user_id", str, "User", "The session's user.", "", True),
+    ConfigurableFieldSpec("session_id", str, "Session", "The session's id; an unknown one is created.", "", True),
 ]
-"""What a call's config holds under "configurable"."""
+"""The fields of a call's config under "configurable"."""
 
 
 def with_memory(
@@ -56,31 +56,31 @@ def with_memory(
     history_size: int | None = None,
     max_tokens: int | None = None,
 ) -> RunnableWithMessageHistory:
-    """Give a chain a memory: each call reads the session, runs the chain, and stores the input and the output.
+    """Add memory to a chain: each call reads the session, runs the chain, and stores the input and the output.
 
     The keys mean what they mean in LangChain's RunnableWithMessageHistory. Each call names its session:
-    `chain.invoke("Hi", {"configurable": {"user_id": "ann", "session_id": "chat-1"}})`; tenant_id is "default" where
-    it is left out. An unknown session_id is created; one that has ended is continued under the same session_id.
+    `chain.invoke("Hi", {"configurable": {"user_id": "ann", "session_id": "chat-1"}})`; tenant_id defaults
+    to "default". An unknown session_id is created; one that has ended is continued under the same session_id.
     Input and output are stored together, after the chain has finished; if it fails, or its stream is not read to
-    the end, nothing is stored. If they cannot be stored, the call raises. Where the input begins with tool messages,
-    the stored message whose calls they answer stands before them.
+    the end, nothing is stored. If they cannot be stored, the call raises. If the input begins with tool messages, the
+    stored message with their calls is put before them.
 
     Args:
-        chain: What to run: a chat model, a prompt with a model, any Runnable, a function of the messages.
+        chain: A chat model, a prompt with a model, any Runnable, a function of the messages.
         memory: With a ChatMemory, the async methods read and store in threads; an AsyncChatMemory is for the
             async methods only.
-        input_messages_key: Where in an input dict the new messages stand.
-        output_messages_key: Where in an output dict the new messages stand.
-        history_messages_key: Where in the input dict the chain wants what was said before; None: it is put in front
-            of the new messages.
-        kind: What the sessions are: chat, general …
-        history_size: How many of the newest stored messages the chain gets, from the start of a turn; None: what
-            Session.context() gives, up to max_context_messages of the memory's settings.
-        max_tokens: What the stored messages that the chain gets may cost in tokens; the new messages, and what the
-            chain's own prompt adds, come on top. None: only their number counts.
+        input_messages_key: Key of the new messages in an input dict.
+        output_messages_key: Key of the new messages in an output dict.
+        history_messages_key: Key under which the chain expects the earlier messages; None: they are put before the
+            new messages.
+        kind: The sessions' kind: chat, general …
+        history_size: Number of newest stored messages that the chain gets, 0 or more, from the start of a turn; None:
+            the session's context, up to max_context_messages of the memory's settings.
+        max_tokens: Token budget of the stored messages, 1 or more; the new messages and the chain's own prompt are not
+            counted. None: no token limit.
 
     Raises:
-        ConfigurationError: memory is no ChatMemory.
+        ConfigurationError: memory is neither a ChatMemory nor an AsyncChatMemory.
         InvalidInputError: history_messages_key is given without input_messages_key, or a number is too small.
     """
     if not isinstance(memory, (ChatMemory, AsyncChatMemory)):
@@ -89,14 +89,14 @@ def with_memory(
         if value is not None and value < least:
             raise InvalidInputError(f"{name} is {value}; it must be at least {least}.")
     if history_messages_key and not input_messages_key:
-        raise InvalidInputError("history_messages_key needs input_messages_key, to tell the new messages.")
+        raise InvalidInputError("history_messages_key needs input_messages_key, to identify the new messages.")
     keys = _Keys(input_messages_key, output_messages_key, history_messages_key)
     limits = _Limits(max_tokens, history_size)
-    return ChatMemoryRunnable(_Remembering(coerce_to_runnable(chain), memory, keys, kind, limits), keys)
+    return ChatMemoryRunnable(_MemoryRunnable(coerce_to_runnable(chain), memory, keys, kind, limits), keys)
 
 
 class _Keys(NamedTuple):
-    """Where messages stand in dicts."""
+    """Keys of messages in input and output dicts."""
 
     input: str | None
     output: str | None
@@ -104,32 +104,32 @@ class _Keys(NamedTuple):
 
 
 class _Limits(NamedTuple):
-    """How much of the past a chain gets."""
+    """Limits of the earlier messages."""
 
     tokens: int | None
     messages: int | None
 
 
 class _Turn(NamedTuple):
-    """One call under way."""
+    """One call in progress."""
 
     history: ChatMemoryHistory
     past: list[BaseMessage]
-    said: list[BaseMessage]
-    input: Any  # what the chain gets
+    new: list[BaseMessage]
+    input: Any  # the chain's input
 
 
 class ChatMemoryRunnable(RunnableWithMessageHistory):  # type: ignore[no-redef]  # its field "kwargs" confuses mypy
-    """A RunnableWithMessageHistory that does the reading and storing itself.
+    """A RunnableWithMessageHistory with its own reading and storing.
 
-    LangChain's own listeners swallow what goes wrong while storing, and tell what is new by counting the history
-    anew after the chain has run, which loses messages when two turns overlap.
+    LangChain's own listeners swallow storage errors. They also find the new messages by counting the history again
+    after the chain has run, which loses messages when two turns overlap.
     """
 
-    def __init__(self, remembering: "_Remembering", keys: _Keys) -> None:
-        super(RunnableWithMessageHistory, self).__init__(  # past the class whose work this replaces
-            bound=remembering,
-            get_session_history=remembering.history,
+    def __init__(self, runnable: "_MemoryRunnable", keys: _Keys) -> None:
+        super(RunnableWithMessageHistory, self).__init__(  # skips the class that this replaces
+            bound=runnable,
+            get_session_history=runnable.history,
             input_messages_key=keys.input,
             output_messages_key=keys.output,
             history_messages_key=keys.history,
@@ -138,15 +138,15 @@ class ChatMemoryRunnable(RunnableWithMessageHistory):  # type: ignore[no-redef] 
 
     @property
     def OutputType(self) -> Any:  # noqa: N802  # LangChain's name
-        """What the chain gives."""
+        """The chain's output type."""
         return self.bound.OutputType
 
     def _merge_configs(self, *configs: RunnableConfig | None) -> RunnableConfig:
         return super(RunnableWithMessageHistory, self)._merge_configs(*configs)
 
 
-class _Remembering(Runnable[Any, Any]):
-    """A turn: read the session, run the chain, store the input and the output."""
+class _MemoryRunnable(Runnable[Any, Any]):
+    """Runs a turn: reads the session, runs the chain, stores the input and the output."""
 
     def __init__(
         self,
@@ -164,16 +164,16 @@ class _Remembering(Runnable[Any, Any]):
 
     @property
     def OutputType(self) -> Any:  # noqa: N802  # LangChain's name
-        """What the chain gives."""
+        """The chain's output type."""
         return self._chain.OutputType
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
-        """The chain's own, and those that name the session."""
+        """The chain's own fields, and those of the session."""
         return get_unique_config_specs([*self._chain.config_specs, *FIELDS])
 
     def history(self, *, tenant_id: str = "default", user_id: str, session_id: str) -> ChatMemoryHistory:
-        """The session that a config names, as a LangChain history."""
+        """Return the session named by a config, as a LangChain history."""
         return ChatMemoryHistory(
             self._sync_memory()
             .tenant(tenant_id)
@@ -185,7 +185,7 @@ class _Remembering(Runnable[Any, Any]):
         config = ensure_config(config)
         turn = self._begin(input, config)
         output = self._chain.invoke(turn.input, config, **kwargs)
-        turn.history.add_messages(self._told(turn, output))
+        turn.history.add_messages(self._messages_to_store(turn, output))
         return output
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
@@ -193,138 +193,138 @@ class _Remembering(Runnable[Any, Any]):
         config = ensure_config(config)
         turn = await self._abegin(input, config)
         output = await self._chain.ainvoke(turn.input, config, **kwargs)
-        await turn.history.aadd_messages(self._told(turn, output))
+        await turn.history.aadd_messages(self._messages_to_store(turn, output))
         return output
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
-        """Run one turn, piece by piece; it is stored when the last piece was taken."""
+        """Stream one turn; it is stored after the last chunk."""
         config = ensure_config(config)
         turn = self._begin(input, config)
         output = None
         for chunk in self._chain.stream(turn.input, config, **kwargs):
-            output = _joined(output, chunk)
+            output = _append_chunk(output, chunk)
             yield chunk
-        turn.history.add_messages(self._told(turn, output))
+        turn.history.add_messages(self._messages_to_store(turn, output))
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
-        """Run one turn, piece by piece; it is stored when the last piece was taken."""
+        """Stream one turn; it is stored after the last chunk."""
         config = ensure_config(config)
         turn = await self._abegin(input, config)
         output = None
         async for chunk in self._chain.astream(turn.input, config, **kwargs):
-            output = _joined(output, chunk)
+            output = _append_chunk(output, chunk)
             yield chunk
-        await turn.history.aadd_messages(self._told(turn, output))
+        await turn.history.aadd_messages(self._messages_to_store(turn, output))
 
     def _begin(self, input: Any, config: RunnableConfig) -> _Turn:
-        said, ids = self._said(input), _ids(config)
+        new, ids = self._new_messages(input), _session_ids(config)
         sessions = self._sync_memory().tenant(ids["tenant_id"]).sessions
         session = sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
-        context = past_of(session, self._limits.tokens, max_messages=self._limits.messages)
-        asked = session.history(len(context.unpaired)) if _may_answer(said, context) else []
-        return self._turn(session, said, [*from_context(context), *_answered(asked, said, context)], input)
+        context = read_context(session, self._limits.tokens, max_messages=self._limits.messages)
+        asked = session.history(len(context.unpaired)) if _may_answer_calls(new, context) else []
+        return self._turn(session, new, [*from_context(context), *_answered_calls(asked, new, context)], input)
 
     def _sync_memory(self) -> ChatMemory:
         if isinstance(self._memory, ChatMemory):
             return self._memory
         raise ConfigurationError(
-            "with_memory() was given an AsyncChatMemory: use ainvoke, astream or abatch, or give it a ChatMemory."
+            "with_memory() has an AsyncChatMemory: use ainvoke, astream or abatch, or pass a ChatMemory."
         )
 
     async def _abegin(self, input: Any, config: RunnableConfig) -> _Turn:
         if isinstance(self._memory, ChatMemory):
             return await run_in_executor(config, self._begin, input, config)
-        said, ids = self._said(input), _ids(config)
+        new, ids = self._new_messages(input), _session_ids(config)
         sessions = self._memory.tenant(ids["tenant_id"]).sessions
         session = await sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
-        context = await apast_of(session, self._limits.tokens, max_messages=self._limits.messages)
-        asked = await session.history(len(context.unpaired)) if _may_answer(said, context) else []
-        return self._turn(session, said, [*from_context(context), *_answered(asked, said, context)], input)
+        context = await aread_context(session, self._limits.tokens, max_messages=self._limits.messages)
+        asked = await session.history(len(context.unpaired)) if _may_answer_calls(new, context) else []
+        return self._turn(session, new, [*from_context(context), *_answered_calls(asked, new, context)], input)
 
     def _turn(
-        self, session: Session | AsyncSession, said: list[BaseMessage], past: list[BaseMessage], input: Any
+        self, session: Session | AsyncSession, new: list[BaseMessage], past: list[BaseMessage], input: Any
     ) -> _Turn:
         keys = self._keys
-        for_chain: Any = [*past, *said]
+        chain_input: Any = [*past, *new]
         if keys.history:
-            for_chain = {**input, keys.history: past}
+            chain_input = {**input, keys.history: past}
         elif keys.input:
-            for_chain = {**input, keys.input: for_chain}
-        return _Turn(ChatMemoryHistory(session), past, said, for_chain)
+            chain_input = {**input, keys.input: chain_input}
+        return _Turn(ChatMemoryHistory(session), past, new, chain_input)
 
-    def _said(self, input: Any) -> list[BaseMessage]:
-        """The new messages in an input."""
+    def _new_messages(self, input: Any) -> list[BaseMessage]:
+        """Return the new messages in an input."""
         if self._keys.input and not isinstance(input, Mapping):
             raise InvalidInputError(f"the input is a {type(input).__name__}, not a dict with {self._keys.input!r}.")
         value = _pick(input, self._keys.input, "input")
-        return [HumanMessage(value)] if isinstance(value, str) else _messages(value, "input")
+        return [HumanMessage(value)] if isinstance(value, str) else _convert(value, "input")
 
-    def _told(self, turn: _Turn, output: Any) -> list[BaseMessage]:
-        """What a turn adds to the session."""
+    def _messages_to_store(self, turn: _Turn, output: Any) -> list[BaseMessage]:
+        """Return the messages that a turn adds to the session."""
         value = _pick(output, self._keys.output, "output")
         if isinstance(value, str):
-            return [*turn.said, AIMessage(value)]
-        replies = _messages(value, "output")
+            return [*turn.new, AIMessage(value)]
+        replies = _convert(value, "output")
         if not isinstance(value, BaseMessage):
-            replies = _without_repeated(replies, [*turn.past, *turn.said])
-        return [*turn.said, *replies]
+            replies = _without_repeated(replies, [*turn.past, *turn.new])
+        return [*turn.new, *replies]
 
 
-def _may_answer(said: list[BaseMessage], context: Context) -> bool:
-    """Whether what is said now may answer tool calls that the context leaves out, as it knows no answer."""
-    return bool(context.unpaired) and bool(said) and isinstance(said[0], ToolMessage)
+def _may_answer_calls(new: list[BaseMessage], context: Context) -> bool:
+    """Return whether the new messages may answer tool calls that the context omits for lack of an answer."""
+    return bool(context.unpaired) and bool(new) and isinstance(new[0], ToolMessage)
 
 
-def _answered(newest: list[Message], said: list[BaseMessage], context: Context) -> list[BaseMessage]:
-    """The message whose calls are all answered now, with the results that are stored already."""
+def _answered_calls(newest: list[Message], new: list[BaseMessage], context: Context) -> list[BaseMessage]:
+    """Return the message whose calls are now all answered, with the results stored so far."""
     unit = list(takewhile(lambda message: message.seq in context.unpaired, reversed(newest)))[::-1]
     start = max((index for index, message in enumerate(unit) if message.tool_calls), default=len(unit))
     asked = {call.id for message in unit[start : start + 1] for call in message.tool_calls}
-    results = takewhile(lambda message: isinstance(message, ToolMessage), said)
+    results = takewhile(lambda message: isinstance(message, ToolMessage), new)
     now = {message.tool_call_id for message in results if isinstance(message, ToolMessage)}
     open_calls = asked - now - {message.tool_call_id for message in unit[start + 1 :]}
     return [] if open_calls else [from_message(message) for message in unit[start:]]
 
 
-def _ids(config: RunnableConfig) -> dict[str, Any]:
-    """Which session a call is about."""
-    given = {"tenant_id": "default", **config.get("configurable", {})}
-    missing = [field.id for field in FIELDS if field.id not in given]
+def _session_ids(config: RunnableConfig) -> dict[str, Any]:
+    """Read tenant, user and session from a call's config."""
+    ids = {"tenant_id": "default", **config.get("configurable", {})}
+    missing = [field.id for field in FIELDS if field.id not in ids]
     if missing:
         raise InvalidInputError(
-            f"the config does not say {' and '.join(missing)}; call it with "
+            f"the config lacks {' and '.join(missing)}; call it with "
             '{"configurable": {"user_id": …, "session_id": …}}.'
         )
-    return given
+    return ids
 
 
-def _pick(value: Any, key: str | None, what: str) -> Any:
-    """The messages in a dict: under the key that was named, the only one, or the one named as the thing itself."""
+def _pick(value: Any, key: str | None, name: str) -> Any:
+    """Return the messages in a dict: under the given key, its only key, or the key "input" or "output"."""
     if not isinstance(value, Mapping):
         return value
-    key = key or (next(iter(value)) if len(value) == 1 else what)
+    key = key or (next(iter(value)) if len(value) == 1 else name)
     if key not in value:
         raise InvalidInputError(
-            f"the {what} has no {key!r}, only {', '.join(map(repr, value))}; name one as {what}_messages_key."
+            f"the {name} has no {key!r}, only {', '.join(map(repr, value))}; pass one of them as {name}_messages_key."
         )
     return value[key]
 
 
-def _messages(value: Any, what: str) -> list[BaseMessage]:
+def _convert(value: Any, name: str) -> list[BaseMessage]:
     try:
         return convert_to_messages([value] if isinstance(value, BaseMessage) else value)
-    except (NotImplementedError, TypeError, ValueError):  # they quote what was said
+    except (NotImplementedError, TypeError, ValueError):  # their texts quote the messages
         raise InvalidInputError(
-            f"the {what} is a {type(value).__name__}, which holds no messages; use a string or messages."
+            f"the {name} is a {type(value).__name__}, which has no messages; use a string or messages."
         ) from None
 
 
-def _joined(whole: Any, chunk: Any) -> Any:
-    """What was streamed so far; where pieces cannot be added, the last one counts."""
+def _append_chunk(whole: Any, chunk: Any) -> Any:
+    """Add a chunk to the chunks so far; if they cannot be added, keep the last one."""
     if whole is None:
         return chunk
     if isinstance(chunk, BaseMessage) and not isinstance(chunk, BaseMessageChunk):
@@ -335,10 +335,10 @@ def _joined(whole: Any, chunk: Any) -> Any:
         return chunk
 
 
-def _without_repeated(replies: list[BaseMessage], given: list[BaseMessage]) -> list[BaseMessage]:
-    """What is new in an output list: agents return all messages they were given, and their own."""
-    begin = zip(replies, given, strict=False)
-    repeats = len(replies) >= len(given) and all(
+def _without_repeated(replies: list[BaseMessage], received: list[BaseMessage]) -> list[BaseMessage]:
+    """Return the new messages of an output list: agents return the messages they received and their own."""
+    begin = zip(replies, received, strict=False)
+    repeats = len(replies) >= len(received) and all(
         (reply.type, reply.content) == (message.type, message.content) for reply, message in begin
     )
-    return replies[len(given) :] if repeats else replies
+    return replies[len(received) :] if repeats else replies

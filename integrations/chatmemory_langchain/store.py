@@ -1,4 +1,4 @@
-"""A LangGraph store in chatmemory's database."""
+"""A LangGraph BaseStore on chatmemory's items."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,34 +20,34 @@ from langgraph.store.base.embed import get_text_at_path, tokenize_path
 
 from chatmemory import AsyncTenant, InvalidInputError, NewItem, Tenant
 from chatmemory import Item as StoredItem
-from chatmemory_langchain.halves import check_tenant, sync_tenant
-from chatmemory_langchain.messages import plain
+from chatmemory_langchain.messages import json_equivalent
+from chatmemory_langchain.sync_or_async import check_tenant, sync_tenant
 
 
 class ChatMemoryStore(BaseStore):
     """A LangGraph BaseStore over one tenant's items: for `create_agent(store=…)`, `compile(store=…)`, LangMem's tools.
 
-    The store is bound to a tenant by the app, and the database lets it see nothing else. The app also says where in
-    a namespace the user stands: with user_at=1, ("memories", "ann") and what is below belongs to ann, so that
-    `tenant.users.export("ann")` has it and `tenant.users.erase("ann")` removes it; shorter namespaces belong to no
-    single user. Which namespaces a graph may touch is the graph's business, as with every store: take the user in
-    them from the runtime context and not from the model. user_at must not change while there are items.
+    The store is bound to a tenant by the app, and the database lets it see nothing else. The app also sets
+    the position of the user in a namespace: with user_at=1, ("memories", "ann") and below belong to ann, so that
+    `tenant.users.export("ann")` includes them and `tenant.users.erase("ann")` removes them; shorter namespaces belong
+    to no single user. The graph decides which namespaces it uses, as with every store: take the user from the runtime
+    context and not from the model. user_at must not change while there are items.
 
-    It keeps each value as JSON that comes back identical (tuples as lists, pydantic models as dicts), durable when
-    put() returns. search() with a query ranks by words: those that share some come first, with a score, the others
-    follow; fields given as `index=[…]` are the only ones looked at, and `index=False` none. What it sends to the model
-    is the graph's business. Each operation costs one transaction, all puts of a batch() together one; a search reads
-    the items of its user, or where its namespace does not name one, of the tenant. As in LangGraph's InMemoryStore, the
-    reads of a batch see what was before its puts. There is no TTL. With an AsyncTenant the async methods are native,
+    Each value is stored as JSON, is returned unchanged (tuples as lists, pydantic models as dicts) and is durable when
+    put() returns. search() with a query ranks by words: items that share words with it come first, with a score, then
+    the others; `index=[…]` limits the fields that are searched, `index=False` excludes the item. Each operation costs
+    one transaction, all puts of a batch() together one; a search reads the items of the user in its namespace, or of
+    the tenant if there is none. As in LangGraph's InMemoryStore, the reads of a batch see the state before its puts.
+    There is no TTL. With an AsyncTenant the async methods are native,
     and the sync ones raise ConfigurationError; with a Tenant the sync methods are native, and the async ones run them
     in a thread.
 
     Args:
-        tenant: Whose items, as memory.tenant(id) gives it.
-        user_at: Which element of a namespace is the user, from 0; None: items belong to no single user.
+        tenant: The items' tenant, as returned by memory.tenant(id).
+        user_at: Index of the user in a namespace, 0 or more; None: items belong to no single user.
 
     Raises:
-        ConfigurationError: tenant is no tenant.
+        ConfigurationError: tenant is neither a Tenant nor an AsyncTenant.
     """
 
     def __init__(self, tenant: Tenant | AsyncTenant, *, user_at: int | None) -> None:
@@ -56,44 +56,48 @@ class ChatMemoryStore(BaseStore):
         self._user_at = user_at
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Run operations: first all that read, then the puts and deletions together."""
+        """Run operations: first the reads, then the puts and deletions together."""
         items = sync_tenant(self._tenant, "ChatMemoryStore").items
-        operations = _known(ops)
+        operations = _checked_operations(ops)
         results: list[Result] = [None] * len(operations)
         for index, op in enumerate(operations):
             if isinstance(op, GetOp):
-                results[index] = _item(items.get(op.namespace, op.key))
+                results[index] = _to_item(items.get(op.namespace, op.key))
             elif isinstance(op, SearchOp):
-                results[index] = list(map(_found, items.search(op.namespace_prefix, **self._search(op))))
+                results[index] = list(
+                    map(_to_search_item, items.search(op.namespace_prefix, **self._search_arguments(op)))
+                )
             elif isinstance(op, ListNamespacesOp):
-                results[index] = _listed(op, items.namespaces(user_id=self._user_of(op)))
-        items.put_many(self._puts(operations))
+                results[index] = _matching_namespaces(op, items.namespaces(user_id=self._user_of(op)))
+        items.put_many(self._new_items(operations))
         return results
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Run operations: first all that read, then the puts and deletions together."""
+        """Run operations: first the reads, then the puts and deletions together."""
         if isinstance(self._tenant, Tenant):
             return await run_in_executor(None, self.batch, ops)
         items = self._tenant.items
-        operations = _known(ops)
+        operations = _checked_operations(ops)
         results: list[Result] = [None] * len(operations)
         for index, op in enumerate(operations):
             if isinstance(op, GetOp):
-                results[index] = _item(await items.get(op.namespace, op.key))
+                results[index] = _to_item(await items.get(op.namespace, op.key))
             elif isinstance(op, SearchOp):
-                results[index] = list(map(_found, await items.search(op.namespace_prefix, **self._search(op))))
+                results[index] = list(
+                    map(_to_search_item, await items.search(op.namespace_prefix, **self._search_arguments(op)))
+                )
             elif isinstance(op, ListNamespacesOp):
-                results[index] = _listed(op, await items.namespaces(user_id=self._user_of(op)))
-        await items.put_many(self._puts(operations))
+                results[index] = _matching_namespaces(op, await items.namespaces(user_id=self._user_of(op)))
+        await items.put_many(self._new_items(operations))
         return results
 
-    def _search(self, op: SearchOp) -> dict[str, Any]:
+    def _search_arguments(self, op: SearchOp) -> dict[str, Any]:
         user = self._user_in(op.namespace_prefix)
         return {"query": op.query, "filter": op.filter, "limit": op.limit, "offset": op.offset, "user_id": user}
 
-    def _puts(self, operations: Sequence[Op]) -> list[NewItem]:
+    def _new_items(self, operations: Sequence[Op]) -> list[NewItem]:
         return [
-            NewItem(op.namespace, op.key, plain(op.value), self._user_in(op.namespace), _text(op))
+            NewItem(op.namespace, op.key, json_equivalent(op.value), self._user_in(op.namespace), _search_text(op))
             for op in operations
             if isinstance(op, PutOp)
         ]
@@ -103,7 +107,7 @@ class ChatMemoryStore(BaseStore):
         return namespace[at] if at is not None and at < len(namespace) else None
 
     def _user_of(self, op: ListNamespacesOp) -> str | None:
-        """The user that a prefix names."""
+        """Return the user named by a prefix, if any."""
         for condition in op.match_conditions or ():
             user = self._user_in(condition.path) if condition.match_type == "prefix" else None
             if user not in (None, "*"):
@@ -111,17 +115,17 @@ class ChatMemoryStore(BaseStore):
         return None
 
 
-def _known(ops: Iterable[Op]) -> list[Op]:
+def _checked_operations(ops: Iterable[Op]) -> list[Op]:
     operations = list(ops)
     for op in operations:
         if not isinstance(op, (GetOp, SearchOp, PutOp, ListNamespacesOp)):
             raise InvalidInputError(
-                f"a {type(op).__name__} is no operation; use GetOp, SearchOp, PutOp, ListNamespacesOp."
+                f"a {type(op).__name__} is not an operation; use GetOp, SearchOp, PutOp, ListNamespacesOp."
             )
     return operations
 
 
-def _item(stored: StoredItem | None) -> Item | None:
+def _to_item(stored: StoredItem | None) -> Item | None:
     if stored is None:
         return None
     return Item(
@@ -133,29 +137,31 @@ def _item(stored: StoredItem | None) -> Item | None:
     )
 
 
-def _found(stored: StoredItem) -> SearchItem:
+def _to_search_item(stored: StoredItem) -> SearchItem:
     return SearchItem(
         stored.namespace, stored.key, stored.value, stored.created_at, stored.updated_at, score=stored.score
     )
 
 
-def _text(op: PutOp) -> str | None:
-    """The words an item is to be found by, where the put says so."""
+def _search_text(op: PutOp) -> str | None:
+    """Return the text that an item is searched by; None: its whole value."""
     if op.value is None or op.index is None:
         return None
     if op.index is False:
         return ""
-    value = plain(op.value)
+    value = json_equivalent(op.value)
     return "\n".join(text for path in op.index for text in get_text_at_path(value, tokenize_path(path)))
 
 
-def _listed(op: ListNamespacesOp, namespaces: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    matching = [each for each in namespaces if all(_fits(condition, each) for condition in op.match_conditions or ())]
+def _matching_namespaces(op: ListNamespacesOp, namespaces: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    matching = [
+        each for each in namespaces if all(_matches(condition, each) for condition in op.match_conditions or ())
+    ]
     cut = matching if op.max_depth is None else sorted({each[: op.max_depth] for each in matching})
     return cut[op.offset : op.offset + op.limit]
 
 
-def _fits(condition: MatchCondition, namespace: tuple[str, ...]) -> bool:
+def _matches(condition: MatchCondition, namespace: tuple[str, ...]) -> bool:
     path = condition.path
     if len(namespace) < len(path):
         return False

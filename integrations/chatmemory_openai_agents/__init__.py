@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK's sessions on chatmemory."""
+"""An adapter for sessions of the OpenAI Agents SDK."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ __all__ = ["ChatMemorySession", "from_item", "to_item"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used; only then is the SDK needed."""
+    """Load a public name at its first use, so that the SDK is needed only then."""
     if name not in _HOME:
         raise AttributeError(f"module 'chatmemory_openai_agents' has no attribute {name!r}")
     try:

@@ -1,4 +1,4 @@
-"""The SDK's items as chatmemory stores them, and back; nothing is lost on the way."""
+"""Lossless conversion between the SDK's items and chatmemory messages."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from agents import TResponseInputItem
 from chatmemory import InvalidInputError, Message, NewMessage
 
 KEY = "openai_agents"
-"""Where in a message's metadata stands what role and content cannot hold."""
+"""Metadata key for the parts of an item beyond role and content."""
 
 _ITEM = "host_item"  # chatmemory compares it where a message's id is given again
 
@@ -17,81 +17,81 @@ _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "develop
 
 
 class Removal(NamedTuple):
-    """What a later message says of earlier ones: the SDK has removed them.
+    """A message that marks earlier messages as removed by the SDK.
 
     Attributes:
-        seq: Which message; None: all before.
+        seq: The removed message; None: all earlier messages.
     """
 
     seq: int | None
 
 
 def from_item(item: TResponseInputItem) -> NewMessage:
-    """Turn an item into a message to append; to_item() gives it back, equal in every field.
+    """Convert an item to a message to append; to_item() returns it equal in every field.
 
     Raises:
-        InvalidInputError: It is no dict that JSON can hold.
+        InvalidInputError: It is not a dict of JSON values.
     """
     try:
-        kept = json.loads(json.dumps(item))
+        copy = json.loads(json.dumps(item))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError("an item cannot be stored: it is not JSON.") from error
-    if not isinstance(kept, dict):
+    if not isinstance(copy, dict):
         raise InvalidInputError(f"an item must be a dict, not a {type(item).__name__}.")
-    if kept.get("type") in ("function_call", "custom_tool_call"):
-        return NewMessage("assistant", [kept], metadata={KEY: {"is": "block"}})
-    role = _role(kept)
+    if copy.get("type") in ("function_call", "custom_tool_call"):
+        return NewMessage("assistant", [copy], metadata={KEY: {"is": "block"}})
+    role = _item_role(copy)
     moved = "output" if role == "tool" else "content"
-    content: Any = kept.get(moved)
+    content: Any = copy.get(moved)
     if not _is_content(content):
-        return NewMessage(role, _readable(kept), metadata={**_answers(kept), _ITEM: kept})
-    without = {**kept, moved: None}  # its place among the keys stays
-    return NewMessage(role, content, metadata={**_answers(kept), _ITEM: without, KEY: {"is": moved}})
+        return NewMessage(role, _summary_text(copy), metadata={**_call_id(copy), _ITEM: copy})
+    without = {**copy, moved: None}  # keeps the order of the keys
+    return NewMessage(role, content, metadata={**_call_id(copy), _ITEM: without, KEY: {"is": moved}})
 
 
 def to_item(message: Message | NewMessage) -> TResponseInputItem | None:
-    """Turn a stored message into an item.
+    """Convert a stored message to an item.
 
-    Of a message that was appended without the SDK the text is given; None: it has none, it is a tool's, or it says
-    that another was removed.
+    A message that was appended without the SDK becomes its text. None: the message has no text, is a tool message, or
+    marks a removal.
     """
     metadata = message.metadata or {}
     own = metadata.get(KEY)
-    kept = own if isinstance(own, dict) else {}
-    item: Any = metadata.get(_ITEM, kept.get("item"))  # the second: as stored by chatmemory 0.1
-    if kept.get("is") == "block":
+    stored = own if isinstance(own, dict) else {}
+    item: Any = metadata.get(_ITEM, stored.get("item"))  # the second: as stored by chatmemory 0.1
+    if stored.get("is") == "block":
         item = message.content[0]
-    elif isinstance(item, dict) and kept.get("is") in ("content", "output"):
-        item = {**item, kept["is"]: message.content}
+    elif isinstance(item, dict) and stored.get("is") in ("content", "output"):
+        item = {**item, stored["is"]: message.content}
     if not isinstance(item, dict):
         return None if removal_in(message) else _without_sdk(message)
     return cast(TResponseInputItem, item)
 
 
 def removal(seq: int | None, by: str) -> NewMessage:
-    """A message that says that another is removed, or with None all before; `by` tells who removes it."""
+    """Create a message that marks one message, or all earlier ones, as removed; `by` identifies the caller."""
     if seq is None:
-        return NewMessage("system", "What was said before was cleared.", metadata={KEY: {"removed": "all", "by": by}})
-    said = f"Message {seq} was taken back."
-    return NewMessage("system", said, f"removed-{seq}", metadata={KEY: {"removed": seq, "by": by}})
+        return NewMessage("system", "Earlier messages were removed.", metadata={KEY: {"removed": "all", "by": by}})
+    text = f"Message {seq} was removed."
+    return NewMessage("system", text, f"removed-{seq}", metadata={KEY: {"removed": seq, "by": by}})
 
 
 def removal_in(message: Message | NewMessage) -> Removal | None:
-    """What a message says was removed; None: it is another message."""
-    kept = (message.metadata or {}).get(KEY)
-    removed = kept.get("removed") if isinstance(kept, dict) else None
+    """Return the removal that a message marks; None if it marks none."""
+    stored = (message.metadata or {}).get(KEY)
+    removed = stored.get("removed") if isinstance(stored, dict) else None
     if removed is None:
         return None
     return Removal(None if removed == "all" else int(removed))
 
 
 def removed_by(message: Message) -> str | None:
-    """Who appended a removal, when it was stored first."""
-    kept = message.metadata.get(KEY)
-    return str(kept["by"]) if isinstance(kept, dict) and "by" in kept else None
+    """Return the caller that stored a removal first."""
+    stored = message.metadata.get(KEY)
+    return str(stored["by"]) if isinstance(stored, dict) and "by" in stored else None
 
 
-def _role(item: Mapping[str, Any]) -> str:
+def _item_role(item: Mapping[str, Any]) -> str:
     if item.get("type", "message") == "message":
         return _ROLES.get(str(item.get("role")), "user")
     return "tool" if str(item.get("type")).endswith("_output") else "assistant"
@@ -101,13 +101,13 @@ def _is_content(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and all(type(block) is dict for block in value))
 
 
-def _answers(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Which call it answers, where chatmemory looks for it."""
-    return {"tool_call_id": item["call_id"]} if _role(item) == "tool" and "call_id" in item else {}
+def _call_id(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the call that an item answers, under the key that chatmemory reads."""
+    return {"tool_call_id": item["call_id"]} if _item_role(item) == "tool" and "call_id" in item else {}
 
 
-def _readable(item: Mapping[str, Any]) -> str:
-    """The text in an item's summary, as reasoning has it."""
+def _summary_text(item: Mapping[str, Any]) -> str:
+    """Return the text of an item's summary, as in reasoning items."""
     parts = item.get("summary")
     texts = [part.get("text") for part in parts if isinstance(part, dict)] if isinstance(parts, Sequence) else []
     return "\n".join(text for text in texts if isinstance(text, str))

@@ -1,4 +1,4 @@
-"""Training and testing runs, remembered as sessions of chatmemory."""
+"""Records training and testing runs as sessions of chatmemory."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING, Any
 from chatmemory import MissingExtraError
 
 if TYPE_CHECKING:
-    from chatmemory_training.delivery import deliver_spools
     from chatmemory_training.errors import ConfigSaveError, DirectoryError, SessionManagerError
     from chatmemory_training.manager import SessionManager
-    from chatmemory_training.names import generate_run_name
-    from chatmemory_training.recorder import record_run
-    from chatmemory_training.recording import Recording
+    from chatmemory_training.run_context import record_run
+    from chatmemory_training.run_names import generate_run_name
+    from chatmemory_training.run_recording import Recording
     from chatmemory_training.service import SessionManagerService
+    from chatmemory_training.spool_delivery import deliver_spools
 
 _EXTRA = 'fasteners: pip install "chatmemory[training]"'
 _HOME: dict[str, tuple[str, str | None]] = {
     "ConfigSaveError": ("chatmemory_training.errors", None),
     "DirectoryError": ("chatmemory_training.errors", None),
-    "Recording": ("chatmemory_training.recording", _EXTRA),
-    "SessionManager": ("chatmemory_training.manager", 'fasteners: pip install "chatmemory[training]"'),
+    "Recording": ("chatmemory_training.run_recording", _EXTRA),
+    "SessionManager": ("chatmemory_training.manager", _EXTRA),
     "SessionManagerError": ("chatmemory_training.errors", None),
     "SessionManagerService": ("chatmemory_training.service", None),
-    "deliver_spools": ("chatmemory_training.delivery", 'fasteners: pip install "chatmemory[training]"'),
-    "generate_run_name": ("chatmemory_training.names", None),
-    "record_run": ("chatmemory_training.recorder", _EXTRA),
+    "deliver_spools": ("chatmemory_training.spool_delivery", _EXTRA),
+    "generate_run_name": ("chatmemory_training.run_names", None),
+    "record_run": ("chatmemory_training.run_context", _EXTRA),
 }
 
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used; only then is the library it serves needed."""
+    """Load a public name at its first use, so that its extra is needed only then."""
     if name not in _HOME:
         raise AttributeError(f"module 'chatmemory_training' has no attribute {name!r}")
     home, needs = _HOME[name]

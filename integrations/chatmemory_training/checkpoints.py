@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole, found again, and a corrupt one passed over."""
+"""Checkpoints of a run: written atomically, found again, corrupt ones skipped."""
 
 import json
 import logging
@@ -17,13 +17,13 @@ Load = Callable[[Path], object]
 
 
 class Checkpoints:
-    """Saves every so many steps.
+    """Saves a checkpoint every `interval` steps.
 
     Args:
-        directory: Where to.
-        interval: After how many steps, 1 or more.
-        save: Writes a checkpoint to the path it is given.
-        suffix: What the files' names end in.
+        directory: The checkpoints' directory.
+        interval: Steps between two checkpoints, 1 or more.
+        save: Writes a checkpoint to the path it receives.
+        suffix: The files' suffix.
     """
 
     def __init__(self, directory: Path, interval: int, save: Save, suffix: str) -> None:
@@ -31,7 +31,7 @@ class Checkpoints:
         self._last: int | None = None
 
     def at_step(self, step: int) -> Path | None:
-        """Save if it is time to; tell where."""
+        """Save if a checkpoint is due; return its path, or None."""
         due = step // self._interval
         if due == 0 or (self._last is not None and due <= self._last // self._interval):
             return None
@@ -39,7 +39,7 @@ class Checkpoints:
         return self.save(step)
 
     def save(self, step: int) -> Path | None:
-        """Save now; None: it failed, a log says so, and training goes on."""
+        """Save now and return the path; None if that failed: the failure is logged and training continues."""
         path = self._directory / f"{PREFIX}{step:012}{self._suffix}"
         partial = path.with_name(path.name + PARTIAL)
         try:
@@ -48,48 +48,48 @@ class Checkpoints:
             partial.replace(path)
             path.with_name(path.name + DIGEST).write_text(digest, encoding="ascii")
         except Exception as error:  # noqa: BLE001  # the caller's code, and a disk that may be full
-            LOG.warning("checkpoint at step %s failed (%s); training goes on", step, type(error).__name__)
+            LOG.warning("checkpoint at step %s failed (%s); training continues", step, type(error).__name__)
             return None
         return path
 
 
 def find_latest(directory: Path, load: Load | None = None) -> Path | None:
-    """The newest checkpoint that loads; None: there is none.
+    """Return the newest checkpoint that loads; None if there is none.
 
     Args:
-        directory: Where to look.
-        load: Raises where a file cannot be loaded. None: a file must be what was saved, or look whole.
+        directory: The checkpoints' directory.
+        load: Raises if a file does not load. None: a file must match its checksum, or be complete if it has none.
     """
     try:
-        found = [path for path in directory.iterdir() if path.suffix in SUFFIXES or path.name.startswith(PREFIX)]
-        found = [path for path in found if path.is_file() and path.suffix not in (DIGEST, PARTIAL)]
-        newest = sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+        candidates = [path for path in directory.iterdir() if path.suffix in SUFFIXES or path.name.startswith(PREFIX)]
+        candidates = [path for path in candidates if path.is_file() and path.suffix not in (DIGEST, PARTIAL)]
+        newest = sorted(candidates, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
     except OSError:
         return None
     for path in newest:
         try:
-            (load or _check)(path)
-        except Exception as error:  # noqa: BLE001  # whatever loading a broken file raises
+            (load or _check_complete)(path)
+        except Exception as error:  # noqa: BLE001  # any error of loading a broken file
             LOG.warning("checkpoint %s does not load (%s)", path, type(error).__name__)
         else:
             return path
     return None
 
 
-def _check(path: Path) -> None:
-    """Refuse what is not whole, without running anything of it, as unpickling would."""
-    kept = path.with_name(path.name + DIGEST)
-    if kept.exists():
-        if kept.read_text(encoding="ascii").strip() != _digest(path):
-            raise ValueError("it is not what was saved")
+def _check_complete(path: Path) -> None:
+    """Raise if a file is incomplete. Nothing in it is executed, as unpickling would do."""
+    checksum = path.with_name(path.name + DIGEST)
+    if checksum.exists():
+        if checksum.read_text(encoding="ascii").strip() != _digest(path):
+            raise ValueError("its checksum differs")
     elif path.stat().st_size == 0:
-        raise ValueError("it is empty")
+        raise ValueError("the file is empty")
     elif path.suffix == ".json":
         json.loads(path.read_text(encoding="utf-8"))
     elif path.suffix in (".pt", ".pth", ".npz", ".keras"):
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
-                raise ValueError("a part of it is broken")
+                raise ValueError("the archive is corrupt")
 
 
 def _digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Whose runs are recorded: a tenant, or the database that a SQLAlchemy session is on."""
+"""The tenant of a service: given directly, or opened on the database of a SQLAlchemy session."""
 
 import atexit
 import threading
@@ -13,18 +13,18 @@ _lock = threading.Lock()
 
 
 def tenant_of(given: Any) -> Tenant:
-    """The tenant itself, or tenant "default" on the database of a SQLAlchemy session.
+    """Return the tenant itself, or tenant "default" on the database of a SQLAlchemy session.
 
-    What is on the same database shares its connections; they are closed when the process ends.
+    Services on one database share its connections, which are closed when the process ends.
 
     Raises:
-        ConfigurationError: It is neither, or its database is no Postgres.
+        ConfigurationError: The argument is neither, or its database is not Postgres.
     """
     if isinstance(given, Tenant):
         return given
     if not callable(getattr(given, "get_bind", None)):
         raise ConfigurationError(
-            f"tenant must be a Tenant, as ChatMemory.tenant() gives it, or a SQLAlchemy Session, "
+            f"tenant must be a Tenant, as returned by ChatMemory.tenant(), or a SQLAlchemy Session, "
             f"not a {type(given).__name__}."
         )
     url = _url_of(given)
@@ -39,8 +39,8 @@ def _url_of(session: Any) -> str:
         url = session.get_bind().engine.url
         is_postgres = url.get_backend_name() == "postgresql"
         text = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    except Exception as error:  # noqa: BLE001  # whatever a session without an engine raises
-        raise ConfigurationError(f"The SQLAlchemy Session tells no database ({type(error).__name__}).") from None
+    except Exception as error:  # noqa: BLE001  # any error of a session without an engine
+        raise ConfigurationError(f"The SQLAlchemy Session has no database ({type(error).__name__}).") from None
     if not is_postgres:
         raise ConfigurationError("The SQLAlchemy Session is not on Postgres; give a Tenant of a ChatMemory.")
     return str(text)

@@ -1,4 +1,4 @@
-"""The config a run had, on disk and without its secrets."""
+"""The effective config of a run: written to disk with its secrets masked."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from chatmemory_training.values import plain
+from chatmemory_training.json_values import to_json_value
 
 MASKED = "***"
 _SECRET = re.compile(
@@ -19,8 +19,8 @@ _IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 def masked(config: Any) -> Any:
-    """A config as JSON has it, without what its names say is secret, and without logins in URLs."""
-    return _masked(plain(config))
+    """Convert a config to JSON with masked secrets: values whose names denote secrets, and logins in URLs."""
+    return _masked(to_json_value(config))
 
 
 def _masked(value: Any) -> Any:
@@ -37,22 +37,22 @@ def _is_secret(name: str, value: Any) -> bool:
 
 
 def masked_arguments(arguments: Iterable[str]) -> list[str]:
-    """A command line's arguments without what their names say is secret, and without logins in URLs."""
-    shown: list[str] = []
-    is_next = False
+    """Mask the secrets in command line arguments: values of options that denote secrets, and logins in URLs."""
+    result: list[str] = []
+    mask_next = False
     for argument in arguments:
-        name, is_here, _ = argument.partition("=")
+        name, has_value, _ = argument.partition("=")
         is_secret = name.startswith("-") and _is_secret(name.lstrip("-"), name)
-        shown.append(MASKED if is_next else f"{name}={MASKED}" if is_secret and is_here else masked(argument))
-        is_next = is_secret and not is_here
-    return shown
+        result.append(MASKED if mask_next else f"{name}={MASKED}" if is_secret and has_value else masked(argument))
+        mask_next = is_secret and not has_value
+    return result
 
 
 def save(config: Any, path: Path) -> None:
-    """Write a config so that the file is the old one or the new one, never half of it.
+    """Write a config atomically.
 
     Raises:
-        OSError: It cannot be written; the old one stands.
+        OSError: The file cannot be written; the old one is unchanged.
     """
     text = json.dumps(masked(config), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""What a training script's surroundings can raise: all of it a ChatMemoryError and a RuntimeError."""
+"""Errors of SessionManager; each is a ChatMemoryError and a RuntimeError."""
 
 from chatmemory import ChatMemoryError
 
 
 class SessionManagerError(ChatMemoryError, RuntimeError):
-    """A step of the session was asked for too early, or cannot work so."""
+    """A step of the session was requested too early, or cannot work."""
 
 
 class DirectoryError(SessionManagerError):

@@ -1,11 +1,11 @@
-"""Recording runs of Lightning's Trainer."""
+"""A logger of Lightning's Trainer that records runs."""
 
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
 from chatmemory import MissingExtraError, Tenant
-from chatmemory_training.recording import Recording
+from chatmemory_training.run_recording import Recording
 
 try:
     from lightning.pytorch.loggers.logger import Logger
@@ -15,20 +15,20 @@ except ImportError as error:
 
 
 class ChatMemoryLogger(Logger):
-    """A logger of a Trainer: each fit(), validate() or test() that logs something is a run.
+    """A logger of a Trainer; each fit(), validate() or test() that logs something is one run.
 
     Args:
-        tenant: Where runs are recorded.
-        name: The run's; None: a new one for each.
-        dataset: What is trained on.
-        recording: More, as Recording takes it: kind, user_id, share_result, spool_dir.
+        tenant: The tenant that records the runs.
+        name: The runs' name; None: a generated one for each run.
+        dataset: The dataset's name.
+        recording: Further arguments of Recording: kind, user_id, share_result, spool_dir.
     """
 
     def __init__(
         self, tenant: Tenant, name: str | None = None, *, dataset: str | None = None, **recording: Any
     ) -> None:
         super().__init__()
-        self._tenant, self._given, self._dataset, self._how = tenant, name, dataset, recording
+        self._tenant, self._name, self._dataset, self._options = tenant, name, dataset, recording
         self._run: Recording | None = None
         self._hyperparameters: dict[str, Any] = {}
         self._last: dict[str, float] = {}
@@ -36,25 +36,25 @@ class ChatMemoryLogger(Logger):
     @property
     def name(self) -> str | None:
         """The run's name."""
-        return self._run.name if self._run is not None else self._given
+        return self._run.name if self._run is not None else self._name
 
     @property
     def version(self) -> str | None:
-        """The run's session, once the database has it."""
+        """The session's id; None until the database has the session."""
         return self._run.session_id if self._run is not None else None
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """What is trained, and how."""
-        given = vars(params) if isinstance(params, Namespace) else dict(params or {})
-        self._hyperparameters.update(given)
+        """Record hyperparameters."""
+        hyperparameters = vars(params) if isinstance(params, Namespace) else dict(params or {})
+        self._hyperparameters.update(hyperparameters)
         if self._run is not None:
-            self._run.update(**_named(given))
+            self._run.update(**_as_details(hyperparameters))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Numbers of the run."""
-        run = self._begun()
+        """Record metrics."""
+        run = self._open_run()
         epoch = metrics.get("epoch")
         self._last.update(metrics)
         run.log(metrics, step)
@@ -63,21 +63,21 @@ class ChatMemoryLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """The run is over."""
+        """End the run."""
         run, self._run = self._run, None
         if run is not None:
             run.results(**self._last)
             self._last = {}
             run.end("completed" if status in ("success", "finished") else "failed")
 
-    def _begun(self) -> Recording:
+    def _open_run(self) -> Recording:
         if self._run is None:
-            self._run = Recording(self._tenant, self._given, **self._how)
-            self._run.begin({"dataset_name": self._dataset, **_named(self._hyperparameters)})
+            self._run = Recording(self._tenant, self._name, **self._options)
+            self._run.begin({"dataset_name": self._dataset, **_as_details(self._hyperparameters)})
         return self._run
 
 
-def _named(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyperparameters under the names that trainings have."""
-    other = {"lr": "learning_rate", "max_epochs": "total_epochs", "model": "model_id"}
-    return {other.get(str(name), str(name)): value for name, value in given.items()}
+def _as_details(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename hyperparameters to the details of a training."""
+    names = {"lr": "learning_rate", "max_epochs": "total_epochs", "model": "model_id"}
+    return {names.get(str(name), str(name)): value for name, value in given.items()}

@@ -1,4 +1,4 @@
-"""The same run twice: every generator of random numbers that is there gets the seed."""
+"""Seeding of every installed random number generator, for reproducible runs."""
 
 import random
 from importlib import import_module
@@ -19,4 +19,4 @@ def _seed_numpy(numpy: Any, seed: int) -> None:
 
 
 def _seed_torch(torch: Any, seed: int) -> None:
-    torch.manual_seed(seed)  # its GPUs too
+    torch.manual_seed(seed)  # CPU and GPUs

@@ -1,4 +1,4 @@
-"""Training and testing sessions for code that wants dicts, and None where something went wrong."""
+"""Training and testing sessions as dicts; methods return None instead of raising."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -7,8 +7,8 @@ from typing import Any, Concatenate, ParamSpec
 
 from chatmemory import ChatMemoryError, InvalidInputError, MoveError, Session, SessionEndedError, SessionInfo, Tenant
 from chatmemory_training.connection import tenant_of
-from chatmemory_training.values import is_name, number, plain_number, storable
-from chatmemory_training.views import DETAILS, TYPES, Answer, page_view, session_view
+from chatmemory_training.json_values import as_float, is_metric_name, json_number, with_json_numbers
+from chatmemory_training.session_dicts import DETAIL_NAMES, SESSION_TYPES, Answer, page_dict, session_dict
 
 LOG = logging.getLogger("chatmemory_training")
 P = ParamSpec("P")
@@ -19,19 +19,21 @@ _RUN_STATUS = {"training": "training_status", "testing": "testing_status", "gene
 def _never_raises(
     method: Callable[Concatenate["SessionManagerService", P], Answer],
 ) -> Callable[Concatenate["SessionManagerService", P], Answer | None]:
-    """Answer None where the method raises, and keep why."""
+    """Return None where the method raises, and store the reason in last_error."""
 
     @wraps(method)
     def answer(self: "SessionManagerService", /, *args: P.args, **kwargs: P.kwargs) -> Answer | None:
         try:
-            found = method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001  # that is the promise of this class
-            told = str(error) if isinstance(error, ChatMemoryError) else f"{type(error).__name__} in {method.__name__}"
-            self.last_error = told
-            LOG.warning("%s: %s", method.__name__, told)
+            result = method(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  # this class promises not to raise
+            reason = (
+                str(error) if isinstance(error, ChatMemoryError) else f"{type(error).__name__} in {method.__name__}"
+            )
+            self.last_error = reason
+            LOG.warning("%s: %s", method.__name__, reason)
             return None
         self.last_error = None
-        return found
+        return result
 
     return answer
 
@@ -40,13 +42,13 @@ class SessionManagerService:
     """Training, testing and general sessions of one tenant; no method raises.
 
     Args:
-        tenant: The tenant; or a SQLAlchemy Session: then tenant "default" on the database of its engine.
+        tenant: A Tenant, or a SQLAlchemy Session: then tenant "default" on the database of its engine.
 
     Attributes:
-        last_error: Why the last call answered None; None: it did not.
+        last_error: The reason why the last call returned None; None after a success.
 
     Raises:
-        ConfigurationError: tenant is neither.
+        ConfigurationError: tenant is neither of the two.
     """
 
     def __init__(self, tenant: Any) -> None:
@@ -55,46 +57,48 @@ class SessionManagerService:
 
     @_never_raises
     def start_session(self, user_id: object, session_type: str, metadata: Mapping[str, Any] | None = None) -> Answer:
-        """Begin a session: it is active, and a run is pending.
+        """Create an active session; a run in it is pending.
 
         Args:
-            user_id: Whose it is.
+            user_id: The session's user.
             session_type: training, testing or general.
-            metadata: Kept whole. What the type knows of it (model_id, dataset_name, total_epochs, learning_rate,
-                batch_size; test_type, test_params) also stands beside it.
+            metadata: Stored as given. Keys that the type declares as details (model_id, dataset_name, total_epochs,
+                learning_rate, batch_size; test_type, test_params) are also stored as details.
 
         Returns:
-            {"user_session": {…}} and beside it "training_session" or "testing_session". None: last_error says why.
+            {"user_session": {…}}, and "training_session" or "testing_session" with it. None: see last_error.
         """
         _check_type(session_type)
-        given = _mapping(metadata, "metadata")
-        details = {name: plain_number(given[name]) for name in DETAILS[session_type] if given.get(name) is not None}
+        given = _checked_dict(metadata, "metadata")
+        details = {name: json_number(given[name]) for name in DETAIL_NAMES[session_type] if given.get(name) is not None}
         if session_type == "training":
             details.setdefault("current_epoch", 0)
         sessions = self._tenant.sessions
-        session = sessions.create(user_id=user_id, kind=session_type, metadata=storable(given), details=details)
-        return session_view(session.info)
+        session = sessions.create(
+            user_id=user_id, kind=session_type, metadata=with_json_numbers(given), details=details
+        )
+        return session_dict(session.info)
 
     @_never_raises
     def update_session(self, session_id: object, update_data: Mapping[str, Any]) -> Answer:
-        """Change what is known of an active session, all or nothing.
+        """Update an active session: all changes or none.
 
         Args:
-            session_id: Which.
-            update_data: training_status or testing_status (where the run is to go), status (the same, or how the
-                session ends: completed, failed, expired), results, metadata (merged; its numbers also become points
-                of metrics, at the current epoch), and what the type knows: current_epoch, learning_rate and so on.
+            session_id: The session's id.
+            update_data: training_status or testing_status (the run's new status), status (the same, or the session's
+                end: completed, failed, expired), results, metadata (merged; its numbers also become metrics at the
+                current epoch), and the type's details: current_epoch, learning_rate and so on.
 
         Returns:
-            As start_session().
+            The same as start_session().
         """
         session = self._tenant.sessions.get(session_id)
         info = session.info
         _check_type(info.kind)
         if not info.is_active:
-            raise SessionEndedError(f"Session {info.id!r} is {info.status} and takes no more updates.")
-        given = _mapping(update_data, "update_data")
-        changes, status = _changes(info.kind, given), _end_of(given)
+            raise SessionEndedError(f"Session {info.id!r} is {info.status} and cannot be updated.")
+        given = _checked_dict(update_data, "update_data")
+        changes, status = _changes(info.kind, given), _requested_end(given)
         epoch, points = _points(given.get("metadata"), changes["details"].get("current_epoch", _epoch_of(info)))
         if status is None:
             session.update(**changes)
@@ -104,39 +108,41 @@ class SessionManagerService:
             session.expire()
         else:
             session.end(success=status == "completed", metrics=points, step=epoch, **changes)
-        return session_view(session.info)
+        return session_dict(session.info)
 
     @_never_raises
     def end_session(self, session_id: object, success: bool = True, results: Any = None) -> Answer:
-        """End a session; one that has ended answers as it is stored, and stays so.
+        """End a session; one that has already ended is returned unchanged.
 
         Args:
-            session_id: Which.
-            success: Whether it did what it was for. A training that did has reached its last epoch; one that did
-                not stays at the epoch it was in.
-            results: What came of it, as JSON.
+            session_id: The session's id.
+            success: Whether the session succeeded. A successful training is set to its last epoch; a failed one
+                keeps its current epoch.
+            results: The results, as JSON.
 
         Returns:
-            As start_session().
+            The same as start_session().
         """
         session = self._tenant.sessions.get(session_id)
         _check_type(session.info.kind)
         if session.info.is_active:
             try:
-                session.end(success=success, results=storable(results), details=_last_details(session, success))
+                session.end(
+                    success=success, results=with_json_numbers(results), details=_last_details(session, success)
+                )
             except (MoveError, SessionEndedError):
                 if session.refresh().is_active:
                     raise
-        return session_view(session.info)
+        return session_dict(session.info)
 
     @_never_raises
     def get_session_info(self, session_id: object) -> Answer:
-        """What is known of a session.
+        """Return a session.
 
         Returns:
-            As start_session().
+            The same as start_session().
         """
-        return session_view(self._tenant.sessions.get(session_id).info)
+        return session_dict(self._tenant.sessions.get(session_id).info)
 
     @_never_raises
     def list_user_sessions(
@@ -147,10 +153,10 @@ class SessionManagerService:
         limit: int = 100,
         offset: int = 0,
     ) -> Answer:
-        """One page of a user's sessions, the one that started last first.
+        """Return one page of a user's sessions, newest start first.
 
         Returns:
-            {"items": […], "total": how many match on all pages, "limit", "offset"}. None: last_error says why.
+            {"items": […], "total": matches on all pages, "limit", "offset"}. None: see last_error.
         """
         if session_type is not None:
             _check_type(session_type)
@@ -163,57 +169,58 @@ class SessionManagerService:
             offset=offset,
             with_total=True,
         )
-        return page_view(page)
+        return page_dict(page)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._tenant!r}>"
 
 
 def _check_type(session_type: object) -> None:
-    if session_type not in TYPES:
-        raise InvalidInputError(f"session_type must be one of {', '.join(TYPES)}.")
+    if session_type not in SESSION_TYPES:
+        raise InvalidInputError(f"session_type must be one of {', '.join(SESSION_TYPES)}.")
 
 
-def _mapping(given: Any, what: str) -> dict[str, Any]:
+def _checked_dict(given: Any, what: str) -> dict[str, Any]:
     if given is not None and not isinstance(given, Mapping):
         raise InvalidInputError(f"{what} must be a dict, not {type(given).__name__}.")
     return dict(given or {})
 
 
-def _end_of(given: Mapping[str, Any]) -> str | None:
-    """How an update ends the session; None: it does not."""
+def _requested_end(given: Mapping[str, Any]) -> str | None:
+    """Return the end status that an update requests; None if it does not end the session."""
     status = given.get("status")
     if status not in ENDS:
         return None
     others = sorted(given.keys() - {"status"})
     if status == "expired" and others:
-        raise InvalidInputError(f"A session that expires takes no other changes, and this has {', '.join(others)}.")
+        raise InvalidInputError(f"A session that expires takes no other changes; this update has {', '.join(others)}.")
     return str(status)
 
 
 def _changes(kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    """What an update changes, as Session.update() takes it."""
+    """Return an update as the arguments of Session.update()."""
     inner = _RUN_STATUS[kind]
-    unknown = given.keys() - {*DETAILS[kind], inner, "status", "results", "metadata"}
+    unknown = given.keys() - {*DETAIL_NAMES[kind], inner, "status", "results", "metadata"}
     if unknown:
         raise InvalidInputError(f"update_data of a {kind} session cannot hold {', '.join(sorted(map(repr, unknown)))}.")
     changes: dict[str, Any] = {
-        "details": {name: plain_number(given[name]) for name in DETAILS[kind] if given.get(name) is not None},
-        "metadata": storable(_mapping(given.get("metadata"), "metadata")),
-        "results": storable(given.get("results")),
+        "details": {name: json_number(given[name]) for name in DETAIL_NAMES[kind] if given.get(name) is not None},
+        "metadata": with_json_numbers(_checked_dict(given.get("metadata"), "metadata")),
+        "results": with_json_numbers(given.get("results")),
     }
     moves = {given[name] for name in (inner, "status") if given.get(name) not in (None, "active")}
     if len(moves) > 1:
-        raise InvalidInputError("update_data holds two statuses; give one of them.")
+        raise InvalidInputError("update_data holds two different statuses; give one of them.")
     if moves and given.get("status") not in ENDS:
         changes["run_status"] = moves.pop()
     return changes
 
 
 def _points(metadata: Mapping[str, Any] | None, epoch: int) -> tuple[int, dict[str, float]]:
-    """Which numbers are points, at which epoch; what no metric can be called is kept as metadata alone."""
-    found = {name: number(value) for name, value in (metadata or {}).items() if isinstance(name, str) and is_name(name)}
-    return epoch, {name: value for name, value in found.items() if value is not None}
+    """Return the epoch and the numbers in metadata that become metrics; invalid metric names are skipped."""
+    named = {name: value for name, value in (metadata or {}).items() if isinstance(name, str) and is_metric_name(name)}
+    floats = {name: as_float(value) for name, value in named.items()}
+    return epoch, {name: value for name, value in floats.items() if value is not None}
 
 
 def _epoch_of(info: SessionInfo) -> int:
@@ -224,5 +231,5 @@ def _epoch_of(info: SessionInfo) -> int:
 def _last_details(session: Session, success: bool) -> dict[str, Any]:
     info = session.info
     total = info.details.get("total_epochs")
-    reaches_it = success and info.kind == "training" and info.run_status not in ("failed", "stopped")
-    return {"current_epoch": total} if reaches_it and total is not None else {}
+    reaches_total = success and info.kind == "training" and info.run_status not in ("failed", "stopped")
+    return {"current_epoch": total} if reaches_total and total is not None else {}

@@ -1,4 +1,4 @@
-"""What a run has to tell, in a local file until the database has it."""
+"""The spool: a local file that holds a run's entries until the database has them."""
 
 import json
 import logging
@@ -13,10 +13,10 @@ Entry = dict[str, Any]
 
 
 class Spool:
-    """A file of entries, one JSON object a line. An entry is there whole, or not at all.
+    """A file of entries, one JSON object per line. An entry is written whole or not at all.
 
     Args:
-        path: The file; None: there is none.
+        path: The file; None: entries are not written.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -24,26 +24,26 @@ class Spool:
         self._lock = threading.Lock()
         self._file: int | None = None
         self._failed = False
-        self._torn: bool | None = None  # whether the file ends in the middle of a line; None: nobody has looked
+        self._torn: bool | None = None  # whether the file ends in the middle of a line; None: unknown
         self._unwritten: deque[bytes] = deque()
 
     def read(self) -> list[Entry]:
-        """The entries that an earlier process left, oldest first."""
+        """Return the entries that an earlier process left, oldest first."""
         try:
             lines = self.path.read_bytes().splitlines() if self.path else []
         except OSError:
             return []
-        return [entry for line in lines if (entry := _entry(line)) is not None]
+        return [entry for line in lines if (entry := _parse(line)) is not None]
 
     def add(self, entry: Entry) -> None:
-        """Keep an entry; where the file cannot be written, a log says so once, and memory alone holds it."""
+        """Write an entry; if the file cannot be written, log that once and retry with the next entry."""
         line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
         if self.path is None:
             return
         with self._lock:
             self._unwritten.append(line)
             try:
-                while self._unwritten:  # in their order: an entry makes no sense without those before it
+                while self._unwritten:  # in order: an entry depends on those before it
                     self._write(self.path, self._unwritten[0])
                     self._unwritten.popleft()
             except OSError as error:
@@ -59,11 +59,11 @@ class Spool:
         size = os.fstat(self._file).st_size
         if os.write(self._file, text) != len(text):  # the disk is full
             os.ftruncate(self._file, size)
-            raise OSError(f"{path} takes no more")
+            raise OSError(f"{path}: the disk is full")
         self._torn = False
 
     def clear(self) -> None:
-        """Forget all entries: the database has them."""
+        """Remove all entries, once the database has them."""
         with self._lock:
             self._unwritten.clear()
             try:
@@ -89,10 +89,10 @@ class Spool:
     def _warn(self, error: OSError) -> None:
         if not self._failed:
             self._failed = True
-            LOG.warning("%s cannot be written (%s); what is not delivered yet is in memory alone", self.path, error)
+            LOG.warning("%s cannot be written (%s); undelivered entries are in memory only", self.path, error)
 
 
-def _entry(line: bytes) -> Entry | None:
+def _parse(line: bytes) -> Entry | None:
     try:
         entry = json.loads(line)
     except ValueError:
@@ -101,7 +101,7 @@ def _entry(line: bytes) -> Entry | None:
 
 
 def _is_torn(path: Path) -> bool:
-    """Whether the file's last line lacks its end."""
+    """Return whether the file's last line is incomplete."""
     with path.open("rb") as file:
         if file.seek(0, os.SEEK_END) == 0:
             return False

@@ -24,13 +24,14 @@ def turn(start: int, count: int) -> list[dict[str, str]]:
 
 
 async def seen_by_another(memory: AsyncChatMemory, session: AsyncSession) -> AsyncSession:
-    """A handle that has seen nothing but what the session says of itself; what is late has arrived."""
+    """A handle as another process has it: it has seen the session's row alone; Redis has every message."""
     await memory._windows.flush()
+    memory._parts.recent.forget("acme", session.id)
     return await memory.tenant("acme").sessions.get(session.id)
 
 
 def seqs(context: Context) -> list[int]:
-    """Which messages are in."""
+    """Return the seqs of the messages in a context."""
     return [message.seq for message in context]
 
 
@@ -57,7 +58,7 @@ async def test_many_short_messages_come_from_redis(async_cached_memory: AsyncCha
 
 
 async def test_another_process_finds_the_window(async_cached_memory: AsyncChatMemory, redis_url: str) -> None:
-    """What one process appended, another's context gets from Redis, without asking Postgres."""
+    """A message appended by one process is in another's context from Redis, without a query to Postgres."""
     session = await begin(async_cached_memory, 5)
     await session.context()
     await session.append("user", "news")
@@ -84,13 +85,13 @@ async def test_a_window_that_is_behind_is_not_believed(async_cached_memory: Asyn
 
 
 async def test_a_rebuild_does_not_overwrite_a_newer_window(async_cached_memory: AsyncChatMemory) -> None:
-    """Who read Postgres before an append, and stores after it, stores nothing; after a flush neither."""
+    """A window read from Postgres before an append is not stored after it; nor after a flush."""
     session = await begin(async_cached_memory, 5)
     windows, info = async_cached_memory._windows, session.info
     await windows.forget(info)
     found = await windows.read(info, 20, 0)
     assert found.window is None
-    old = Window(await session.history(), None, 5, 0, "postgres")
+    old = Window(await session.history(), None, 1, 5, 0, "postgres")
     await session.append("user", "news")
     await windows.flush()
     await windows.store(info, old, found.lease)
@@ -108,7 +109,7 @@ async def test_a_rebuild_does_not_overwrite_a_newer_window(async_cached_memory: 
 async def test_appends_at_once_reach_the_window_in_any_order(
     async_cached_memory: AsyncChatMemory, async_memory: AsyncChatMemory
 ) -> None:
-    """Who stored message 7 tells the window before the one who stored 6: it holds both."""
+    """The writer of message 7 updates the window before the writer of message 6; the window has both."""
     session = await begin(async_cached_memory, 5)
     await session.context()
     stored = await (await async_memory.tenant("acme").sessions.get(session.id)).append_many(turn(6, 2))
@@ -197,12 +198,13 @@ async def test_windows_of_tenants_are_apart(async_cached_memory: AsyncChatMemory
         await session.context()
     await async_cached_memory._windows.flush()
     for tenant, id in pairs:
+        async_cached_memory._parts.recent.forget(tenant, id)
         context = await (await async_cached_memory.tenant(tenant).sessions.get(id)).context()
         assert (context.source, [message.text for message in context]) == ("redis", [f"{tenant} {id}"])
 
 
 async def test_health_tells(async_cached_memory: AsyncChatMemory, async_memory: AsyncChatMemory) -> None:
-    """What works, and what is not configured."""
+    """health() reports the working parts and those that are not configured."""
     health = await async_cached_memory.health()
     assert (health.postgres, health.redis, health.ok) == ("ok", "ok", True)
     assert (await async_memory.health()).redis == "off"

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from chatmemory import AsyncChatMemory, AsyncSession, Settings
-from chatmemory._concurrency import AsyncEvent, async_side_by_side, async_wait_for
+from chatmemory._concurrency import AsyncFlag, async_side_by_side, async_wait_for
 
 FILL = """
 insert into chatmemory.sessions (tenant_id, id, user_id, kind, created_at, updated_at, last_active_at, last_seq,
@@ -58,7 +58,7 @@ async def test_appends_stay_hot(postgres_url: str, settings: Settings) -> None:
         [(updated, hot)] = rows(postgres_url, query)
         if updated >= 1000:
             break
-        await async_wait_for(AsyncEvent(), 0.05)
+        await async_wait_for(AsyncFlag(), 0.05)
     assert updated >= 1000
     assert hot >= 0.97 * updated
 
@@ -84,7 +84,7 @@ async def test_a_session_is_due_from_the_append_that_crosses_a_threshold(postgre
 
 async def beside_a_worker(memory: AsyncChatMemory, then: Callable[[], Any]) -> None:
     """Run `then` beside a worker, which ends after it."""
-    stop = AsyncEvent()
+    stop = AsyncFlag()
 
     async def work() -> None:
         await memory.run_worker(stop=stop)
@@ -103,7 +103,7 @@ async def learnt_from(session: AsyncSession, seconds: float = 30) -> None:
     for _ in range(int(seconds / 0.05)):
         if (await session.refresh()).summary_seq:
             return
-        await async_wait_for(AsyncEvent(), 0.05)
+        await async_wait_for(AsyncFlag(), 0.05)
     raise AssertionError("nobody has learnt from it")
 
 

@@ -241,3 +241,17 @@ async def test_a_watermark_behind_missing_messages_moves_on(postgres_url: str, a
     assert (await async_memory.run_due()).processed == 0
     assert (await session.refresh()).summary_seq == 50
     assert rows(postgres_url, "select due_at from chatmemory.sessions") == [(None,)]
+
+
+@pytest.mark.parametrize("kind", ["chat", "training"])
+async def test_a_handle_ends_no_session_that_has_the_id_of_an_erased_one(
+    async_memory: AsyncChatMemory, kind: str
+) -> None:
+    """Neither a conversation nor a run."""
+    sessions = async_memory.tenant("acme").sessions
+    stale = await sessions.create(user_id="ann", kind=kind, session_id="s-1")
+    await (await sessions.get("s-1")).erase()
+    others = await sessions.create(user_id="bob", kind=kind, session_id="s-1")
+    with pytest.raises(SessionNotFoundError):
+        await stale.end()
+    assert (await others.refresh()).is_active

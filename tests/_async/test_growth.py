@@ -48,7 +48,7 @@ CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
 
 
 async def pages(url: str, call: tuple[str, tuple[Any, ...]]) -> int:
-    """How many pages a call touches, after one call that has filled the connection's caches."""
+    """Return the pages that a call touches, after one call that has filled the connection's caches."""
     function, params = call
     explain = f"explain (analyze, buffers, format json) select * from chatmemory.{function}".encode()
     async with await AsyncConnection.connect(url) as connection:

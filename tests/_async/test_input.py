@@ -1,4 +1,4 @@
-"""What is accepted comes back identical; what is refused leaves nothing behind."""
+"""Accepted input comes back identical; rejected input leaves nothing behind."""
 
 import json
 import random

@@ -7,10 +7,11 @@ import pytest
 from psycopg import AsyncConnection
 
 from chatmemory import AsyncChatMemory, SessionNotFoundError
+from chatmemory.storage.ownership import TABLES
 from chatmemory.storage.schema.roles import APP
+from tests._async.filling import amounts, fill
+from tests.fixtures.openai_server import OpenAIServer
 from tests.helpers import calls
-
-TABLES = ("sessions", "messages", "events", "metrics")
 
 
 async def raw(memory: AsyncChatMemory, tenant: str | None, query: str) -> list[tuple[object, ...]]:
@@ -71,25 +72,21 @@ async def test_foreign_and_missing_look_the_same(async_memory: AsyncChatMemory) 
     assert texts[0] == texts[1]
 
 
-@pytest.mark.parametrize("table", TABLES)
-async def test_a_forgotten_where_clause_leaks_nothing(async_memory: AsyncChatMemory, table: str) -> None:
-    """Under the app's role, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
-    for tenant in ("acme", "umbrella"):
-        session = await async_memory.tenant(tenant).sessions.create(user_id="ann")
-        await session.append("user", f"of {tenant}")
-        session.log_metrics({"loss": 1.0})
-        await session.metrics()
-    assert await raw(async_memory, "acme", f"select distinct tenant_id from chatmemory.{table}") == [("acme",)]
-    assert await raw(async_memory, None, f"select * from chatmemory.{table}") == []
-    assert await raw(async_memory, "", f"select * from chatmemory.{table}") == []
-    deleted = await raw(
-        async_memory,
-        "acme",
-        f"with gone as (delete from chatmemory.{table} returning tenant_id) select * from gone",
-    )
-    assert {row[0] for row in deleted} == {"acme"}
-    left = await async_memory.tenant("umbrella").sessions.list()
-    assert left.total == 1
+async def test_a_forgotten_where_clause_leaks_nothing(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """Under chatmemory_app, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
+    settings = openai_server.settings(embedding_model="compass", cleanup_inactive_sessions=False)
+    async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
+        for tenant in ("acme", "umbrella"):
+            await fill(memory, openai_server, tenant, "ann")
+        theirs = amounts(postgres_url, "tenant_id = 'umbrella'")
+        for table in (table.name for table in TABLES):
+            assert await raw(memory, "acme", f"select distinct tenant_id from chatmemory.{table}") == [("acme",)], table
+            for nobody in (None, ""):
+                assert await raw(memory, nobody, f"select tenant_id from chatmemory.{table}") == [], table
+            delete = f"with gone as (delete from chatmemory.{table} returning tenant_id) select * from gone"
+            assert {row[0] for row in await raw(memory, "acme", delete)} <= {"acme"}, table
+        assert not any(amounts(postgres_url, "tenant_id = 'acme'").values())
+        assert amounts(postgres_url, "tenant_id = 'umbrella'") == theirs
 
 
 @pytest.mark.parametrize(

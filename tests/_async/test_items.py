@@ -94,7 +94,7 @@ async def test_a_users_items_are_exported_and_erased(async_memory: AsyncChatMemo
     await acme.items.put(("memories", "bob"), "k", {"secret": 2}, user_id="bob")
     await acme.items.put(("rules",), "k", {"secret": 3})
     lines = [json.loads(line) async for line in acme.users.export("ann")]
-    assert [(line["type"], line["namespace"], line["value"]) for line in lines] == [
+    assert [(line["record"], line["namespace"], line["value"]) for line in lines[1:]] == [
         ("item", list(PLACE), {"secret": 1})
     ]
     assert (await acme.users.erase("ann")).items == 1

@@ -36,14 +36,14 @@ async def async_meaning(postgres_url: str, openai_server: OpenAIServer) -> Async
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params)
         return cursor.fetchall() if cursor.description else []
 
 
 async def texts(tenant: AsyncTenant, query: str, user_id: str = "ann", **more: Any) -> list[str]:
-    """What is recalled, best first."""
+    """Return the recalled texts, best first."""
     return [each.memory.text for each in await tenant.memories.recall(query, user_id=user_id, **more)]
 
 
@@ -217,7 +217,7 @@ async def test_forgetting_removes_for_good(acme: AsyncTenant, postgres_url: str)
 
 
 async def test_trust_is_the_lowest_of_the_sources(acme: AsyncTenant) -> None:
-    """Whatever the app says of it."""
+    """The app cannot raise the trust above that of the sources."""
     session = await acme.sessions.create(user_id="ann")
     for role in ("system", "user", "assistant", "tool"):
         await session.append(role, "x")
@@ -330,7 +330,7 @@ async def test_pruning_closes_and_can_be_undone(acme: AsyncTenant, postgres_url:
 
 
 async def test_undoing_a_pruning_doubles_nothing(acme: AsyncTenant) -> None:
-    """What was learnt again meanwhile stays closed."""
+    """A pruned memory that was learnt again meanwhile stays closed."""
     await acme.memories.remember("Ann is tall.", user_id="ann")
     await acme.memories.prune(older_than=timedelta(0))
     await acme.memories.remember("Ann is tall.", user_id="ann")
@@ -347,7 +347,7 @@ async def test_lists_are_paged(acme: AsyncTenant) -> None:
 
 
 async def test_profile_recent_and_export(acme: AsyncTenant) -> None:
-    """What is in force by importance; the newest of all chats; and every line of what is held."""
+    """The profile has valid memories by importance, recent() the newest of all chats, export() every line."""
     first = await acme.sessions.create(user_id="ann", title="One")
     second = await acme.sessions.create(user_id="ann")
     run = await acme.sessions.create(user_id="ann", kind="training")
@@ -368,16 +368,16 @@ async def test_profile_recent_and_export(acme: AsyncTenant) -> None:
     await second.delete()
     assert [each.text for each in await acme.users.recent("ann")] == ["number 0", "number 2"]
     lines = [json.loads(line) async for line in acme.users.export("ann")]
-    assert [line["type"] for line in lines].count("session") == 3
-    assert {line["content"] for line in lines if line["type"] == "message"} == {f"number {n}" for n in range(5)}
-    assert {line["text"] for line in lines if line["type"] == "memory"} == {
+    assert [line["record"] for line in lines].count("session") == 3
+    assert {line["content"] for line in lines if line["record"] == "message"} == {f"number {n}" for n in range(5)}
+    assert {line["text"] for line in lines if line["record"] == "memory"} == {
         "Ann is kind.", "Ann is tall.", "Ann likes tea.", "Ann counts."
     }  # fmt: skip
-    metrics = [(line["name"], line["steps"], line["values"]) for line in lines if line["type"] == "metrics"]
+    metrics = [(line["name"], line["steps"], line["values"]) for line in lines if line["record"] == "metrics"]
     assert metrics == [("loss", [3], ["nan"]), ("rate", [3], [0.5])]
-    events = [line["event"] for line in lines if line["type"] == "event"]
+    events = [line["type"] for line in lines if line["record"] == "event"]
     assert (events.count("created"), events.count("deleted")) == (3, 1)
-    assert [line async for line in acme.users.export("nobody")] == []
+    assert len([line async for line in acme.users.export("nobody")]) == 1, "the line that names the format"
 
 
 async def test_memories_keep_to_their_share(async_memory: AsyncChatMemory) -> None:
@@ -419,7 +419,7 @@ async def test_a_users_context_has_the_memories_of_its_session(acme: AsyncTenant
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_budget_is_exceeded(memory_with_a_past: Any, data: st.DataObject) -> None:
-    """Whatever the budget, the system text and the query: never more than max_tokens, in all and in parts."""
+    """For any budget, system text and query, the total and the parts never exceed max_tokens."""
     session, past = memory_with_a_past
     budget = data.draw(st.integers(60, 900))
     context = session.context(
@@ -510,7 +510,7 @@ async def test_an_embedder_that_fails_refuses_remember(
 
 
 def found(url: str, marker: str, redis: str | None = None) -> list[str]:
-    """Where a text still stands: in any row of any table of ours, or in any key of Redis."""
+    """Return the tables and Redis keys that still have a text."""
     places = []
     with psycopg.connect(url) as connection:
         tables = connection.execute("select tablename from pg_tables where schemaname = 'chatmemory'").fetchall()

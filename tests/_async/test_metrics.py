@@ -24,7 +24,7 @@ def url_of(memory: AsyncChatMemory) -> str:
 
 
 def points(curve: MetricCurve) -> list[tuple[int, float]]:
-    """What a curve is made of."""
+    """Return the points of a curve."""
     return list(zip(curve.steps, curve.values, strict=True))
 
 
@@ -58,7 +58,7 @@ async def test_what_is_logged_is_read_at_once(async_memory: AsyncChatMemory) -> 
 async def test_the_last_step_there_can_be_holds_nothing_up(
     async_memory: AsyncChatMemory, postgres_url: str, settings: Settings
 ) -> None:
-    """What comes after it, in this process or in another, is at that step too; other runs are written."""
+    """Later points, from any process, get the same step; other runs are written."""
     session = await begin(async_memory)
     session.log_metrics({"loss": 1}, step=2**63 - 1)
     session.log_metrics({"loss": 2})
@@ -101,7 +101,7 @@ async def test_a_user_gets_the_metrics_too(async_memory: AsyncChatMemory) -> Non
     await session.delete()
     users = async_memory.tenant("acme").users
     lines = [json.loads(line) async for line in users.export("ann")]
-    [kept] = [line for line in lines if line["type"] == "metrics"]
+    [kept] = [line for line in lines if line["record"] == "metrics"]
     assert (kept["session_id"], kept["name"]) == (session.id, "loss")
     assert (kept["steps"], kept["values"], len(kept["times"])) == ([1, 2], ["nan", 0.5], 2)
 
@@ -225,7 +225,7 @@ async def test_downsampling_keeps_every_peak(async_memory: AsyncChatMemory, seed
 
 
 async def test_two_writers_of_one_run(async_memory: AsyncChatMemory, postgres_url: str) -> None:
-    """What two processes log of one run is one curve, by its steps."""
+    """The points that two processes log for one run are one curve, ordered by step."""
     session = await begin(async_memory)
     async with AsyncChatMemory.open(postgres_url, settings=async_memory.settings) as other:
         same = await other.tenant("acme").sessions.get(session.id)

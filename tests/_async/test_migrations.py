@@ -6,10 +6,12 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from chatmemory import AsyncChatMemory
+from chatmemory import AsyncChatMemory, SchemaPermissionError
+from chatmemory._async.storage.migrations import apply, differences
 from chatmemory.embedded.server import EmbeddedPostgres
-from chatmemory.storage.schema import function_files, migrations, record_sql
-from tests.fixtures.postgres import create_database, own_roles
+from chatmemory.storage.schema import bootstrap_sql, record_sql
+from chatmemory.storage.schema.files import functions, migrations
+from tests.fixtures.postgres import create_database, on_login, own_roles
 
 # As 0.1 left a database: roles of the whole server, and all functions noted as one.
 ROLES = "create role chatmemory_app nologin; create role chatmemory_worker nologin; grant chatmemory_app to ann"
@@ -35,7 +37,7 @@ async def make_old(url: str) -> None:
         for migration in migrations()[:4]:
             await connection.execute(migration.text.encode())
             await connection.execute(record_sql(migration).encode())
-        for function in function_files("functions"):
+        for function in functions():
             await connection.execute(function.text.encode())
         await connection.execute(OWNERS)
 
@@ -73,3 +75,58 @@ async def test_databases_of_the_first_version_move_to_their_own_roles(data_dir: 
         assert own_roles(first) == ("chatmemory_app_first", "chatmemory_worker_first")
     finally:
         server.stop()
+
+
+async def parts(url: str) -> set[str]:
+    """The parts of a database that are not as they should be."""
+    async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        return {deviation.part for deviation in (await differences(connection)).deviations}
+
+
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        ("row-level security", "drop policy one_tenant on chatmemory.messages"),
+        ("row-level security", "alter policy one_tenant on chatmemory.messages using (true)"),
+        ("row-level security", "alter policy one_tenant on chatmemory.messages to public"),
+        ("row-level security", "alter policy background_work on chatmemory.sessions using (true)"),
+        ("row-level security", "alter table chatmemory.memories disable row level security"),
+        ("row-level security", "alter table chatmemory.spend no force row level security"),
+        ("roles", "alter role {app} bypassrls"),
+        ("grants", "revoke update on chatmemory.sessions from {app}"),
+        ("grants", "revoke insert on chatmemory.events from {worker}"),
+        ("grants", "revoke all on sequence chatmemory.numbers from {app}"),
+        ("grants", "revoke all on schema chatmemory from {worker}"),
+        ("functions", "drop function chatmemory.append_turn"),
+        ("functions", "alter function chatmemory.append owner to current_user"),
+        ("functions", "grant execute on function chatmemory.append to public"),
+        ("functions", "alter function chatmemory.clean_up security invoker"),
+        ("vectors", "drop table chatmemory.memory_vectors"),
+        ("vectors", "drop extension vector cascade"),
+    ],
+)
+async def test_what_is_damaged_is_found_and_repaired(postgres_url: str, part: str, damage: str) -> None:
+    """Each part is looked at as it is, not as it was recorded; a second look finds nothing."""
+    app, worker = own_roles(postgres_url)
+    async with await AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute(damage.format(app=f'"{app}"', worker=f'"{worker}"').encode())
+        assert await parts(postgres_url) == {part}
+        assert await apply(connection) == [f"{part} (repaired)"]
+        assert await parts(postgres_url) == set()
+        assert await apply(connection) == []
+
+
+async def test_a_login_that_lost_its_roles_is_told_how_to_get_them(empty_postgres_url: str, plain_login: str) -> None:
+    """The membership is looked at, too; the SQL of the error gives it back."""
+    url = on_login(empty_postgres_url, plain_login)
+    async with await AsyncConnection.connect(empty_postgres_url, autocommit=True) as administrator:
+        await administrator.execute(bootstrap_sql(plain_login).encode())
+        async with await AsyncConnection.connect(url, autocommit=True) as connection:
+            await apply(connection)
+            await administrator.execute(f'revoke "{own_roles(url)[1]}" from "{plain_login}"'.encode())
+            assert await parts(url) == {"roles"}
+            with pytest.raises(SchemaPermissionError) as raised:
+                await apply(connection)
+            assert bootstrap_sql(plain_login) in str(raised.value)
+            await administrator.execute(bootstrap_sql(plain_login).encode())
+            assert await apply(connection) == []

@@ -1,4 +1,4 @@
-"""Whatever Redis does, every call answers correctly from Postgres, and what is dead is left alone."""
+"""With any fault of Redis, every call answers correctly from Postgres, and a dead Redis is skipped."""
 
 import time
 from collections.abc import Callable

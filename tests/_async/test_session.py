@@ -23,7 +23,7 @@ async def begin(memory: AsyncChatMemory) -> AsyncSession:
 
 
 async def test_append_returns_what_is_stored(async_memory: AsyncChatMemory) -> None:
-    """What append returns is what history gives, to the last field."""
+    """The message that append returns equals the one in history, in every field."""
     session = await begin(async_memory)
     first = await session.append("human", "Hello", metadata={"b": 1e22, "a": -0.0})
     second = await session.append("ai", [{"type": "text", "text": "Hi"}], message_id="m-2")
@@ -386,7 +386,7 @@ async def test_a_handle_repr_can_be_read(async_memory: AsyncChatMemory) -> None:
 
 
 async def test_a_repeated_id_with_other_tool_calls_is_a_conflict(async_memory: AsyncChatMemory) -> None:
-    """What a message asks tools for, or which call it answers, is what it says; other metadata is not."""
+    """Tool calls and the answered call are part of a message's content; other metadata is not."""
     session = await async_memory.tenant("acme").sessions.create(user_id="ann")
     said: list[dict[str, Any]] = [
         {"tool_calls": [{"id": "a", "function": {"name": "pay", "arguments": "{}"}}]},

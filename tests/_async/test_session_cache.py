@@ -17,7 +17,7 @@ async def other_memory(postgres_url: str, redis_url: str, settings: Settings) ->
 
 
 async def resume(memory: AsyncChatMemory, id: str | None, user: str = "ann", tenant: str = "acme") -> AsyncSession:
-    """What an app does at every turn."""
+    """Resume the session as an app does at every turn."""
     return await memory.tenant(tenant).sessions.resume_or_create(id, user_id=user)
 
 
@@ -75,7 +75,7 @@ async def test_the_session_a_limit_has_ended_is_not_resumed(
 async def test_an_idle_session_is_not_resumed(
     async_cached_memory: AsyncChatMemory, postgres_url: str, redis_url: str, settings: Settings
 ) -> None:
-    """What Redis holds is good for a tenth of session_timeout_hours: then Postgres decides."""
+    """An entry in Redis is valid for a tenth of session_timeout_hours; then Postgres decides."""
     session = await warm(async_cached_memory)
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
         await connection.execute("update chatmemory.sessions set last_active_at = now() - interval '2 days'")
@@ -102,7 +102,7 @@ async def test_an_update_is_seen(async_cached_memory: AsyncChatMemory, other_mem
 
 
 async def test_an_old_answer_is_not_kept(async_cached_memory: AsyncChatMemory) -> None:
-    """Who asked Postgres before the session ended, and answers Redis after it, stores nothing."""
+    """An answer read from Postgres before the session ended is not stored in Redis afterwards."""
     session = await warm(async_cached_memory)
     windows, info = async_cached_memory._windows, session.info
     await windows.forget_user("acme", "ann")

@@ -16,7 +16,9 @@ from chatmemory import (
     StorageUnavailableError,
 )
 from chatmemory.embedded.server import EmbeddedPostgres
+from chatmemory.storage.ownership import TABLES
 from chatmemory.storage.schema import bootstrap_sql, latest_version, script
+from chatmemory.storage.schema.files import release_number
 from tests.fixtures.postgres import on_login
 
 
@@ -99,7 +101,7 @@ async def test_an_env_file_that_is_not_text_is_named(tmp_path: Path, monkeypatch
 async def test_a_pooler_that_loses_statements_is_told_by_the_setting(
     async_memory: AsyncChatMemory, postgres_url: str
 ) -> None:
-    """What PgBouncer before 1.21 does to prepared statements: the error names the setting that helps."""
+    """If the pooler loses prepared statements (PgBouncer before 1.21), the error names the setting that helps."""
     session = await async_memory.tenant("acme").sessions.create(user_id="ann")
     for n in range(3):
         await session.append("user", str(n))
@@ -135,11 +137,16 @@ async def test_an_unknown_setting_is_named() -> None:
         AsyncChatMemory.open(settings={"model": "x"})  # type: ignore[arg-type]
 
 
-async def test_a_newer_schema_is_left_alone(postgres_url: str) -> None:
-    """An old library refuses to work on a schema it does not know."""
+async def test_a_schema_that_is_too_new_is_left_alone(postgres_url: str) -> None:
+    """A library works with a schema of the next release, and refuses one that says it is too old for it."""
     newer = latest_version() + 1
     await execute(postgres_url, f"insert into chatmemory.schema_migrations values ({newer}, 'from the future', '')")
-    with pytest.raises(SchemaVersionError, match=f"version {newer}.*Upgrade chatmemory"):
+    await use(postgres_url)
+    await execute(
+        postgres_url,
+        f"update chatmemory.schema_parts set revision = {release_number() + 1} where name = 'oldest release'",
+    )
+    with pytest.raises(SchemaVersionError, match=r"more than one release newer.*Upgrade chatmemory"):
         await use(postgres_url)
 
 
@@ -151,23 +158,37 @@ async def test_a_schema_of_other_files_is_told(postgres_url: str) -> None:
     assert "drop schema" not in str(raised.value)
 
 
-async def test_changed_functions_are_replaced(postgres_url: str) -> None:
-    """Also where arguments or columns have changed, and where a function is no longer wanted."""
+async def test_a_function_is_replaced_by_a_newer_one_only(postgres_url: str) -> None:
+    """Missing and older functions are installed, also with other arguments; newer ones stay."""
     await execute(
         postgres_url,
         """
         drop function chatmemory.lock_user;
         create function chatmemory.lock_user(a text, b text, c integer) returns integer language sql as 'select 1';
-        create or replace function chatmemory.gone() returns integer language sql as 'select 1';
-        update chatmemory.schema_migrations set checksum = 'older' where version = 0;
+        update chatmemory.schema_parts set revision = 0 where name = 'lock_user';
+        drop function chatmemory.refuse_append;
+        drop function chatmemory.messages_after;
+        create function chatmemory.messages_after(a text, b text, c bigint, d bigint) returns integer
+            language sql as 'select 1';
+        update chatmemory.schema_parts set revision = 9 where name = 'messages_after';
+        create function chatmemory.append_v2() returns integer language sql as 'select 1';
         """,
     )
-    with pytest.raises(SchemaVersionError, match="functions"):
+    with pytest.raises(SchemaVersionError, match=r"anybody may call .*and \d+ more.*chatmemory migrate"):
         await use(postgres_url, auto_migrate=False)
     await use(postgres_url)
     async with await AsyncConnection.connect(postgres_url) as connection:
-        found = await connection.execute("select to_regproc('chatmemory.gone'), to_regproc('chatmemory.lock_user')")
-        assert await found.fetchone() == (None, "chatmemory.lock_user")
+        found = await connection.execute(
+            "select p.proname, pg_get_function_result(p.oid), p.prosecdef from pg_proc p "
+            "where p.pronamespace = 'chatmemory'::regnamespace "
+            "and p.proname in ('lock_user', 'refuse_append', 'messages_after', 'append_v2') order by 1"
+        )
+        assert await found.fetchall() == [
+            ("append_v2", "integer", True),  # of a newer release: left, but nobody else's
+            ("lock_user", "void", True),
+            ("messages_after", "integer", True),
+            ("refuse_append", "void", True),
+        ]
 
 
 async def test_without_auto_migrate_an_empty_database_stays_empty(empty_postgres_url: str) -> None:
@@ -210,9 +231,10 @@ async def test_the_owner_of_the_tables_is_bound_too(empty_postgres_url: str, pla
     url = on_login(empty_postgres_url, plain_login)
     await use(url)
     async with await AsyncConnection.connect(url) as connection:
-        for table in ("sessions", "messages", "events"):
-            cursor = await connection.execute(f"select * from chatmemory.{table}".encode())
-            assert await cursor.fetchall() == []
+        for table in TABLES:
+            if not table.optional:
+                cursor = await connection.execute(f"select * from chatmemory.{table.name}".encode())
+                assert await cursor.fetchall() == []
 
 
 async def test_a_lost_connection_heals(async_memory: AsyncChatMemory, postgres_url: str) -> None:
@@ -241,7 +263,7 @@ async def test_a_closed_memory_says_so(async_memory: AsyncChatMemory) -> None:
 
 
 async def test_an_unexpected_refusal_shows_no_content(async_memory: AsyncChatMemory, postgres_url: str) -> None:
-    """Whatever Postgres says, the error has the state and no row."""
+    """For any error of Postgres, ours has the SQLSTATE and no row data."""
     session = await async_memory.tenant("acme").sessions.create(user_id="ann")
     await execute(postgres_url, "alter table chatmemory.messages add check (content <> 'secret')")
     with pytest.raises(ChatMemoryError, match="CheckViolation") as raised:

@@ -25,7 +25,7 @@ async def begin(memory: AsyncChatMemory, *texts: str, user: str = "ann") -> Asyn
 
 
 def texts(context: Context) -> list[str]:
-    """What the messages say."""
+    """Return the texts of messages."""
     return [message.text for message in context]
 
 
@@ -66,7 +66,7 @@ async def test_a_deleted_session_does_not_come_back(async_cached_memory: AsyncCh
     await session.delete()
     with pytest.raises(SessionNotFoundError):
         await session.context()
-    await windows.store(info, window_from_rows(rows), found.lease)
+    await windows.store(info, window_from_rows(rows, 20), found.lease)
     with pytest.raises(SessionNotFoundError):
         await session.context()
 

@@ -13,8 +13,9 @@ import pytest
 from chatmemory import AsyncChatMemory, AsyncSession, Memory, SessionNotFoundError, Settings
 from chatmemory._async.memories.worker import AsyncWorker
 from chatmemory._async.storage.database import AsyncDatabase
-from chatmemory._concurrency import AsyncEvent, async_side_by_side
+from chatmemory._concurrency import AsyncFlag, async_side_by_side
 from chatmemory.errors import StorageUnavailableError
+from chatmemory.storage.ownership import TABLES
 from tests.fixtures.openai_server import (
     FAULTS,
     HANGS,
@@ -61,7 +62,7 @@ async def known(memory: AsyncChatMemory, *kinds: Any, user_id: str = "ann") -> l
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params)
         return cursor.fetchall() if cursor.description else []
@@ -126,7 +127,7 @@ async def test_a_worker_expires_idle_sessions(postgres_url: str, openai_server: 
     async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
         await talk(memory)
     rows(postgres_url, "update chatmemory.sessions set last_active_at = now() - interval '2 days'")
-    stop = AsyncEvent()
+    stop = AsyncFlag()
 
     def chat(_: Any) -> Reply:
         openai_server.asked.set()
@@ -211,7 +212,7 @@ async def test_run_due_takes_no_more_than_its_limit(async_taught: AsyncChatMemor
 async def test_facts_are_learnt_with_their_sources(
     async_taught: AsyncChatMemory, openai_server: OpenAIServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cites messages there are becomes a memory of the user; the rest is dropped, and a log says so."""
+    """Facts that cite existing messages become memories of the user; the others are dropped and logged."""
     openai_server.chat = lambda _: learnt(
         "Ann lives in Lisbon.",
         fact("Ann lives in Lisbon.", 1, importance=0.9),
@@ -712,7 +713,7 @@ async def test_a_session_erased_while_it_is_learnt_from_leaves_nothing(
             await mine.erase()
             erased.set()
 
-        erased = AsyncEvent()
+        erased = AsyncFlag()
         import threading
 
         gone = threading.Event()
@@ -736,8 +737,9 @@ async def test_a_session_erased_while_it_is_learnt_from_leaves_nothing(
 
         await async_side_by_side([work, erase_then_answer])
     assert reports[0].processed == 0
-    for table in ("sessions", "memories", "memory_terms", "memory_sources", "events"):
-        assert rows(postgres_url, f"select count(*) from chatmemory.{table}") == [(0,)], table
+    for table in TABLES:
+        if table.name not in ("spend", "memory_users"):  # neither names the session any more
+            assert rows(postgres_url, f"select count(*) from chatmemory.{table.name}") == [(0,)], table
     assert rows(
         postgres_url, "select count(*) from chatmemory.spend where user_id <> '' or session_id is not null"
     ) == [(0,)]
@@ -836,14 +838,14 @@ async def test_whatever_somebody_elses_model_raises_is_one_failure(
 async def test_a_fault_of_our_own_is_one_failure(
     async_taught: AsyncChatMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What no one foresaw parks one session, and does not end the worker."""
+    """An unexpected error parks one session and does not end the worker."""
 
     def cut(_: Any) -> Any:
         raise RuntimeError("what Ann said")
 
     import chatmemory._async.memories.learner as learner
 
-    monkeypatch.setattr(learner, "cut", cut)
+    monkeypatch.setattr(learner, "cut_episodes", cut)
     await talk(async_taught)
     report = await async_taught.run_due()
     assert report.failed == 1
@@ -870,7 +872,7 @@ async def test_two_passes_at_once_learn_each_session_once(
 async def test_run_worker_ends_when_it_is_told_to(postgres_url: str, openai_server: OpenAIServer) -> None:
     """It works several sessions at once, finishes what it began after `stop` is set, and reports."""
     settings = openai_server.settings(worker_poll_seconds=60)
-    stop = AsyncEvent()
+    stop = AsyncFlag()
     openai_server.chat = lambda body: learnt() if len(openai_server.chats) < 5 else FAULTS["refusal"]
     async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
         for _ in range(5):

@@ -26,13 +26,14 @@ def turn(start: int, count: int) -> list[dict[str, str]]:
 
 
 def seen_by_another(memory: ChatMemory, session: Session) -> Session:
-    """A handle that has seen nothing but what the session says of itself; what is late has arrived."""
+    """A handle as another process has it: it has seen the session's row alone; Redis has every message."""
     memory._windows.flush()
+    memory._parts.recent.forget("acme", session.id)
     return memory.tenant("acme").sessions.get(session.id)
 
 
 def seqs(context: Context) -> list[int]:
-    """Which messages are in."""
+    """Return the seqs of the messages in a context."""
     return [message.seq for message in context]
 
 
@@ -59,7 +60,7 @@ def test_many_short_messages_come_from_redis(cached_memory: ChatMemory) -> None:
 
 
 def test_another_process_finds_the_window(cached_memory: ChatMemory, redis_url: str) -> None:
-    """What one process appended, another's context gets from Redis, without asking Postgres."""
+    """A message appended by one process is in another's context from Redis, without a query to Postgres."""
     session = begin(cached_memory, 5)
     session.context()
     session.append("user", "news")
@@ -86,13 +87,13 @@ def test_a_window_that_is_behind_is_not_believed(cached_memory: ChatMemory, redi
 
 
 def test_a_rebuild_does_not_overwrite_a_newer_window(cached_memory: ChatMemory) -> None:
-    """Who read Postgres before an append, and stores after it, stores nothing; after a flush neither."""
+    """A window read from Postgres before an append is not stored after it; nor after a flush."""
     session = begin(cached_memory, 5)
     windows, info = cached_memory._windows, session.info
     windows.forget(info)
     found = windows.read(info, 20, 0)
     assert found.window is None
-    old = Window(session.history(), None, 5, 0, "postgres")
+    old = Window(session.history(), None, 1, 5, 0, "postgres")
     session.append("user", "news")
     windows.flush()
     windows.store(info, old, found.lease)
@@ -108,7 +109,7 @@ def test_a_rebuild_does_not_overwrite_a_newer_window(cached_memory: ChatMemory) 
 
 
 def test_appends_at_once_reach_the_window_in_any_order(cached_memory: ChatMemory, memory: ChatMemory) -> None:
-    """Who stored message 7 tells the window before the one who stored 6: it holds both."""
+    """The writer of message 7 updates the window before the writer of message 6; the window has both."""
     session = begin(cached_memory, 5)
     session.context()
     stored = (memory.tenant("acme").sessions.get(session.id)).append_many(turn(6, 2))
@@ -197,12 +198,13 @@ def test_windows_of_tenants_are_apart(cached_memory: ChatMemory) -> None:
         session.context()
     cached_memory._windows.flush()
     for tenant, id in pairs:
+        cached_memory._parts.recent.forget(tenant, id)
         context = (cached_memory.tenant(tenant).sessions.get(id)).context()
         assert (context.source, [message.text for message in context]) == ("redis", [f"{tenant} {id}"])
 
 
 def test_health_tells(cached_memory: ChatMemory, memory: ChatMemory) -> None:
-    """What works, and what is not configured."""
+    """health() reports the working parts and those that are not configured."""
     health = cached_memory.health()
     assert (health.postgres, health.redis, health.ok) == ("ok", "ok", True)
     assert memory.health().redis == "off"

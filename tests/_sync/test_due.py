@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from chatmemory import ChatMemory, Session, Settings
-from chatmemory._concurrency import Event, side_by_side, wait_for
+from chatmemory._concurrency import Flag, side_by_side, wait_for
 
 FILL = """
 insert into chatmemory.sessions (tenant_id, id, user_id, kind, created_at, updated_at, last_active_at, last_seq,
@@ -60,7 +60,7 @@ def test_appends_stay_hot(postgres_url: str, settings: Settings) -> None:
         [(updated, hot)] = rows(postgres_url, query)
         if updated >= 1000:
             break
-        wait_for(Event(), 0.05)
+        wait_for(Flag(), 0.05)
     assert updated >= 1000
     assert hot >= 0.97 * updated
 
@@ -85,7 +85,7 @@ def test_a_session_is_due_from_the_append_that_crosses_a_threshold(postgres_url:
 
 def beside_a_worker(memory: ChatMemory, then: Callable[[], Any]) -> None:
     """Run `then` beside a worker, which ends after it."""
-    stop = Event()
+    stop = Flag()
 
     def work() -> None:
         memory.run_worker(stop=stop)
@@ -104,7 +104,7 @@ def learnt_from(session: Session, seconds: float = 30) -> None:
     for _ in range(int(seconds / 0.05)):
         if session.refresh().summary_seq:
             return
-        wait_for(Event(), 0.05)
+        wait_for(Flag(), 0.05)
     raise AssertionError("nobody has learnt from it")
 
 

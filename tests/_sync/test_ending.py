@@ -241,3 +241,15 @@ def test_a_watermark_behind_missing_messages_moves_on(postgres_url: str, memory:
     assert memory.run_due().processed == 0
     assert session.refresh().summary_seq == 50
     assert rows(postgres_url, "select due_at from chatmemory.sessions") == [(None,)]
+
+
+@pytest.mark.parametrize("kind", ["chat", "training"])
+def test_a_handle_ends_no_session_that_has_the_id_of_an_erased_one(memory: ChatMemory, kind: str) -> None:
+    """Neither a conversation nor a run."""
+    sessions = memory.tenant("acme").sessions
+    stale = sessions.create(user_id="ann", kind=kind, session_id="s-1")
+    sessions.get("s-1").erase()
+    others = sessions.create(user_id="bob", kind=kind, session_id="s-1")
+    with pytest.raises(SessionNotFoundError):
+        stale.end()
+    assert others.refresh().is_active

@@ -50,7 +50,7 @@ CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
 
 
 def pages(url: str, call: tuple[str, tuple[Any, ...]]) -> int:
-    """How many pages a call touches, after one call that has filled the connection's caches."""
+    """Return the pages that a call touches, after one call that has filled the connection's caches."""
     function, params = call
     explain = f"explain (analyze, buffers, format json) select * from chatmemory.{function}".encode()
     with Connection.connect(url) as connection:

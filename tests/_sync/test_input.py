@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_input.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""What is accepted comes back identical; what is refused leaves nothing behind."""
+"""Accepted input comes back identical; rejected input leaves nothing behind."""
 
 import json
 import random

@@ -9,10 +9,11 @@ import pytest
 from psycopg import Connection
 
 from chatmemory import ChatMemory, SessionNotFoundError
+from chatmemory.storage.ownership import TABLES
 from chatmemory.storage.schema.roles import APP
+from tests._sync.filling import amounts, fill
+from tests.fixtures.openai_server import OpenAIServer
 from tests.helpers import calls
-
-TABLES = ("sessions", "messages", "events", "metrics")
 
 
 def raw(memory: ChatMemory, tenant: str | None, query: str) -> list[tuple[object, ...]]:
@@ -73,25 +74,21 @@ def test_foreign_and_missing_look_the_same(memory: ChatMemory) -> None:
     assert texts[0] == texts[1]
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_a_forgotten_where_clause_leaks_nothing(memory: ChatMemory, table: str) -> None:
-    """Under the app's role, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
-    for tenant in ("acme", "umbrella"):
-        session = memory.tenant(tenant).sessions.create(user_id="ann")
-        session.append("user", f"of {tenant}")
-        session.log_metrics({"loss": 1.0})
-        session.metrics()
-    assert raw(memory, "acme", f"select distinct tenant_id from chatmemory.{table}") == [("acme",)]
-    assert raw(memory, None, f"select * from chatmemory.{table}") == []
-    assert raw(memory, "", f"select * from chatmemory.{table}") == []
-    deleted = raw(
-        memory,
-        "acme",
-        f"with gone as (delete from chatmemory.{table} returning tenant_id) select * from gone",
-    )
-    assert {row[0] for row in deleted} == {"acme"}
-    left = memory.tenant("umbrella").sessions.list()
-    assert left.total == 1
+def test_a_forgotten_where_clause_leaks_nothing(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """Under chatmemory_app, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
+    settings = openai_server.settings(embedding_model="compass", cleanup_inactive_sessions=False)
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        for tenant in ("acme", "umbrella"):
+            fill(memory, openai_server, tenant, "ann")
+        theirs = amounts(postgres_url, "tenant_id = 'umbrella'")
+        for table in (table.name for table in TABLES):
+            assert raw(memory, "acme", f"select distinct tenant_id from chatmemory.{table}") == [("acme",)], table
+            for nobody in (None, ""):
+                assert raw(memory, nobody, f"select tenant_id from chatmemory.{table}") == [], table
+            delete = f"with gone as (delete from chatmemory.{table} returning tenant_id) select * from gone"
+            assert {row[0] for row in raw(memory, "acme", delete)} <= {"acme"}, table
+        assert not any(amounts(postgres_url, "tenant_id = 'acme'").values())
+        assert amounts(postgres_url, "tenant_id = 'umbrella'") == theirs
 
 
 @pytest.mark.parametrize(

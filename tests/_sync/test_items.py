@@ -96,7 +96,7 @@ def test_a_users_items_are_exported_and_erased(memory: ChatMemory) -> None:
     acme.items.put(("memories", "bob"), "k", {"secret": 2}, user_id="bob")
     acme.items.put(("rules",), "k", {"secret": 3})
     lines = [json.loads(line) for line in acme.users.export("ann")]
-    assert [(line["type"], line["namespace"], line["value"]) for line in lines] == [
+    assert [(line["record"], line["namespace"], line["value"]) for line in lines[1:]] == [
         ("item", list(PLACE), {"secret": 1})
     ]
     assert acme.users.erase("ann").items == 1

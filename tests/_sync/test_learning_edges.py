@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_learning_edges.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""What goes on while a worker learns, and where sessions meet: nothing is lost, doubled or left over."""
+"""Concurrent work while a worker learns, and memories across sessions: nothing is lost, doubled or left over."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ FOUR = ("I have a boat.", "It is green.", "She floats.", "Bye.")
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params)
         return cursor.fetchall() if cursor.description else []
@@ -69,7 +69,7 @@ def test_a_user_erased_while_learning_leaves_nothing(
 
 
 def test_a_user_erased_while_reembedding_leaves_nothing(postgres_url: str, openai_server: OpenAIServer) -> None:
-    """What the vectors cost is the tenant's alone then."""
+    """The cost of the vectors is then the tenant's alone."""
     with ChatMemory.open(postgres_url, settings=openai_server.settings(llm_model=None)) as memory:
         memory.tenant("acme").memories.remember("Ann is tall.", user_id=MARKER)
 
@@ -191,7 +191,7 @@ def test_what_was_corrected_meanwhile_stays_so(postgres_url: str, openai_server:
 
 
 def test_what_holds_again_is_learnt_again(postgres_url: str, openai_server: OpenAIServer) -> None:
-    """Who said it after it was superseded means now."""
+    """A superseded fact that the user states again is learnt again."""
     with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         old = memory.tenant("acme").memories.remember("Ann lives in Berlin.", user_id="ann")
         memory.tenant("acme").memories.correct(old.id, "Ann lives in Lisbon.")
@@ -203,7 +203,7 @@ def test_what_holds_again_is_learnt_again(postgres_url: str, openai_server: Open
 def test_a_summary_is_no_more_trusted_than_a_tool_in_its_session(
     postgres_url: str, openai_server: OpenAIServer
 ) -> None:
-    """Whether it is made with the last batch or after it."""
+    """This holds for a summary made with the last batch and for one made after it."""
     with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         for early in (False, True):
             session = talk(memory)
@@ -365,7 +365,7 @@ def test_a_language_that_postgres_does_not_know(postgres_url: str, openai_server
 
 
 def test_days_are_those_of_utc(postgres_url: str, openai_server: OpenAIServer) -> None:
-    """What a model reads is the same whatever zone the database's server is in."""
+    """The dates in the prompt do not depend on the time zone of the database server."""
     [(name,)] = rows(postgres_url, "select current_database()")
     rows(postgres_url, f"alter database \"{name}\" set timezone to 'Asia/Tokyo'")
     evening = datetime(2024, 5, 1, 20, tzinfo=UTC)

@@ -17,7 +17,7 @@ class Letters:
     name, dimensions = "letters", 26
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """How often each letter stands in each text."""
+        """Return the frequency of each letter in each text."""
         return [[text.lower().count(letter) - 0.7 for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts]
 
 
@@ -35,7 +35,7 @@ def keep(memory: ChatMemory, tenant_id: str = "acme") -> None:
 
 
 def test_nearest_by_signs(postgres_url: str, settings: Settings) -> None:
-    """Where a user has many memories, vectors are compared by their signs first, and the same are found."""
+    """For a user with many memories, vectors are compared by their signs first, with the same results."""
     with ChatMemory.open(postgres_url, settings=settings, embedder=Letters()) as memory:
         keep(memory)
         keep(memory, "other")
@@ -48,7 +48,7 @@ def test_nearest_by_signs(postgres_url: str, settings: Settings) -> None:
 
 
 def test_places_are_ranked_before_memories_are_read(memory: ChatMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where words stand in many places, the best of these are looked at first, and the same come first."""
+    """If the words have many places, only the best are read, and the first results are the same."""
     keep(memory)
     memories = memory.tenant("acme").memories
     all_of_them = found(memories.recall("boat, river or violin", user_id="ann", k=5))

@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_redis_faults.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Whatever Redis does, every call answers correctly from Postgres, and what is dead is left alone."""
+"""With any fault of Redis, every call answers correctly from Postgres, and a dead Redis is skipped."""
 
 import time
 from collections.abc import Callable

@@ -26,7 +26,7 @@ class Letters:
         self.dimensions = len(letters)
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """How often each letter stands in each text."""
+        """Return the frequency of each letter in each text."""
         self.left -= len(texts)
         if self.left < 0:
             raise RuntimeError
@@ -60,7 +60,7 @@ def learn(memory: ChatMemory, tenant_id: str) -> None:
 
 
 def by_meaning(tenant: Tenant) -> list[tuple[str, float]]:
-    """What is found by meaning alone, but for the farthest, which scores 0: texts and scores.
+    """Return the texts and scores found by meaning only, except the farthest, whose score is 0.
 
     The question shares no word with anything.
     """
@@ -100,7 +100,7 @@ def test_vectors_are_those_of_learning(postgres_url: str, settings: Settings) ->
 
 
 def test_dropping_spares_what_has_no_other_vector(postgres_url: str, settings: Settings) -> None:
-    """What the new model has not seen keeps its old vector, and so do other tenants."""
+    """Memories without a vector of the new model keep the old one; so do other tenants."""
     with (
         opened(settings, postgres_url, old()) as before,
         opened(settings, postgres_url, new()) as after,

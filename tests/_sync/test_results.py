@@ -160,7 +160,7 @@ def test_a_run_ends_although_the_embedder_fails(
 
 
 def test_metrics_may_say_when_they_were_measured(memory: ChatMemory) -> None:
-    """What is told later keeps its own time."""
+    """Metrics that are logged later keep their own time."""
     session = memory.tenant("acme").sessions.create(user_id="ann", kind="training")
     at = session.info.created_at - timedelta(days=1)
     session.log_metrics({"loss": 1.0}, at=at)

@@ -45,7 +45,7 @@ def with_kind_forgotten(memory: ChatMemory, session: Session, **columns: str) ->
 
 @pytest.mark.parametrize(("kind", "status"), RUNS)
 def test_every_move_from_every_status(memory: ChatMemory, kind: str, status: str) -> None:
-    """What the kind allows is done, stored and told on the timeline; anything else changes nothing at all."""
+    """An allowed move is stored and recorded on the timeline; any other move changes nothing."""
     allowed = MACHINES[kind][status]
     for new in MACHINES[kind]:
         session = run_in(memory, kind, status)
@@ -94,7 +94,7 @@ ENDS = [
 
 
 def final_status(kind: str, status: str, end: str) -> str:
-    """Where the specification brings a run that ends so."""
+    """Return the final status that the specification gives for an end."""
     if not MACHINES[kind][status]:
         return status
     if end in ("completed", "failed"):

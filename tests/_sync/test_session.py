@@ -25,7 +25,7 @@ def begin(memory: ChatMemory) -> Session:
 
 
 def test_append_returns_what_is_stored(memory: ChatMemory) -> None:
-    """What append returns is what history gives, to the last field."""
+    """The message that append returns equals the one in history, in every field."""
     session = begin(memory)
     first = session.append("human", "Hello", metadata={"b": 1e22, "a": -0.0})
     second = session.append("ai", [{"type": "text", "text": "Hi"}], message_id="m-2")
@@ -388,7 +388,7 @@ def test_a_handle_repr_can_be_read(memory: ChatMemory) -> None:
 
 
 def test_a_repeated_id_with_other_tool_calls_is_a_conflict(memory: ChatMemory) -> None:
-    """What a message asks tools for, or which call it answers, is what it says; other metadata is not."""
+    """Tool calls and the answered call are part of a message's content; other metadata is not."""
     session = memory.tenant("acme").sessions.create(user_id="ann")
     said: list[dict[str, Any]] = [
         {"tool_calls": [{"id": "a", "function": {"name": "pay", "arguments": "{}"}}]},

@@ -19,7 +19,7 @@ def other_memory(postgres_url: str, redis_url: str, settings: Settings) -> Itera
 
 
 def resume(memory: ChatMemory, id: str | None, user: str = "ann", tenant: str = "acme") -> Session:
-    """What an app does at every turn."""
+    """Resume the session as an app does at every turn."""
     return memory.tenant(tenant).sessions.resume_or_create(id, user_id=user)
 
 
@@ -73,7 +73,7 @@ def test_the_session_a_limit_has_ended_is_not_resumed(postgres_url: str, redis_u
 def test_an_idle_session_is_not_resumed(
     cached_memory: ChatMemory, postgres_url: str, redis_url: str, settings: Settings
 ) -> None:
-    """What Redis holds is good for a tenth of session_timeout_hours: then Postgres decides."""
+    """An entry in Redis is valid for a tenth of session_timeout_hours; then Postgres decides."""
     session = warm(cached_memory)
     with psycopg.Connection.connect(postgres_url, autocommit=True) as connection:
         connection.execute("update chatmemory.sessions set last_active_at = now() - interval '2 days'")
@@ -100,7 +100,7 @@ def test_an_update_is_seen(cached_memory: ChatMemory, other_memory: ChatMemory) 
 
 
 def test_an_old_answer_is_not_kept(cached_memory: ChatMemory) -> None:
-    """Who asked Postgres before the session ended, and answers Redis after it, stores nothing."""
+    """An answer read from Postgres before the session ended is not stored in Redis afterwards."""
     session = warm(cached_memory)
     windows, info = cached_memory._windows, session.info
     windows.forget_user("acme", "ann")

@@ -27,7 +27,7 @@ def begin(memory: ChatMemory, *texts: str, user: str = "ann") -> Session:
 
 
 def texts(context: Context) -> list[str]:
-    """What the messages say."""
+    """Return the texts of messages."""
     return [message.text for message in context]
 
 
@@ -66,7 +66,7 @@ def test_a_deleted_session_does_not_come_back(cached_memory: ChatMemory) -> None
     session.delete()
     with pytest.raises(SessionNotFoundError):
         session.context()
-    windows.store(info, window_from_rows(rows), found.lease)
+    windows.store(info, window_from_rows(rows, 20), found.lease)
     with pytest.raises(SessionNotFoundError):
         session.context()
 

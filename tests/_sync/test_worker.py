@@ -13,10 +13,11 @@ import psycopg
 import pytest
 
 from chatmemory import ChatMemory, Memory, Session, SessionNotFoundError, Settings
-from chatmemory._concurrency import Event, side_by_side
+from chatmemory._concurrency import Flag, side_by_side
 from chatmemory._sync.memories.worker import Worker
 from chatmemory._sync.storage.database import Database
 from chatmemory.errors import StorageUnavailableError
+from chatmemory.storage.ownership import TABLES
 from tests.fixtures.openai_server import (
     FAULTS,
     HANGS,
@@ -61,7 +62,7 @@ def known(memory: ChatMemory, *kinds: Any, user_id: str = "ann") -> list[Memory]
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params)
         return cursor.fetchall() if cursor.description else []
@@ -126,7 +127,7 @@ def test_a_worker_expires_idle_sessions(postgres_url: str, openai_server: OpenAI
     with ChatMemory.open(postgres_url, settings=settings) as memory:
         talk(memory)
     rows(postgres_url, "update chatmemory.sessions set last_active_at = now() - interval '2 days'")
-    stop = Event()
+    stop = Flag()
 
     def chat(_: Any) -> Reply:
         openai_server.asked.set()
@@ -207,7 +208,7 @@ def test_run_due_takes_no_more_than_its_limit(taught: ChatMemory) -> None:
 def test_facts_are_learnt_with_their_sources(
     taught: ChatMemory, openai_server: OpenAIServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cites messages there are becomes a memory of the user; the rest is dropped, and a log says so."""
+    """Facts that cite existing messages become memories of the user; the others are dropped and logged."""
     openai_server.chat = lambda _: learnt(
         "Ann lives in Lisbon.",
         fact("Ann lives in Lisbon.", 1, importance=0.9),
@@ -692,7 +693,7 @@ def test_a_session_erased_while_it_is_learnt_from_leaves_nothing(
             mine.erase()
             erased.set()
 
-        erased = Event()
+        erased = Flag()
         import threading
 
         gone = threading.Event()
@@ -716,8 +717,9 @@ def test_a_session_erased_while_it_is_learnt_from_leaves_nothing(
 
         side_by_side([work, erase_then_answer])
     assert reports[0].processed == 0
-    for table in ("sessions", "memories", "memory_terms", "memory_sources", "events"):
-        assert rows(postgres_url, f"select count(*) from chatmemory.{table}") == [(0,)], table
+    for table in TABLES:
+        if table.name not in ("spend", "memory_users"):  # neither names the session any more
+            assert rows(postgres_url, f"select count(*) from chatmemory.{table.name}") == [(0,)], table
     assert rows(
         postgres_url, "select count(*) from chatmemory.spend where user_id <> '' or session_id is not null"
     ) == [(0,)]
@@ -814,14 +816,14 @@ def test_whatever_somebody_elses_model_raises_is_one_failure(
 def test_a_fault_of_our_own_is_one_failure(
     taught: ChatMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What no one foresaw parks one session, and does not end the worker."""
+    """An unexpected error parks one session and does not end the worker."""
 
     def cut(_: Any) -> Any:
         raise RuntimeError("what Ann said")
 
     import chatmemory._sync.memories.learner as learner
 
-    monkeypatch.setattr(learner, "cut", cut)
+    monkeypatch.setattr(learner, "cut_episodes", cut)
     talk(taught)
     report = taught.run_due()
     assert report.failed == 1
@@ -848,7 +850,7 @@ def test_two_passes_at_once_learn_each_session_once(
 def test_run_worker_ends_when_it_is_told_to(postgres_url: str, openai_server: OpenAIServer) -> None:
     """It works several sessions at once, finishes what it began after `stop` is set, and reports."""
     settings = openai_server.settings(worker_poll_seconds=60)
-    stop = Event()
+    stop = Flag()
     openai_server.chat = lambda body: learnt() if len(openai_server.chats) < 5 else FAULTS["refusal"]
     with ChatMemory.open(postgres_url, settings=settings) as memory:
         for _ in range(5):

@@ -18,7 +18,7 @@ LEARNT = {"summary": "Ann rows.", "facts": [{"text": "Ann rows on Sundays.", "so
 
 
 class Place(BaseModel):
-    """What is asked for."""
+    """The requested schema."""
 
     city: str
 
@@ -44,7 +44,7 @@ def model_with(*answers: AIMessage) -> Llm:
 
 
 async def both(make: Any) -> list[Any]:
-    """What both halves answer, each of a model of its own."""
+    """Return the answers of the sync and the async method, each with a model of its own."""
     return [make().complete(ASKED, Place), await make().acomplete(ASKED, Place)]
 
 
@@ -73,10 +73,10 @@ async def test_json_where_there_is_no_structured_output(text: str) -> None:
     ],
 )
 async def test_no_usable_answer(make: Any) -> None:
-    """What has not the form asked for is an LlmError that repeats nothing of it."""
-    with pytest.raises(LlmError, match="not the form asked for") as sync:
+    """An answer that does not match the schema is an LlmError that quotes nothing of it."""
+    with pytest.raises(LlmError, match="does not match the requested schema") as sync:
         make().complete(ASKED, Place)
-    with pytest.raises(LlmError, match="not the form asked for") as waiting:
+    with pytest.raises(LlmError, match="does not match the requested schema") as waiting:
         await make().acomplete(ASKED, Place)
     assert "secret" not in f"{sync.value} {waiting.value}"
 

@@ -38,7 +38,7 @@ def test_every_message_comes_back_equal(message: BaseMessage) -> None:
 @given(st.lists(messages, max_size=6, unique_by=lambda message: message.id or id(message)))
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_message_comes_back_equal_from_the_database(memory: ChatMemory, said: list[BaseMessage]) -> None:
-    """What Postgres gives back is what was added, to the last field, in the same order."""
+    """Messages from Postgres equal the added ones in every field, in the same order."""
     history = ChatMemoryHistory(memory.tenant("acme").sessions.create(user_id="ann"))
     history.add_messages(said)
     assert history.messages == said
@@ -95,7 +95,7 @@ class Mood(enum.StrEnum):
 
 
 class Answer(BaseModel):
-    """What a model was asked to fill in."""
+    """The schema of a structured answer."""
 
     mood: Mood
     until: date
@@ -139,7 +139,7 @@ class OwnMessage(HumanMessage):
 
 
 def test_a_class_of_an_apps_own_is_refused() -> None:
-    """What could not come back as what it was is refused, by name."""
+    """A message of a foreign class cannot be restored, so it is rejected; the error names the class."""
     with pytest.raises(InvalidInputError, match="OwnMessage"):
         to_message(OwnMessage(content="x"))
 
@@ -172,7 +172,7 @@ def test_tool_calls_of_other_origin_convert() -> None:
 
 
 def test_calls_in_messages_of_their_own_come_as_one(memory: ChatMemory) -> None:
-    """What was appended as the Agents SDK keeps calls made at once comes as one message that asks for all of them."""
+    """Parallel calls in several messages, as the Agents SDK stores them, become one message with all calls."""
     session = memory.tenant("acme").sessions.create(user_id="ann")
     session.append("user", "Weather?")
     for id, arguments in (("a", '{"city":"Porto"}'), ("b", "{broken"), ("c", "{}")):

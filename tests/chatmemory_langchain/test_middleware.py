@@ -33,7 +33,7 @@ def agent_of(memory: Any, model: ScriptedChat, *, tools: Any = (weather,), more:
 
 
 def stored(memory: ChatMemory) -> list[str]:
-    """What the session holds."""
+    """Return the messages in the session."""
     session = memory.tenant("acme").sessions.get("s-1")
     return told([from_message(message) for message in session.history(1000)])
 
@@ -217,7 +217,7 @@ def test_a_call_that_the_user_passes_over_is_not_sent(memory: ChatMemory) -> Non
 
 
 def test_a_summary_of_earlier_runs_is_not_sent_beside_them(memory: ChatMemory) -> None:
-    """What SummarizationMiddleware left in the state stands for earlier runs, and those come from memory."""
+    """A summary of SummarizationMiddleware covers earlier runs, which come from memory, so it is not sent."""
     model = ScriptedChat(script=[TURNS[0], AIMessage("Sunny."), AIMessage("Bye.")])
     short = ScriptedChat(script=[AIMessage("They spoke of Lisbon.")])
     saver = InMemorySaver()
@@ -251,7 +251,7 @@ def test_a_result_that_ends_the_run_is_stored(memory: ChatMemory) -> None:
 
 
 def test_memories_of_this_user_come_as_data(memory: ChatMemory) -> None:
-    """What is recalled for the user's words stands before them in a human message, and is not stored."""
+    """Memories recalled for the user's words are in a human message before them, and are not stored."""
     acme = memory.tenant("acme")
     acme.memories.remember("Ann works from Lisbon.", user_id="ann")
     acme.memories.remember("Bob works from Lisbon.", user_id="bob")
@@ -312,7 +312,7 @@ def test_a_summary_stands_in_the_system_message(memory: ChatMemory) -> None:
 
 
 def test_wrong_arguments_are_told() -> None:
-    """What is no memory, and a budget of nothing, are refused when it is made."""
+    """The constructor rejects an object that is not a memory, and a budget of 0."""
     with pytest.raises(ConfigurationError, match="not a str"):
         ChatMemoryMiddleware("acme")  # type: ignore[arg-type]
     with (
@@ -320,3 +320,16 @@ def test_wrong_arguments_are_told() -> None:
         pytest.raises(InvalidInputError, match="max_tokens"),
     ):
         ChatMemoryMiddleware(memory, max_tokens=0)
+
+
+def test_what_a_run_costs(memory: ChatMemory, round_trips: list[str]) -> None:
+    """One round trip when it begins, and two for each answer of the model."""
+    model = ScriptedChat(script=[AIMessage(text) for text in ("one", "two")])
+    agent: Any = create_agent(
+        model, [], middleware=[ChatMemoryMiddleware(memory, recall=False)], context_schema=MemoryContext
+    )
+    agent.invoke(asked("first"), context=ANN)
+    round_trips.clear()
+    agent.invoke(asked("second"), context=ANN)
+    assert len(round_trips) == 3, round_trips
+    assert told(model.sent[-1]) == ["human: first", "ai: one", "human: second"]

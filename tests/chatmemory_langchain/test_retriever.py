@@ -14,7 +14,7 @@ CITIES = ["Lisbon", "Porto", "Faro", "Braga", "Sintra"]
 
 
 class TestStandard(RetrieversIntegrationTests):
-    """What LangChain asks of every retriever."""
+    """LangChain's standard tests for retrievers."""
 
     @pytest.fixture(autouse=True)
     def _remembered(self, memory: ChatMemory) -> None:
@@ -25,12 +25,12 @@ class TestStandard(RetrieversIntegrationTests):
 
     @property
     def retriever_constructor(self) -> type[BaseRetriever]:
-        """What is tested."""
+        """The class under test."""
         return ChatMemoryRetriever
 
     @property
     def retriever_constructor_params(self) -> dict[str, Any]:
-        """Whose memories."""
+        """The tenant and the user of the memories."""
         return {"tenant": self.tenant, "user_id": "ann"}
 
     @property
@@ -133,7 +133,7 @@ def test_callbacks_see_the_documents(memory: ChatMemory) -> None:
 
 
 def test_wrong_arguments_are_told(memory: ChatMemory) -> None:
-    """What is no tenant, a negative k and a misspelt name are refused when it is made."""
+    """The constructor rejects an object that is not a tenant, a negative k and a misspelt name."""
     for wrong in ({"tenant": "acme"}, {"k": -1}, {"limit": 3}):
         with pytest.raises(ValidationError):
             ChatMemoryRetriever(**{"tenant": memory.tenant("acme"), "user_id": "ann", **wrong})

@@ -82,7 +82,7 @@ def forget_empty_namespaces(store: InMemoryStore) -> None:
 
 
 def results(store: Any, batch: Any) -> Any:
-    """What a batch gives, or that it was refused."""
+    """Return the results of a batch, or its rejection."""
     if isinstance(store, InMemoryStore):
         forget_empty_namespaces(store)
         for op in batch:  # each alone, as a GetOp leaves an empty namespace behind
@@ -102,7 +102,7 @@ def _reading(store: InMemoryStore, op: Any) -> Any:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=BATCHES, user_at=st.sampled_from([None, 0, 1]))
 def test_any_operations_do_as_in_memory(memory: ChatMemory, batches: Any, user_at: Any) -> None:
-    """Whatever is put, read, searched, listed and deleted, in batches: both stores answer the same."""
+    """Random batches of puts, reads, searches, lists and deletions: both stores give the same answers."""
     ours = ChatMemoryStore(memory.tenant(uuid4()), user_at=user_at)
     theirs = InMemoryStore()
     for batch in [*batches, [SearchOp((), limit=100)], [ListNamespacesOp(limit=100)]]:
@@ -123,7 +123,7 @@ def test_comparisons_do_as_in_memory(memory: ChatMemory, operator: str) -> None:
 
 
 def test_a_comparison_with_nothing_keeps_nothing(memory: ChatMemory) -> None:
-    """Where a value is missing or no number, the item is left out; InMemoryStore raises TypeError or ValueError."""
+    """An item whose value is missing or not a number is skipped; InMemoryStore raises TypeError or ValueError."""
     store = ChatMemoryStore(memory.tenant("acme"), user_at=None)
     store.put(("n",), "k", {"n": "many"})
     assert store.search(("n",), filter={"n": {"$gt": 1}}) == []
@@ -158,9 +158,9 @@ async def test_what_is_no_operation_is_refused(memory: ChatMemory) -> None:
     """A batch with something else in it is refused whole."""
     store = ChatMemoryStore(memory.tenant("acme"), user_at=None)
     batch: Any = [PutOp(("n",), "k", {"a": 1}), ("get", "k")]
-    with pytest.raises(InvalidInputError, match="tuple is no operation"):
+    with pytest.raises(InvalidInputError, match="tuple is not an operation"):
         store.batch(batch)
-    with pytest.raises(InvalidInputError, match="tuple is no operation"):
+    with pytest.raises(InvalidInputError, match="tuple is not an operation"):
         await store.abatch(batch)
     assert store.search(()) == []
 
@@ -172,7 +172,7 @@ def test_the_position_says_whose_an_item_is(memory: ChatMemory) -> None:
     store.put(("memories", "ann", "food"), "k", {"likes": "tea"})
     store.put(("memories", "bob"), "k", {"likes": "coffee"})
     store.put(("memories",), "k", {"rule": "be kind"})
-    assert len(list(acme.users.export("ann"))) == 1
+    assert len(list(acme.users.export("ann"))) == 2, "the first line names the format"
     assert acme.users.erase("ann").items == 1
     assert store.list_namespaces() == [("memories",), ("memories", "bob")]
     assert store.list_namespaces(prefix=("memories", "*")) == [("memories", "bob")]
@@ -191,7 +191,7 @@ def test_tenants_do_not_meet(memory: ChatMemory) -> None:
 
 
 def test_a_query_ranks_by_words(memory: ChatMemory) -> None:
-    """What shares words stands first with a score, the rest follows; index= says what is looked at."""
+    """Items that share words come first with a score, then the others; index= names the fields that are searched."""
     store = ChatMemoryStore(memory.tenant("acme"), user_at=None)
     store.put(("m",), "tea", {"text": "green tea", "note": "lemon"}, index=["text"])
     store.put(("m",), "parts", {"parts": [{"text": "a"}, {"text": "lemon tea"}]}, index=["parts[*].text"])

@@ -18,14 +18,14 @@ def tools_of(tenant: Tenant | AsyncTenant, user_id: object = "ann") -> dict[str,
 
 
 def call(tool: BaseTool, **arguments: Any) -> ToolMessage:
-    """What the model gets when it calls a tool."""
+    """Return the result of a tool call."""
     message = tool.invoke({"type": "tool_call", "id": "c-1", "name": tool.name, "args": arguments})
     assert isinstance(message, ToolMessage)
     return message
 
 
 def answer(tool: BaseTool, **arguments: Any) -> Any:
-    """What a tool's answer says, where it worked."""
+    """Return a tool's successful answer."""
     message = call(tool, **arguments)
     assert message.status == "success", message.content
     return json.loads(str(message.content))
@@ -108,7 +108,7 @@ def test_foreign_ids_look_missing(memory: ChatMemory) -> None:
 
 
 def test_shared_memories_come_without_an_id(memory: ChatMemory) -> None:
-    """What the tenant shares is recalled, but gives the model nothing to change it by."""
+    """Memories shared by the tenant are recalled without ids, so that the model cannot change them."""
     acme = memory.tenant("acme")
     acme.memories.remember("The office is in Porto.")
     [found] = answer(tools_of(acme)["recall_memory"], query="Porto")["memories"]
@@ -139,7 +139,7 @@ def test_mistakes_of_the_model_are_told_to_the_model(memory: ChatMemory) -> None
 
 
 def test_correcting_into_what_is_known_closes_the_wrong_one(memory: ChatMemory) -> None:
-    """Where another memory says the right thing already, it takes the wrong one's place and is confirmed."""
+    """If another memory has the correct text already, it supersedes the wrong one and is confirmed."""
     acme = memory.tenant("acme")
     right = acme.memories.remember("Ann works from Lisbon.", user_id="ann")
     wrong = acme.memories.remember("Ann works from Porto.", user_id="ann")

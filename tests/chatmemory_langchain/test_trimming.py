@@ -29,7 +29,7 @@ def conversations(draw: st.DrawFn) -> list[BaseMessage]:
 
 
 def cost(messages: list[BaseMessage]) -> int:
-    """What messages cost, by the counter ours uses."""
+    """Return the tokens of messages, by chatmemory's counter."""
     counter = Tokenizer(None).best()
     stored = [to_message(message) for message in messages]
     return sum(message_tokens(counter, new.content, new.metadata or {}) for new in stored)

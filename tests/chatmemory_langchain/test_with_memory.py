@@ -237,7 +237,7 @@ def test_a_long_session(memory: ChatMemory, history_size: int | None, given: str
 
 
 def test_the_chain_gets_whole_turns(memory: ChatMemory) -> None:
-    """Where history_size cuts a turn in two, its rest is left out: no tool result without its call."""
+    """If history_size splits a turn, the rest of the turn is omitted: no tool result without its call."""
     session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-1")
     call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     for role in ("user", "assistant", "tool", "assistant", "user", "assistant"):
@@ -313,7 +313,7 @@ def test_a_turn_with_tools(memory: ChatMemory) -> None:
 
 
 def test_an_agent_that_returns_all_messages(memory: ChatMemory) -> None:
-    """What the chain was given and gives back is not stored again."""
+    """Messages that the chain received and returns are not stored again."""
     agent: Runnable[Any, Any] = RunnableLambda(
         lambda value: {"messages": [*value["messages"], recount(value["messages"])]}
     )
@@ -340,9 +340,9 @@ def test_a_stream_of_several_messages(memory: ChatMemory) -> None:
 def test_missing_fields_are_named(memory: ChatMemory) -> None:
     """The error says which, and how to give them."""
     chat = with_memory(counter, memory)
-    with pytest.raises(InvalidInputError, match=r"does not say user_id and session_id.*configurable"):
+    with pytest.raises(InvalidInputError, match=r"lacks user_id and session_id.*configurable"):
         chat.invoke("a")
-    with pytest.raises(InvalidInputError, match="does not say session_id"):
+    with pytest.raises(InvalidInputError, match="lacks session_id"):
         chat.invoke("a", {"configurable": {"user_id": "ann"}})
     assert [spec.id for spec in chat.config_specs] == ["session_id", "tenant_id", "user_id"]
 
@@ -352,8 +352,8 @@ def test_missing_fields_are_named(memory: ChatMemory) -> None:
     [
         ({"input_messages_key": "q"}, "a", "input is a str, not a dict"),
         ({"input_messages_key": "q"}, {"x": "a"}, "input has no 'q', only 'x'"),
-        ({}, {"x": "a", "y": "b"}, "name one as input_messages_key"),
-        ({}, 7, "input is a int, which holds no messages"),
+        ({}, {"x": "a", "y": "b"}, "pass one of them as input_messages_key"),
+        ({}, 7, "input is a int, which has no messages"),
         ({"output_messages_key": "z"}, "a", "output has no 'z', only 'x', 'y'"),
     ],
 )
@@ -411,7 +411,7 @@ def test_it_is_langchains_wrapper(memory: ChatMemory) -> None:
 async def test_a_call_larger_than_the_budget_stops_no_later_turn(
     memory: ChatMemory, async_memory: AsyncChatMemory
 ) -> None:
-    """What cannot be cut to fit is left out, and the next turn is stored behind it."""
+    """A message that cannot be truncated to fit is omitted, and the next turn is stored after it."""
     session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-1")
     call = {"id": "c-1", "function": {"name": "find", "arguments": "word " * 3000}}
     session.append("assistant", "", metadata={"tool_calls": [call]})
@@ -427,3 +427,28 @@ async def test_a_call_larger_than_the_budget_stops_no_later_turn(
         == []
     )
     assert await with_memory(counter, async_memory, max_tokens=100).ainvoke("b", _config()) == AIMessage("b")
+
+
+def test_a_turn_is_two_round_trips(memory: ChatMemory, round_trips: list[str]) -> None:
+    """Resuming the session is one, storing the turn another; what was said before is in the memory's cache."""
+    chat = with_memory(counter, memory, history_size=4)
+    chat.invoke("a", _config())
+    for said in ("b", "c", "d"):
+        round_trips.clear()
+        chat.invoke(said, _config())
+        assert len(round_trips) == 2, round_trips
+    round_trips.clear()
+    assert len(chat.get_session_history(user_id="ann", session_id="s-1").messages) == 8
+    assert len(round_trips) == 1
+
+
+async def test_an_async_turn_is_two_round_trips(async_memory: AsyncChatMemory, round_trips: list[str]) -> None:
+    """The same with an AsyncChatMemory, also for a stream."""
+    chat = with_memory(counter, async_memory)
+    await chat.ainvoke("a", _config())
+    round_trips.clear()
+    await chat.ainvoke("b", _config())
+    assert len(round_trips) == 2, round_trips
+    round_trips.clear()
+    assert [chunk.content async for chunk in chat.astream("c", _config())]
+    assert len(round_trips) == 2, round_trips

@@ -34,11 +34,11 @@ def test_importing_the_package_imports_no_sdk() -> None:
 
 @pytest.mark.parametrize("name", chatmemory_openai_agents.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    """What __all__ promises can be imported."""
+    """Every name in __all__ can be imported."""
     assert getattr(chatmemory_openai_agents, name).__name__ == name
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """As in every module."""
+    """An unknown name raises AttributeError, as in every module."""
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = chatmemory_openai_agents.nothing

@@ -68,7 +68,7 @@ def script() -> ScriptedModel:
 
 
 def given_items(model: ScriptedModel) -> list[Any]:
-    """What each call of the model got."""
+    """Return the items that each call of the model received."""
     return [call.input for call in model.calls]
 
 
@@ -76,7 +76,7 @@ QUESTIONS = ["Weather in Lisbon?", "And in Porto and Faro?", "Thanks"]
 
 
 def contents_of(items: Any) -> list[str]:
-    """What the items say."""
+    """Return the contents of the items."""
     return [item["content"] for item in items]
 
 
@@ -187,7 +187,7 @@ OPERATIONS = st.lists(
 
 
 async def applied(session: Any, operation: str, argument: Any) -> Any:
-    """What an operation of the protocol returns."""
+    """Run an operation of the protocol and return its result."""
     if operation == "add":
         return await session.add_items(argument)
     if operation == "get":
@@ -198,7 +198,7 @@ async def applied(session: Any, operation: str, argument: Any) -> Any:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS)
 async def test_any_operations_do_as_on_sqlite(async_memory: AsyncChatMemory, operations: Any) -> None:
-    """Whatever is added, popped, cleared and read in whatever order: both sessions answer the same."""
+    """Random sequences of add, pop, clear and read: both sessions give the same answers."""
     ours = ChatMemorySession(await async_memory.tenant("acme").sessions.create(user_id="ann"))
     sqlite = SQLiteSession("s-1")
     for operation, argument in [*operations, ("get", None)]:
@@ -224,7 +224,7 @@ async def test_what_was_removed_stays_readable_for_the_app(async_memory: AsyncCh
     await session.clear_session()
     assert await session.get_items() == []
     texts = [message.text for message in await stored.history()]
-    assert texts == ["One", "Two", "Message 2 was taken back.", "What was said before was cleared."]
+    assert texts == ["One", "Two", "Message 2 was removed.", "Earlier messages were removed."]
 
 
 async def test_readable_without_the_sdk(async_memory: AsyncChatMemory) -> None:
@@ -343,3 +343,15 @@ def test_what_is_no_session_is_refused() -> None:
     """A wrong object is told when it is made."""
     with pytest.raises(ConfigurationError, match="not a str"):
         ChatMemorySession("s-1")  # type: ignore[arg-type]
+
+
+def test_items_of_a_session_in_use_are_not_read_again(memory: ChatMemory, round_trips: list[str]) -> None:
+    """A handle that was just resumed gives its items without asking Postgres; what was appended since is in them."""
+    sessions = memory.tenant("acme").sessions
+    for turn in range(3):
+        round_trips.clear()
+        session = ChatMemorySession(sessions.resume_or_create("s-1", user_id="ann", on_missing="adopt"))
+        assert len(asyncio.run(session.get_items())) == turn
+        assert len(round_trips) == 1, round_trips
+        asyncio.run(session.add_items([{"role": "user", "content": f"item {turn}"}]))
+        assert len(round_trips) == 2, round_trips

@@ -25,7 +25,7 @@ NO_DIRECTORIES = re.escape("Directories not yet set up. Call setup_directories()
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where runs go."""
+    """The directory of the runs."""
     monkeypatch.chdir(tmp_path)
     for name in ("KEISEI_LOG_DIR", "KEISEI_MODEL_DIR", "WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
@@ -67,7 +67,7 @@ def test_run_names_are_basenames(name: str, clean: str) -> None:
 
 
 def test_the_first_name_there_is_counts() -> None:
-    """The parameter, args, config, a new one."""
+    """The order is: parameter, args, config, a generated name."""
     args, has_name = SimpleNamespace(run_name="from-args"), {"logging": {"run_name": "from-config"}}
     assert SessionManager(has_name, args, "given").run_name == "given"
     assert SessionManager(has_name, args).run_name == "from-args"
@@ -80,7 +80,7 @@ def test_the_first_name_there_is_counts() -> None:
 
 
 def test_generated_names_are_unique_and_sort_by_time() -> None:
-    """Also many in the same second."""
+    """Names are unique and sorted, also many in the same second."""
     names = []
     for _ in range(50):
         names.append(generate_run_name())
@@ -91,7 +91,7 @@ def test_generated_names_are_unique_and_sort_by_time() -> None:
 
 
 def test_directories_have_their_layout_and_are_private(root: Path) -> None:
-    """Whatever the umask is."""
+    """The directories are private with any umask."""
     before = os.umask(0)
     try:
         made = SessionManager(config(root), None, "run-1")
@@ -118,7 +118,7 @@ def test_directories_have_their_layout_and_are_private(root: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../outside", "/abs/olute", "..", "a/../../b", "\0", "~root"])
 def test_no_run_name_leads_out_of_the_root(root: Path, name: str) -> None:
-    """Whatever is asked for, files are made below the root alone."""
+    """For any name, files are created below the root only."""
     with SessionManager(config(root), None, name) as made:
         made.log_metrics({"loss": 1.0})
     assert {path.relative_to(root.parent).parts[0] for path in root.parent.rglob("*") if path.is_file()} == {"runs"}
@@ -165,7 +165,7 @@ def test_two_runs_of_one_name_get_directories_of_their_own(root: Path, caplog: p
     first, second = manager(root), manager(root)
     assert (first.run_name, second.run_name) == ("run-1", "run-1-2")
     assert second.run_artifact_dir == str(root / "run-1-2")
-    assert "goes on already" in caplog.text
+    assert "is already in progress" in caplog.text
     first.finalize_session()
     assert manager(root).run_name == "run-1"
 
@@ -174,7 +174,7 @@ def test_two_runs_of_one_name_get_directories_of_their_own(root: Path, caplog: p
     "name", ["run_artifact_dir", "model_dir", "log_file_path", "eval_log_file_path", "is_wandb_active"]
 )
 def test_properties_raise_before_their_set_up(name: str) -> None:
-    """They say what to call first."""
+    """The error names the call that is needed first."""
     message = (
         NO_DIRECTORIES if "wandb" not in name else re.escape("WandB not yet initialized. Call setup_wandb() first.")
     )
@@ -183,7 +183,7 @@ def test_properties_raise_before_their_set_up(name: str) -> None:
 
 
 def test_steps_that_need_directories_say_so() -> None:
-    """Each of them."""
+    """Each step that needs directories raises an error that says so."""
     made = SessionManager({"wandb": {"enabled": True}}, None, "r")
     for step in (
         made.setup_wandb, made.save_effective_config, made.log_session_start, made.find_latest_checkpoint,
@@ -228,7 +228,7 @@ def test_the_effective_config_is_saved_whole_and_without_secrets(root: Path) -> 
 
 
 def test_a_config_that_cannot_be_saved_is_told(root: Path) -> None:
-    """And the old one stands."""
+    """The error is a ConfigSaveError, and the old file is unchanged."""
     made = manager(root)
     made.save_effective_config()
     path = root / "run-1/effective_config.json"
@@ -250,7 +250,7 @@ class Unreadable:
 
 @pytest.mark.timeout(30)
 def test_a_config_may_hold_anything(root: Path) -> None:
-    """What contains itself, what leads to half of the program, what cannot be read: by the name of its type."""
+    """Cyclic, huge and unreadable values are saved as the name of their type."""
     made = manager(root)
     made.config["again"] = made.config
     made.config |= {"logger": logging.getLogger("chatmemory_training"), "bad": Unreadable(), "last": 7}
@@ -266,7 +266,7 @@ def test_a_config_may_hold_anything(root: Path) -> None:
 
 
 def test_secrets_of_the_training_are_not_recorded(root: Path, tenant: Tenant) -> None:
-    """Neither with the run nor in its result."""
+    """Secrets are neither in the run nor in its result."""
     training = {"hf_token": "hunter2", "data": "s3://me:hunter2@host/x", "learning_rate": 0.5}
     with SessionManager(config(root, training=training), None, "r", tenant=tenant, user_id="ann"):
         pass
@@ -313,7 +313,7 @@ def test_seeding_makes_runs_repeat(root: Path) -> None:
 
 
 def test_the_session_start_is_marked(root: Path) -> None:
-    """Appended, with the time; a file that cannot be written is let be."""
+    """The start line is appended with the time; a file that cannot be written is skipped."""
     made = manager(root)
     made.log_session_start()
     made.log_session_start()
@@ -348,7 +348,7 @@ def test_session_info_says_what_run_this_is(root: Path) -> None:
 
 
 def test_the_summary_is_none_where_nothing_is_set_up(root: Path) -> None:
-    """And says it all afterwards; session_state tells what has been done."""
+    """The summary is complete after the setup; session_state names the steps that are done."""
     made = SessionManager(config(root, env={"seed": 1, "device": "cuda"}), None, "r")
     empty = made.get_session_summary()
     assert empty == {
@@ -442,7 +442,7 @@ def test_a_wandb_that_hangs_holds_up_nobody(root: Path, monkeypatch: pytest.Monk
 
 
 def test_a_wandb_that_fails_to_finish_is_asked_once_more(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nothing is raised, whatever it raises."""
+    """Nothing is raised, whatever wandb raises."""
     asked: list[int | None] = []
 
     def finish(exit_code: int | None = None) -> None:
@@ -480,7 +480,7 @@ def test_wandb_offline_for_real(root: Path) -> None:
 
 
 def test_tensorboard_gets_the_numbers_too(root: Path) -> None:
-    """Where it is installed; an unknown place is refused, a missing one is let be."""
+    """Metrics go to TensorBoard if it is installed; an unknown backend is rejected, a missing one is skipped."""
     made = manager(root)
     with pytest.raises(InvalidInputError):
         made.setup_remote_logging("paper")
@@ -582,7 +582,7 @@ def test_a_run_is_recorded_as_it_ended(root: Path, tenant: Tenant) -> None:
 
 
 def test_a_failure_is_recorded_with_its_traceback(root: Path, tenant: Tenant) -> None:
-    """And goes on to the caller."""
+    """The traceback is recorded, and the error reaches the caller."""
     made = SessionManager(config(root), None, "bad", tenant=tenant, user_id="ann")
     with pytest.raises(ZeroDivisionError), made:
         _ = 1 / 0
@@ -593,13 +593,13 @@ def test_a_failure_is_recorded_with_its_traceback(root: Path, tenant: Tenant) ->
 
 
 def press_ctrl_c() -> None:
-    """As the interpreter does."""
+    """Raise KeyboardInterrupt as the interpreter does."""
     raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("how", [press_ctrl_c, lambda: signal.raise_signal(signal.SIGTERM)])
 def test_a_run_that_is_stopped_is_recorded_as_stopped(root: Path, tenant: Tenant, how: Any) -> None:
-    """By Ctrl-C or SIGTERM; the handler that was there is there again."""
+    """Ctrl-C and SIGTERM are recorded as cancelled; the previous handler is restored."""
     before = signal.getsignal(signal.SIGTERM)
     made = SessionManager(config(root), None, "stop", tenant=tenant, user_id="ann")
     with pytest.raises((KeyboardInterrupt, SystemExit)), made:

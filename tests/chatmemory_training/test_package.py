@@ -13,7 +13,7 @@ def _run(code: str) -> str:
 
 @pytest.mark.parametrize("name", chatmemory_training.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    """What __all__ promises can be imported."""
+    """Every name in __all__ can be imported."""
     assert getattr(chatmemory_training, name).__name__ == name
 
 
@@ -33,6 +33,6 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """As in every module."""
+    """An unknown name raises AttributeError, as in every module."""
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = chatmemory_training.nothing

@@ -57,7 +57,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def run(project: Path, url: str | None, *arguments: str, code: int = 1, **more: str) -> str:
-    """Run pytest there, and return what it said."""
+    """Run pytest in a project and return its output."""
     command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", *arguments]
     set_here = {"CHATMEMORY_LOG_DIR": str(project.parent / "spools"), **more}
     environment = {**os.environ, **({"CHATMEMORY_POSTGRES_URL": url} if url else {}), **set_here}
@@ -74,8 +74,8 @@ def recorded(tenant: Tenant) -> Session:
     return tenant.sessions.get(info.id)
 
 
-def told(session: Session) -> dict[str, Any]:
-    """What is known of each test."""
+def recorded_tests(session: Session) -> dict[str, Any]:
+    """Return the recorded message of each test."""
     return {message.metadata["test"]: message for message in session.messages()}
 
 
@@ -83,8 +83,8 @@ def told(session: Session) -> dict[str, Any]:
 def test_a_run_is_recorded_test_by_test(project: Path, tenant: Tenant, postgres_url: str, workers: list[str]) -> None:
     """Outcome, duration and failure text of each, once, also where xdist's workers ran them."""
     options = ["--chatmemory", "--chatmemory-tenant", "acme", "--chatmemory-user", "ci", "--chatmemory-name", "nightly"]
-    said = run(project, postgres_url, *options, *workers)
-    assert "chatmemory: recorded as session nightly; chatmemory show nightly --tenant acme" in said
+    output = run(project, postgres_url, *options, *workers)
+    assert "chatmemory: recorded as session nightly; chatmemory show nightly --tenant acme" in output
     session = recorded(tenant)
     info = session.info
     assert (info.id, info.user_id, info.kind) == ("nightly", "ci", "testing")
@@ -94,7 +94,7 @@ def test_a_run_is_recorded_test_by_test(project: Path, tenant: Tenant, postgres_
     assert info.results["exit_status"] == 1
     assert info.results["failed_tests"].count("test_it.py::test_values[2]") == 1
     assert (info.details["test_type"], info.details["model_id"]) == ("pytest", "project")
-    tests = told(session)
+    tests = recorded_tests(session)
     assert len(tests) == 10
     failed = tests["test_it.py::test_values[2]"]
     assert (failed.role, failed.metadata["outcome"]) == ("tool", "failed")
@@ -109,7 +109,7 @@ def test_a_run_is_recorded_test_by_test(project: Path, tenant: Tenant, postgres_
 
 
 def test_a_run_without_failures_completed(project: Path, tenant: Tenant, postgres_url: str) -> None:
-    """Shared with the tenant if it is told so; a second run of the name is a session of its own."""
+    """--chatmemory-share shares the result with the tenant; a second run of the name is a new session."""
     options = ["--chatmemory", "--chatmemory-tenant=acme", "--chatmemory-share", "--chatmemory-name=fine"]
     for _ in range(2):
         run(project, postgres_url, *options, "-k", "fine", code=0)
@@ -129,14 +129,14 @@ def test_without_the_option_nothing_is_recorded(project: Path, tenant: Tenant, p
 
 
 def test_a_run_that_cannot_be_recorded_is_a_run(project: Path, tenant: Tenant, postgres_url: str) -> None:
-    """A database that is away or settings that cannot be change no outcome, and are told."""
+    """An unreachable database or invalid settings change no outcome, and are reported."""
     options = ["--chatmemory", "--chatmemory-tenant=acme", "-k", "fine"]
-    said = run(
+    output = run(
         project, "postgresql://nobody@127.0.0.1:1/none", *options, code=0, CHATMEMORY_POSTGRES_TIMEOUT_SECONDS="1"
     )
-    assert "recorded with a later run" in said
-    said = run(project, postgres_url, *options, code=0, CHATMEMORY_POSTGRES_POOL_MAX_SIZE="none")
-    assert "chatmemory: not recorded" in said
+    assert "recorded when a later one delivers it" in output
+    output = run(project, postgres_url, *options, code=0, CHATMEMORY_POSTGRES_POOL_MAX_SIZE="none")
+    assert "chatmemory: not recorded" in output
     run(project, postgres_url, *options, code=0)
     assert [session.run_status for session in tenant.sessions.list()] == ["completed"] * 2
 
@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_collected_is_told_of(
     run(project, postgres_url, "--chatmemory", "--chatmemory-tenant=acme", *workers, code=1 if workers else 2)
     session = recorded(tenant)
     assert session.info.status == "failed"
-    test = told(session)["test_broken.py"]
+    test = recorded_tests(session)["test_broken.py"]
     assert test.metadata["outcome"] == "error"
     assert "nowhere_to_be_found" in str(test.content)
     assert isinstance(session.info.results, dict)
@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_collected_is_told_of(
 
 
 def test_a_run_that_was_killed_goes_on_under_its_name(project: Path, tenant: Tenant, postgres_url: str) -> None:
-    """What its tests came to before and after is there, though they are the same tests."""
+    """Outcomes of the same tests before and after the kill are both recorded."""
     (project / "test_it.py").write_text(
         "import os, signal, pathlib\ndef test_a(): pass\ndef test_kill():\n"
         "    seen = pathlib.Path('seen')\n"
@@ -169,7 +169,7 @@ def test_a_run_that_was_killed_goes_on_under_its_name(project: Path, tenant: Ten
     run(project, postgres_url, *options, code=0)
     session = recorded(tenant)
     assert session.info.run_status == "completed"
-    assert {test.rpartition("::")[2] for test in told(session)} == {"test_a", "test_kill"}
+    assert {test.rpartition("::")[2] for test in recorded_tests(session)} == {"test_a", "test_kill"}
     ids = [message.id for message in session.messages()]
     run(project, postgres_url, *options, code=0)
     assert not set(ids) & {message.id for message in tenant.sessions.get("nightly.2").messages()}
@@ -184,19 +184,19 @@ def test_a_run_that_is_interrupted_is_recorded_so(project: Path, tenant: Tenant,
     session = recorded(tenant)
     assert (session.info.status, session.info.run_status) == ("cancelled", "failed")
     assert session.status_history()[-1].reason == "interrupted"
-    outcomes = {name.rpartition("::")[2]: test.metadata["outcome"] for name, test in told(session).items()}
+    outcomes = {name.rpartition("::")[2]: test.metadata["outcome"] for name, test in recorded_tests(session).items()}
     assert outcomes == {"test_a": "passed", "test_b": "interrupted"}
 
 
 def test_a_user_that_cannot_be_is_told(project: Path, postgres_url: str) -> None:
-    """As why nothing is recorded, and not as a database that is away; the command line's secrets stay out."""
+    """The reason is the invalid user and not an unreachable database; secrets of the command line are not printed."""
     options = ["--chatmemory", "--chatmemory-tenant=acme", "-k", "fine", "--chatmemory-user"]
-    said = run(project, postgres_url, *options, "x" * 300, code=0)
-    assert "not recorded: user_id has 300 bytes" in said
+    output = run(project, postgres_url, *options, "x" * 300, code=0)
+    assert "not recorded: user_id has 300 bytes" in output
 
 
 def test_secrets_of_the_command_line_are_not_recorded(project: Path, tenant: Tenant, postgres_url: str) -> None:
-    """What options are called tells; logins in addresses too."""
+    """Values of options with secret names are masked, and logins in URLs."""
     (project / "conftest.py").write_text(
         "def pytest_addoption(parser):\n    parser.addoption('--api-key')\n    parser.addoption('--db')\n"
     )
@@ -214,6 +214,6 @@ def test_a_worker_that_dies_is_recorded(project: Path, tenant: Tenant, postgres_
         "def test_kill(): os.kill(os.getpid(), signal.SIGKILL)\ndef test_b(): pass\n"
     )
     run(project, postgres_url, "--chatmemory", "--chatmemory-tenant=acme", "-n", "1")
-    tests = told(recorded(tenant))
+    tests = recorded_tests(recorded(tenant))
     outcomes = {name.rpartition("::")[2]: test.metadata["outcome"] for name, test in tests.items()}
     assert outcomes == {"test_a": "passed", "test_kill": "error", "test_b": "passed"}

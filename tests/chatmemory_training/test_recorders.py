@@ -19,7 +19,7 @@ TRAINERS = {"huggingface": "transformers", "lightning": "lightning", "keras": "k
 
 @pytest.fixture(autouse=True)
 def _spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits, waits in the test's own directory."""
+    """Spool into the test's own directory."""
     monkeypatch.setenv("CHATMEMORY_LOG_DIR", str(tmp_path / "spools"))
 
 
@@ -71,7 +71,7 @@ def test_a_run_that_raises_is_recorded_as_failed(tenant: Tenant) -> None:
 
 
 def test_a_name_that_ended_goes_on_beside(tenant: Tenant) -> None:
-    """And a name that is somebody else's is left alone."""
+    """The next session is NAME.2; another user's session of the name is not touched."""
     tenant.sessions.create(user_id="bob", session_id="r")
     for _ in range(2):
         with record_run(tenant, "r", user_id="ann") as run:
@@ -81,7 +81,7 @@ def test_a_name_that_ended_goes_on_beside(tenant: Tenant) -> None:
 
 
 def test_recording_without_a_database_costs_nothing(tenant: Tenant, tmp_path: Path, settings: Any) -> None:
-    """What was recorded waits, and comes with the next run."""
+    """The spooled run is delivered by the next run."""
     away = settings.model_copy(update={"postgres_timeout_seconds": 0.2})
     nowhere = ChatMemory.open("postgresql://nobody@127.0.0.1:1/none", settings=away)
     with record_run(nowhere.tenant("acme"), "waits", user_id="ann") as run:

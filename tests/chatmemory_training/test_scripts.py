@@ -28,10 +28,10 @@ def train(folder: Path, name: str, url: str, steps: int, last: str = "end", **mo
 
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> str:
-    """Wait for a script; what it said on stderr."""
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == code, told
-    return told
+    """Wait for a script and return its stderr."""
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == code, stderr
+    return stderr
 
 
 def losses(tenant: Tenant, id: str) -> list[int]:
@@ -52,8 +52,8 @@ def test_a_killed_run_goes_on_under_its_name(tmp_path: Path, tenant: Tenant, pos
 
 def test_a_run_without_its_database_is_delivered_later(tmp_path: Path, tenant: Tenant) -> None:
     """In order and once, whoever delivers it, and with its end."""
-    told = ended(train(tmp_path, "away", NOWHERE, 100))
-    assert "cannot be recorded now" in told
+    stderr = ended(train(tmp_path, "away", NOWHERE, 100))
+    assert "cannot be recorded now" in stderr
     [spool] = (tmp_path / "runs/away").glob(".spool-*")
     before = spool.read_bytes()
     assert tenant.sessions.list(with_total=True).total == 0
@@ -69,7 +69,7 @@ def test_a_run_without_its_database_is_delivered_later(tmp_path: Path, tenant: T
 
 
 def test_a_half_delivered_run_is_completed_once(tmp_path: Path, tenant: Tenant) -> None:
-    """Points that the database has already are told apart by their time, and not added again."""
+    """Points that the database already has are recognised by their time and not added again."""
     ended(train(tmp_path, "half", NOWHERE, 50, "kill"), -signal.SIGKILL)
     [spool] = (tmp_path / "runs/half").glob(".spool-*")
     lines = spool.read_bytes().splitlines(keepends=True)
@@ -115,7 +115,7 @@ def test_two_scripts_of_one_name_at_once(tmp_path: Path, tenant: Tenant, postgre
     assert first.stdout is not None
     assert first.stdout.readline() == "name twin\n"
     second = train(tmp_path, "twin", postgres_url, 40)
-    assert "goes on already" in ended(second)
+    assert "is already in progress" in ended(second)
     first.communicate("\n", timeout=60)
     assert (losses(tenant, "twin"), losses(tenant, "twin-2")) == (list(range(30)), list(range(40)))
 
@@ -126,17 +126,17 @@ def _full_disk(size: int) -> Callable[[], None]:
 
 
 def test_a_full_disk_stops_no_training(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
-    """What the spool cannot hold goes to the database from memory."""
-    told = ended(train(tmp_path, "full", postgres_url, 1000, preexec_fn=_full_disk(600)))
+    """Entries that cannot be spooled go to the database from memory."""
+    stderr = ended(train(tmp_path, "full", postgres_url, 1000, preexec_fn=_full_disk(600)))
     assert losses(tenant, "full") == list(range(1000))
     assert tenant.sessions.get("full").info.run_status == "completed"
-    assert told.count("cannot be written") <= 1
+    assert stderr.count("cannot be written") <= 1
 
 
 def test_a_full_disk_and_no_database_lose_only_the_record(tmp_path: Path, tenant: Tenant) -> None:
     """Training ends well, a log says so once, and what did fit is whole."""
-    told = ended(train(tmp_path, "full", NOWHERE, 200, preexec_fn=_full_disk(2000)))
-    assert told.count("cannot be written") == 1
+    stderr = ended(train(tmp_path, "full", NOWHERE, 200, preexec_fn=_full_disk(2000)))
+    assert stderr.count("cannot be written") == 1
     [spool] = (tmp_path / "runs/full").glob(".spool-*")
     kept = spool.read_text()
     assert kept.endswith("}\n")

@@ -145,7 +145,7 @@ def test_status_moves_the_run_or_ends_the_session(
 
 
 def test_an_update_that_ends_a_session_keeps_what_it_brings(service: SessionManagerService, tenant: Tenant) -> None:
-    """The last numbers too."""
+    """The last metrics are recorded too."""
     id = start(service)
     answer = given(service.update_session(id, {"status": "failed", "current_epoch": 4, "metadata": {"loss": 2.0}}))
     assert answer["training_session"]["current_epoch"] == 4
@@ -222,7 +222,7 @@ def test_unknown_foreign_and_ended_sessions_are_none(service: SessionManagerServ
 
 
 def test_ending_keeps_results_and_ending_twice_answers_the_same(service: SessionManagerService) -> None:
-    """Whatever the second end says."""
+    """The second end changes nothing."""
     id = start(service)
     given(service.update_session(id, {"training_status": "running", "results": {"a": 1}}))
     answer = given(service.end_session(id, results={"rmse": 0.05}))
@@ -236,7 +236,7 @@ def test_ending_keeps_results_and_ending_twice_answers_the_same(service: Session
 
 
 def test_a_failed_training_stays_at_its_epoch(service: SessionManagerService) -> None:
-    """And keeps its results too."""
+    """A failed training keeps its epoch and its results."""
     id = start(service)
     given(service.update_session(id, {"training_status": "running", "current_epoch": 4}))
     answer = given(service.end_session(id, success=False, results={"why": "nan"}))
@@ -266,7 +266,7 @@ def test_a_cancelled_run_reads_as_failed_and_stopped(service: SessionManagerServ
 
 
 def test_of_two_who_end_at_once_one_wins(service: SessionManagerService) -> None:
-    """Both get the stored answer."""
+    """Both callers get the stored answer."""
     for _ in range(5):
         id = start(service)
         with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""What waits in files until a database has it, and all that can be wrong with it."""
+"""Spool files: delivery to the database, and everything that can be wrong with them."""
 
 import errno
 import json
@@ -12,9 +12,9 @@ import pytest
 
 from chatmemory import ChatMemory, Settings, Tenant
 from chatmemory_training import Recording, SessionManager, deliver_spools, record_run
-from chatmemory_training.delivery import spool_path
 from chatmemory_training.directories import RunLock
 from chatmemory_training.spool import Spool
+from chatmemory_training.spool_delivery import spool_path
 
 
 def begin(name: str, **more: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def log(step: int) -> dict[str, Any]:
 
 
 def left(root: Path, tenant: Tenant, name: str, *entries: dict[str, Any]) -> Path:
-    """What a killed run of this name left."""
+    """Write the spool of a killed run."""
     path = spool_path(root / name, tenant)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
@@ -53,7 +53,7 @@ def steps(tenant: Tenant, id: str) -> list[int]:
 
 @pytest.mark.parametrize(("one", "other"), [("acme/eu", "eu"), ("a b", "a_b"), ("x" * 130 + "1", "x" * 130 + "2")])
 def test_no_tenant_is_told_what_another_left(tmp_path: Path, memory: ChatMemory, one: str, other: str) -> None:
-    """Also where the names of files cannot hold their ids."""
+    """Each tenant has its own spool, also if its id is not a valid file name."""
     left(tmp_path, memory.tenant(one), "r", begin("r"), log(1))
     assert deliver_spools(tmp_path, memory.tenant(other)) == 0
     assert memory.tenant(other).sessions.list(with_total=True).total == 0
@@ -68,7 +68,7 @@ def half_told(root: Path, tenant: Tenant) -> tuple[Recording, Path]:
     while run.session_id is None or path.stat().st_size:
         time.sleep(0.01)
     run._reporter._thread = None  # as after a SIGKILL: nobody delivers any more
-    run._reporter._spool.add(run._reporter._going_on())
+    run._reporter._spool.add(run._reporter._resume_entry())
     run._reporter._spool.add(log(7))
     assert run._lock is not None
     run._lock.release()
@@ -85,7 +85,7 @@ def test_the_last_steps_of_a_killed_run_find_their_session(tmp_path: Path, tenan
 
 @pytest.mark.parametrize("user", ["bob", "ann"])
 def test_the_last_steps_go_to_no_other_session_of_the_name(tmp_path: Path, tenant: Tenant, user: str) -> None:
-    """It was erased, and its id is that of another session now, another user's or the same one's."""
+    """The session was erased, and a new session, of another user or the same one, has its id."""
     _, path = half_told(tmp_path, tenant)
     tenant.sessions.get("r").erase()
     tenant.sessions.create(session_id="r", user_id=user, kind="training")
@@ -95,7 +95,7 @@ def test_the_last_steps_go_to_no_other_session_of_the_name(tmp_path: Path, tenan
 
 
 def test_a_run_that_expired_keeps_what_it_tells_later(tmp_path: Path, tenant: Tenant) -> None:
-    """It was idle for too long, and then it came to its end: its results are not lost."""
+    """The session expired before the run ended: the results are kept."""
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path) as run:
         while run.session_id is None or tenant.sessions.get("r").info.run_status != "running":
             time.sleep(0.01)
@@ -108,7 +108,7 @@ def test_a_run_that_expired_keeps_what_it_tells_later(tmp_path: Path, tenant: Te
 def test_two_runs_of_a_name_in_two_places_lose_no_results(
     tmp_path: Path, tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As on two machines, which cannot tell a run that goes on from one that was killed: they share a session."""
+    """Two machines cannot distinguish a running run from a killed one, so they share a session."""
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path / "a") as one:
         while one.session_id is None:
             time.sleep(0.01)
@@ -118,7 +118,7 @@ def test_two_runs_of_a_name_in_two_places_lose_no_results(
     info = tenant.sessions.get("r").info
     assert info.results == {"b": 2}
     assert info.metadata["late"] == {"ended_as": "completed", "results": {"a": 1}}
-    assert "another run of its name" in caplog.text
+    assert "another run of the same name" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["end", "delete", "erase"])
@@ -130,7 +130,7 @@ def test_last_steps_that_have_no_place_are_told_of(
     getattr(tenant.sessions.get("r"), how)()
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path) as run:
         run.log({"loss": 0.5}, 8)
-    assert "lacks something" in caplog.text
+    assert "record is incomplete" in caplog.text
     assert run.session_id == ("r" if how == "erase" else "r.2")
     assert steps(tenant, str(run.session_id)) == [8]
 
@@ -138,7 +138,7 @@ def test_last_steps_that_have_no_place_are_told_of(
 def test_a_file_that_cannot_be_delivered_stands_in_nobodys_way(
     tmp_path: Path, tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither of the files beside it, nor of the run that delivers them."""
+    """The other files are delivered, and the delivering run is recorded."""
     left(tmp_path, tenant, "bad-1", begin("bad-1", user="x" * 300), log(1))
     left(
         tmp_path, tenant, "bad-2", begin("bad-2"), {"op": "none"}, {"op": "log"}, {"op": "update", "changes": 3}, log(1)
@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_delivered_stands_in_nobodys_way(
         run.results(rmse=0.5)
     assert tenant.sessions.get("mine").info.results == {"rmse": 0.5}
     assert steps(tenant, "good") == steps(tenant, "bad-2") == [1]
-    assert "lacks something" in caplog.text
+    assert "record is incomplete" in caplog.text
 
 
 def test_a_file_that_is_refused_for_now_stays(
@@ -178,7 +178,7 @@ DETAILS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("details", DETAILS, ids=["nan", "negative", "large", "broken"])
 def test_details_that_cannot_be_stored_cost_no_run(tmp_path: Path, tenant: Tenant, details: dict[str, Any]) -> None:
-    """Whatever a library calls its parameters: the run is recorded, at worst without them."""
+    """Details in any form are accepted; at worst the run is recorded without them."""
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path, details=details) as run:
         run.log({"loss": 1.0, "x" * 300: 2, "": 3}, 4)
     assert tenant.sessions.get("r").info.status == "completed"
@@ -194,7 +194,7 @@ def test_a_step_that_is_none_stops_no_training(tmp_path: Path, tenant: Tenant) -
 
 
 def test_a_disk_that_was_full_for_a_while_leaves_no_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be written comes before what can, or the entries after it would make no sense."""
+    """Entries that could not be written are written first, before later ones."""
     spool = Spool(tmp_path / "r/.spool")
     write = os.write
 
@@ -220,7 +220,7 @@ def child() -> Iterator[None]:
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_tells_nothing_of_the_run(tmp_path: Path, tenant: Tenant, child: None) -> None:
-    """It leaves the block as its parent will: the run goes on, its files and its name are still its own."""
+    """The child leaves the block, and the parent's run continues with its files and its name."""
     config = {"logging": {"model_dir": str(tmp_path / "runs")}}
     with (
         SessionManager(config, None, "r", tenant=tenant, user_id="ann") as made,
@@ -282,6 +282,6 @@ def test_runs_that_give_way_say_so_once(tmp_path: Path, postgres_url: str, caplo
         assert info.metadata["late"] == {
             "ended_as": "completed", "results": {"rmse": 0.5}, "details": {"current_epoch": 4}
         }  # fmt: skip
-    told = [record.getMessage() for record in caplog.records if "lacks something" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "record is incomplete" in record.getMessage()]
     assert len(told) == len(set(told)) <= 2
     assert "max_sessions_per_user" in told[0]

@@ -39,7 +39,7 @@ class Cli:
         return done
 
     def json(self, *words: str, code: int = 0, **environment: str) -> Any:
-        """What it prints for scripts."""
+        """Return the printed JSON."""
         return json.loads(self(*words, "--json", code=code, **environment).stdout)
 
 

@@ -58,7 +58,7 @@ def test_doctor(cli: Cli, memory: ChatMemory) -> None:
 
 
 def test_doctor_tells_of_long_term_memory(cli: Cli, memory: ChatMemory) -> None:
-    """Who learns and embeds, what is due, and with --tenant what was spent today."""
+    """The doctor reports the models, the due sessions, and with --tenant today's spending."""
     session = memory.tenant("acme").sessions.create(user_id="ann")
     session.append_many([{"role": "user", "content": "Hello"}] * 4)
     session.end()
@@ -91,7 +91,7 @@ def test_doctor_finds_a_redis_that_is_away(cli: Cli, memory: ChatMemory) -> None
 
 
 def test_doctor_shows_the_settings_that_were_set(cli: Cli, memory: ChatMemory) -> None:
-    """What stands at its default is told as JSON only, so that the findings do not scroll away."""
+    """Settings at their default are reported in JSON only, so that the findings stay visible."""
     page = cli("doctor", CHATMEMORY_MAX_CONTEXT_MESSAGES="7", COLUMNS="80").stdout
     assert "max_context_messages" in page
     assert "postgres_url" in page

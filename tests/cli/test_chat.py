@@ -67,7 +67,7 @@ def only_session(memory: ChatMemory) -> Session:
 
 
 def contents(session: Session) -> list[tuple[str, Any]]:
-    """What was said in it."""
+    """Return the contents of the session."""
     return [(message.role, message.content) for message in session.history()]
 
 
@@ -140,7 +140,7 @@ def test_ended_session_is_followed_by_a_new_one(cli: Cli, memory: ChatMemory) ->
     """Resuming a session that has ended says so, and makes another."""
     old = memory.tenant("default").sessions.create(user_id="ann")
     old.end()
-    assert "is completed and takes no more messages" in cli("chat", "--session", old.id, stdin="hi\n").stderr
+    assert "is completed and accepts no more messages" in cli("chat", "--session", old.id, stdin="hi\n").stderr
     assert old.refresh().message_count == 0
     assert memory.tenant("default").sessions.list(with_total=True).total == 2
 
@@ -162,7 +162,7 @@ def test_in_a_terminal(cli: Cli, memory: ChatMemory) -> None:
     os.close(keyboard)
     os.close(terminal)
     assert b"you> " in done.stdout
-    assert b"/quit or Ctrl-D ends the talk." in done.stderr
+    assert b"/quit or Ctrl-D ends the conversation." in done.stderr
     assert contents(only_session(memory))[0] == ("user", "red [bold] \x9b5m")
     again = cli("chat", "--session", only_session(memory).id, stdin="and?\n")
     assert r"red [bold] \u009b5m" in again.stdout

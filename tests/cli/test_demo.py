@@ -17,7 +17,7 @@ def test_demo_on_an_empty_data_directory(data_dir: Path, tmp_path: Path) -> None
     """On a machine with nothing, the demo succeeds twice, and the commands it prints work as they stand."""
     cli = Cli(tmp_path, CHATMEMORY_DATA_DIR=str(data_dir))
     page = cli("demo").stdout
-    assert re.search(r"All \d+ acknowledged messages are there: none lost, none doubled", page)
+    assert re.search(r"All \d+ acknowledged messages are stored: none lost, none doubled", page)
     assert "kill -9" in page
     assert cli.json("sessions")["total"] == 3
     commands = [line.strip() for line in page.splitlines() if "-m chatmemory.cli" in line]
@@ -40,7 +40,7 @@ def test_demo_in_a_tenant(cli: Cli) -> None:
     """The sessions are in the tenant that was named, whole and active, and the commands say so."""
     page = cli("demo", "--tenant", "acme corp").stdout
     assert shlex.quote("acme corp") in page
-    sessions = cli.json("sessions", "--tenant", "acme corp")["sessions"]
+    sessions = cli.json("sessions", "--tenant", "acme corp")["items"]
     assert {(s["message_count"], s["status"]) for s in sessions} == {(2 * TURNS, "active")}
     assert {s["user_id"] for s in sessions} == {"ada", "grace"}
 
@@ -67,7 +67,7 @@ def test_any_fault_is_a_failure(fault: dict[str, int]) -> None:
 
 
 def test_a_lost_message_is_noticed(cli: Cli, postgres_url: str) -> None:
-    """What is missing right after the kill counts, even if the second process said it again."""
+    """A message missing right after the kill counts as lost, even if the second process writes it again."""
     from rich.console import Console
 
     from chatmemory import ChatMemory

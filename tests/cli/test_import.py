@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from chatmemory import ChatMemory, InvalidInputError, SessionExistsError
-from chatmemory.files.imports import Conversation, Refused, conversations
+from chatmemory.files.conversations import Conversation, Refused
+from chatmemory.files.formats import conversations
 from tests.cli.conftest import Cli
+from tests.unit.test_display import info
 
 Write = Callable[[Any], str]
 
@@ -101,7 +103,7 @@ def test_what_cannot_be_read_stops_nothing(bad: Any) -> None:
 @pytest.mark.parametrize("unknown", [b"", b"hello", b"PK\x03\x04", b"{}", b'{"format": "x/1"}', b"[1]", b'[{"a": 1}]'])
 def test_unknown_format(unknown: bytes) -> None:
     """A file of another kind is an error that says what is understood."""
-    with pytest.raises(InvalidInputError, match=r"Understood are: .*conversations\.json.*chatmemory/1"):
+    with pytest.raises(InvalidInputError, match=r"Accepted are: .*conversations\.json.*chatmemory/1"):
         read(unknown)
 
 
@@ -111,7 +113,7 @@ def test_unknown_format(unknown: bytes) -> None:
 )
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_malformed_position(mark: bytes, before: bytes, bad: bytes, good_bytes: int) -> None:
-    """What is not JSON is located to the byte, and to the line."""
+    """The error for invalid JSON has the byte and the line."""
     good = mark + json.dumps([lunch()]).encode()[:-1] + b"," + before
     line = good.count(b"\n") + 1
     with pytest.raises(InvalidInputError, match=rf"at byte {len(good) + good_bytes:,} \(line {line}\)"):
@@ -134,7 +136,7 @@ def test_conversations_come_one_at_a_time() -> None:
 
 def test_byte_order_mark_and_numbers() -> None:
     """A byte order mark is passed over, and numbers of our own export come back as they were."""
-    session = {"id": "s", "metadata": {"float": 1.0, "tiny": 1e-7, "big": 10**30}}
+    session = {**info("s").to_dict(), "metadata": {"float": 1.0, "tiny": 1e-7, "big": 10**30}}
     found = only(b"\xef\xbb\xbf" + json.dumps({"format": "chatmemory/1", "session": session, "messages": []}).encode())
     assert json.dumps(found.metadata) == json.dumps(session["metadata"])
 
@@ -155,12 +157,11 @@ def test_import_twice(cli: Cli, memory: ChatMemory, write_json: Write) -> None:
 
 
 def test_grown_conversation(cli: Cli, write_json: Write) -> None:
-    """What a conversation has more than at its import is reported."""
+    """Messages added to a conversation since its import are reported."""
     cli("import", write_json([lunch()]))
     grown = lunch(node("a", "thanks", "user", "One more?"), node("b", "a", "assistant", "Yes."))
-    assert cli.json("import", write_json([grown]))["grown"] == [
-        {"id": "lunch", "title": "Title of lunch", "new_messages": 2}
-    ]
+    [result] = cli.json("import", write_json([grown]))["grown"]
+    assert (result["id"], result["title"], result["new_messages"]) == ("lunch", "Title of lunch", 2)
     assert "has new messages since it was imported: 2 new messages" in cli("import", write_json([grown])).stdout
 
 
@@ -171,7 +172,7 @@ def test_malformed_keeps_what_was_imported(cli: Cli, tmp_path: Path) -> None:
     file.write_text(good[:-30])
     failed = cli("import", str(file), code=1)
     assert f"at byte {len(good) - 30:,}" in failed.stderr
-    assert "Imported before that, and kept: 1 conversation." in failed.stderr
+    assert "The 1 conversation before it was imported." in failed.stderr
     assert cli.json("sessions")["total"] == 1
     file.write_text(good)
     done = cli.json("import", str(file))
@@ -184,7 +185,7 @@ def test_refused_conversation_leaves_nothing(cli: Cli, write_json: Write) -> Non
     alien = conversation("alien", node("a", None, "martian", "x"))
     done = cli.json("import", write_json([huge, alien, lunch()]), code=1)
     assert [refused["id"] for refused in done["refused"]] == ["huge", "alien"]
-    assert [session["id"] for session in cli.json("sessions")["sessions"]] == ["lunch"]
+    assert [session["id"] for session in cli.json("sessions")["items"]] == ["lunch"]
 
 
 def test_import_ends_no_live_session(cli: Cli, memory: ChatMemory, write_json: Write) -> None:
@@ -311,7 +312,7 @@ def test_an_import_of_metrics_that_was_cut_off_goes_on(cli: Cli, memory: ChatMem
     document = json.loads(run.export())
     broken = {**document, "metrics": [*document["metrics"][:2], {"name": "loss"}]}
     (tmp_path / "r.json").write_text(json.dumps(broken))
-    assert "Metrics 3 of the file" in cli("import", "r.json", "--tenant", "other", code=1).stderr
+    assert "Metric 3 in the file" in cli("import", "r.json", "--tenant", "other", code=1).stderr
     (tmp_path / "r.json").write_text(json.dumps(document))
     cli("import", "r.json", "--tenant", "other")
     assert memory.tenant("other").sessions.get("r").metrics()["loss"].steps == tuple(range(1000))

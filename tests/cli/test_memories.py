@@ -50,9 +50,9 @@ def test_list(cli: Cli, memory: ChatMemory) -> None:
     old = tenant.remember("Ann drinks tea.", user_id="ann")
     new = tenant.correct(old.id, "Ann drinks coffee.")
     shared = tenant.remember("The office closes at six.", kind="preference")
-    assert [each["id"] for each in cli.json("memories", "list")["memories"]] == [shared.id, new.id]
-    assert [each["id"] for each in cli.json("memories", "list", "--user", "ann")["memories"]] == [new.id]
-    assert [each["id"] for each in cli.json("memories", "list", "--kind", "preference")["memories"]] == [shared.id]
+    assert [each["id"] for each in cli.json("memories", "list")["items"]] == [shared.id, new.id]
+    assert [each["id"] for each in cli.json("memories", "list", "--user", "ann")["items"]] == [new.id]
+    assert [each["id"] for each in cli.json("memories", "list", "--kind", "preference")["items"]] == [shared.id]
     assert cli.json("memories", "list", "--closed", "--limit", "1")["total"] == 3
     page = cli("memories", "list", "--limit", "1").stdout
     assert "The office closes at six." in page
@@ -62,7 +62,7 @@ def test_list(cli: Cli, memory: ChatMemory) -> None:
 
 
 def test_every_width_keeps_ids(cli: Cli, memory: ChatMemory) -> None:
-    """Whatever the terminal's width, a listed memory has its id and its date whole, and no line is too long."""
+    """At any width of the terminal, ids and dates are whole, and no line is too long."""
     made = memory.tenant("default").memories.remember("Ann drinks tea, and a lot of it. " * 9, user_id="ann")
     for columns in (80, 120, 150, 200):
         page = cli("memories", "list", COLUMNS=str(columns)).stdout
@@ -86,7 +86,7 @@ def test_show_and_correct(cli: Cli, memory: ChatMemory) -> None:
 
 
 def test_forget(cli: Cli, memory: ChatMemory) -> None:
-    """What is forgotten is gone, and not found a second time."""
+    """A forgotten memory is gone, and not found a second time."""
     id = learnt(memory)
     assert cli("memories", "forget", id).stdout == "forgotten\n"
     assert cli("memories", "forget", id, code=1).stderr == f"Error: There is no memory '{id}' here.\n"
@@ -103,7 +103,7 @@ def test_prune(cli: Cli, memory: ChatMemory) -> None:
     assert cli.json("memories", "list")["total"] == 2
     assert [each["text"] for each in cli.json(*words)["memories"]] == ["Ann once saw a heron."]
     assert cli.json("memories", "list")["total"] == 1
-    assert cli("memories", "prune", "--undo").stdout == "1 memory opened again\n"
+    assert cli("memories", "prune", "--undo").stdout == "1 memory reopened\n"
     assert cli.json("memories", "list")["total"] == 2
 
 
@@ -115,7 +115,7 @@ def test_prune_needs_an_age(cli: Cli) -> None:
 
 
 def test_reembed(cli: Cli, memory: ChatMemory, openai_server: OpenAIServer) -> None:
-    """What was learnt without an embedder gets vectors, and those of the last model go when that is asked."""
+    """Memories learnt without an embedder get vectors; --drop-old removes those of the old model."""
     learnt(memory)
     cli.environment |= {"CHATMEMORY_EMBEDDING_BASE_URL": openai_server.url, "CHATMEMORY_LLM_API_KEY": KEY}
     told = cli.json("reembed", "--model", "first")

@@ -20,7 +20,7 @@ def test_page_is_current() -> None:
 
 @pytest.mark.parametrize("words", [(), ("memories",), ("runs",)])
 def test_help_is_whole_on_80_columns(words: tuple[str, ...]) -> None:
-    """What a command is for fits into its line of the list."""
+    """The short help of each command fits its line of the list."""
     command = [sys.executable, "-m", "chatmemory.cli", *words, "--help"]
     environment = {**os.environ, "COLUMNS": "80"}
     page = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout

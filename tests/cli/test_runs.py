@@ -21,7 +21,7 @@ def run(memory: ChatMemory) -> Session:
 
 
 def test_runs_are_listed_with_their_curves(cli: Cli, memory: ChatMemory, run: Session) -> None:
-    """What ran, how far, and the curve of its loss; conversations are no runs."""
+    """The list shows each run, its progress and its loss curve, and no conversations."""
     sessions = memory.tenant("default").sessions
     sessions.create(user_id="ann", title="Lunch")
     sessions.create(user_id="ben", kind="testing")
@@ -35,8 +35,8 @@ def test_runs_are_listed_with_their_curves(cli: Cli, memory: ChatMemory, run: Se
     wide = cli("runs", COLUMNS="200").stdout
     assert all(word in wide for word in ("title", "lstm on bitcoin", "▁▁▁ loss 0.005"))
     listed = cli.json("runs", "--kind", "training")
-    assert (listed["total"], listed["runs"][0]["id"]) == (1, run.id)
-    assert listed["runs"][0]["metrics"] == ["accuracy", "gradient", "loss"]
+    assert (listed["total"], listed["items"][0]["id"]) == (1, run.id)
+    assert listed["items"][0]["metrics"] == ["accuracy", "gradient", "loss"]
     assert cli.json("runs", "--user", "ben")["total"] == 1
     assert "shown: 1-1" in cli("runs", "--limit", "1").stdout
     assert "use one of chat" in cli("runs", "--kind", "nope", code=1).stderr
@@ -59,8 +59,9 @@ def test_runs_are_compared(cli: Cli, memory: ChatMemory, run: Session) -> None:
     lines = [line.split() for line in page.splitlines()]
     assert ["details.params.depth", "3"] in lines
     assert ["details.params.tree.leaves", "9"] in lines
-    first, second = cli.json("runs", "compare", "r-1", "r-2")
-    assert (first["best.loss"], second["best.loss"], second["details.seed"]) == (0.005, 0.25, 7)
+    first, second = cli.json("runs", "compare", "r-1", "r-2")["runs"]
+    assert [each["metrics"]["loss"]["best"] for each in (first, second)] == [0.005, 0.25]
+    assert second["info"]["details"]["seed"] == 7
     assert "no session 'r-9' in tenant 'default'" in cli("runs", "compare", "r-1", "r-9", code=1).stderr
 
 

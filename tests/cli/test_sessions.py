@@ -49,12 +49,12 @@ def test_sessions_json_and_filters(cli: Cli, memory: ChatMemory, session: Sessio
     sessions = memory.tenant("default").sessions
     sessions.create(user_id="ben", kind="training").end()
     assert cli.json("sessions")["total"] == 2
-    assert [s["id"] for s in cli.json("sessions", "--user", "ann")["sessions"]] == [session.id]
-    assert cli.json("sessions", "--kind", "training")["sessions"][0]["user_id"] == "ben"
+    assert [s["id"] for s in cli.json("sessions", "--user", "ann")["items"]] == [session.id]
+    assert cli.json("sessions", "--kind", "training")["items"][0]["user_id"] == "ben"
     assert cli.json("sessions", "--status", "completed")["total"] == 1
     page = cli.json("sessions", "--limit", "1", "--offset", "1")
-    assert (page["total"], [s["id"] for s in page["sessions"]]) == (2, [session.id])
-    assert page["sessions"][0]["created_at"].endswith("+00:00")
+    assert (page["total"], [s["id"] for s in page["items"]]) == (2, [session.id])
+    assert page["items"][0]["created_at"].endswith("+00:00")
     assert cli.json("sessions", "--tenant", "other")["total"] == 0
 
 
@@ -91,24 +91,24 @@ def test_show_json(cli: Cli, session: Session) -> None:
 
 
 def test_show_context(cli: Cli, session: Session) -> None:
-    """What the next prompt gets, what each part costs, and what was left out; the same numbers as JSON."""
+    """The next context is shown with the tokens of each part and the omitted messages, as text and JSON."""
     page = cli("show", session.id, "--context").stdout
     for word in ("Soup.", "messages", "█", "3 messages", "read from postgres"):
         assert word in page
-    assert "left out" not in page
+    assert "omitted" not in page
     context = cli.json("show", session.id, "--context", "--max-tokens", "60")
     assert context["omitted"] == {"count": 2, "from_seq": 1, "to_seq": 2}
     assert context["tokens"] == sum(context["tokens_by_part"].values()) <= 60
     assert [message["role"] for message in context["openai"]] == ["user"]
     short = cli("show", session.id, "--context", "--max-tokens", "60").stdout
-    assert "left out: 2 messages, seq 1 to 2" in short
+    assert "omitted: 2 messages, seq 1 to 2" in short
     for wrong in (["--max-tokens", "9"], ["--context", "--limit", "1"], ["--context", "--max-tokens", "-5"]):
         assert "Usage" in cli("show", session.id, *wrong, code=2).stderr
     assert "Raise max_tokens" in cli("show", session.id, "--context", "--max-tokens", "2", code=1).stderr
 
 
 def test_show_context_shows_the_summary(cli: Cli, memory: ChatMemory) -> None:
-    """What was said before the messages is shown as the model gets it, with its cost."""
+    """The summary is shown as in the prompt, with its tokens."""
     session = memory.tenant("default").sessions.create(user_id="ann", session_id="s-2")
     session.append_many([{"role": "user", "content": f"Platform {number} is closed. " * 5} for number in range(30)])
     assert session.consolidate().status == "success"
@@ -165,7 +165,7 @@ def test_json_is_utf8_wherever_it_goes(cli: Cli, memory: ChatMemory) -> None:
     """JSON parses also where the terminal knows ASCII only."""
     memory.tenant("default").sessions.create(user_id="ann", title="Grüße 🙂")
     page = json.loads(cli("sessions", "--json", PYTHONIOENCODING="ascii").stdout)
-    assert page["sessions"][0]["title"] == "Grüße 🙂"
+    assert page["items"][0]["title"] == "Grüße 🙂"
     assert "Gr" in cli("sessions", PYTHONIOENCODING="ascii").stdout
 
 

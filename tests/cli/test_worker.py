@@ -28,7 +28,7 @@ class Model(ThreadingHTTPServer):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes the command ask this server."""
+        """Return the environment that points the command at this server."""
         url = f"http://127.0.0.1:{self.server_port}/v1"
         return {"CHATMEMORY_LLM_MODEL": "m", "CHATMEMORY_LLM_BASE_URL": url, "CHATMEMORY_LLM_API_KEY": "k"}
 
@@ -113,7 +113,7 @@ def test_once(cli: Cli, memory: ChatMemory, session: Session) -> None:
     other.append_many([{"role": "user", "content": "Good morning"}] * 4)
     other.end()
     assert cli.json("worker", "--once", "--concurrency", "2") == {"processed": 2, "failed": 0, "parked": 0}
-    assert cli("worker", "--once").stdout.startswith("Nothing is due: a session is learnt from when it has ended, or")
+    assert cli("worker", "--once").stdout.startswith("Nothing is due: a session is due when it has ended or")
     assert len(memory.tenant("acme").memories.recall("morning", user_id="bob")) == 4
 
 

@@ -12,13 +12,13 @@ SETTINGS = Settings(cleanup_inactive_sessions=False)
 
 
 def main(url: str, redis_url: str, session_id: str) -> None:
-    """By the sync half."""
+    """Leave without closing, with the sync half."""
     memory = ChatMemory.open(url, redis=redis_url, settings=SETTINGS)
     memory.tenant("acme").sessions.get(session_id).append("user", "the last")
 
 
 async def async_main(url: str, redis_url: str, session_id: str) -> None:
-    """By the async half."""
+    """Leave without closing, with the async half."""
     memory = AsyncChatMemory.open(url, redis=redis_url, settings=SETTINGS)
     await (await memory.tenant("acme").sessions.get(session_id)).append("user", "the last")
 

@@ -17,7 +17,7 @@ CLAIMS = "select lease_owner, attempts, summary_seq from chatmemory.sessions"
 
 
 def claims(url: str) -> list[tuple[object, ...]]:
-    """Who holds which session, and how far it is learnt from."""
+    """Return the lease owner and the watermark of each session."""
     with psycopg.connect(url) as connection:
         return connection.execute(CLAIMS.encode()).fetchall()
 
@@ -116,7 +116,7 @@ def test_one_thread_that_fails_tells_the_others_to_end() -> None:
 
 
 async def test_one_task_that_fails_ends_the_others() -> None:
-    """And its own error is raised."""
+    """The other tasks end, and the error of the failed one is raised."""
     stop = asyncio.Event()
 
     async def wait() -> None:

@@ -33,6 +33,8 @@ def some_call(memory: ChatMemory, chance: random.Random) -> Callable[[], object]
             lambda: sessions.restore(id),
             lambda: sessions.get(id).update(title=user, metadata={"k": 1}),
             lambda: sessions.get(id).erase(),
+            lambda: memory.tenant("a").users.erase(user),
+            lambda: memory.tenant("b").erase(),
             lambda: sessions.end_inactive(timedelta(milliseconds=50)),
             memory.clean_up,
         ]

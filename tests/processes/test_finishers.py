@@ -34,7 +34,7 @@ def memories(postgres_url: str, settings: Settings) -> Iterator[list[ChatMemory]
 
 
 def all_at_once(memories: list[ChatMemory], session_id: str, finishes: list[Finish]) -> list[SessionInfo | MoveError]:
-    """What each finisher is answered, when all of them stood before the session's row before the first got it."""
+    """Return the answer to each finisher, after all of them have waited for the session's row."""
     handles = [memory.tenant("acme").sessions.get(session_id) for memory in memories]
 
     def finish(number: int) -> SessionInfo | MoveError:
@@ -109,7 +109,7 @@ def test_counts_that_meet_are_all_kept(memories: list[ChatMemory]) -> None:
 
 
 def test_metrics_outlive_a_crash_of_postgres(own_server: Server) -> None:
-    """What is logged while it is away waits, and is written once; nothing is lost, and nothing there twice."""
+    """Metrics logged while Postgres is away are written once it is back: none is lost or doubled."""
     settings = Settings(cleanup_inactive_sessions=False, postgres_timeout_seconds=1)
     with ChatMemory.open(own_server.url, settings=settings) as memory:
         session = running(memory, "training")
@@ -143,7 +143,7 @@ def test_closing_says_what_it_could_not_write(own_server: Server) -> None:
 
 
 def test_a_forked_worker_leaves_the_metrics_of_its_parent_alone(postgres_url: str, settings: Settings) -> None:
-    """What waits in the parent is written by the parent; the child writes its own."""
+    """The parent writes its pending metrics; the child writes only its own."""
     import os
 
     with ChatMemory.open(postgres_url, settings=settings) as memory:

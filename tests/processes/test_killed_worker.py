@@ -71,14 +71,14 @@ def talk(memory: ChatMemory, number: int) -> Session:
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives."""
+    """Return the rows of a statement."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params)
         return cursor.fetchall() if cursor.description else []
 
 
 def leases_end(url: str) -> None:
-    """As if their time were over."""
+    """Expire all leases."""
     rows(url, "update chatmemory.sessions set lease_until = now() - interval '1 hour' where lease_until is not null")
 
 
@@ -159,7 +159,7 @@ def test_a_lease_ends_by_itself(workers: Workers, here: ChatMemory, postgres_url
 
 
 def leases_end_unless_locked(url: str) -> None:
-    """As if their time were over; a session whose row the stopped worker has locked stays as it is."""
+    """Expire all leases, except of a session whose row the stopped worker has locked."""
     rows(
         url,
         "update chatmemory.sessions set lease_until = now() - interval '1 hour' where (tenant_id, id) in (select "
@@ -168,6 +168,6 @@ def leases_end_unless_locked(url: str) -> None:
 
 
 def waits_for_a_lock(url: str) -> bool:
-    """Whether somebody waits for the stopped worker."""
+    """Return whether a connection waits for a lock of the stopped worker."""
     waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
     return rows(url, waiting) != [(0,)]

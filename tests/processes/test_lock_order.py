@@ -1,6 +1,7 @@
 """Whoever changes memories locks users before sessions, and sessions before memories: nobody deadlocks."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,6 +39,7 @@ def session_of(acme: Tenant, kind: str = "chat") -> Session:
 ACTS: dict[str, tuple[str, Callable[[Tenant, Session], Any]]] = {
     "erasing a session": ("sessions", lambda _, session: session.erase()),
     "erasing a user": ("sessions", lambda acme, _: acme.users.erase("ann")),
+    "erasing a tenant": ("sessions", lambda acme, _: acme.erase()),
     "sharing a result": ("sessions", lambda _, session: session.end(share_result=True)),
     "forgetting": ("memory_terms", lambda acme, _: acme.memories.forget(next(iter(acme.memories.list())).id)),
     "undoing a pruning": ("memories", lambda acme, _: acme.memories.unprune()),
@@ -46,7 +48,7 @@ ACTS: dict[str, tuple[str, Callable[[Tenant, Session], Any]]] = {
 
 @pytest.mark.parametrize("what", ACTS)
 def test_users_are_locked_first(acme: Tenant, other: psycopg.Connection, postgres_url: str, what: str) -> None:
-    """Who waits for a user's row holds no row yet that its holder may want next."""
+    """A transaction that waits for a user's row has no lock that the owner of the row may need."""
     table, act = ACTS[what]
     session = session_of(acme, "training" if what == "sharing a result" else "chat")
     if what == "undoing a pruning":
@@ -85,3 +87,49 @@ def test_a_recall_waits_for_nobody(acme: Tenant, other: psycopg.Connection) -> N
     assert waited
     acme.memories.recall("office", user_id="ann")
     assert acme.memories.get(found.id).recall_count == 1
+
+
+CITED = (
+    "insert into chatmemory.memories "
+    "(tenant_id, id, user_id, kind, text, place, trust, importance, valid_from, lexemes) "
+    "values ('acme', 'm-1', 'bob', 'fact', 'May', 1, 2, 1, now(), 'may')"
+)
+LOCK_BOB = (
+    "insert into chatmemory.memory_users (tenant_id, user_id) values ('acme', 'bob') "
+    "on conflict (tenant_id, user_id) do update set places = memory_users.places"
+)
+
+
+def test_users_who_cite_at_the_last_moment_are_locked_first(
+    acme: Tenant, other: psycopg.Connection, postgres_url: str
+) -> None:
+    """Bob's memory cites the session before the eraser has locked it, but after it has locked users: it begins anew."""
+    session = session_of(acme)
+    other.execute(LOCK_BOB)
+    other.execute(CITED.encode())
+    other.execute(
+        "insert into chatmemory.memory_sources (tenant_id, memory_id, session_id, from_seq, to_seq) "
+        "values ('acme', 'm-1', %s, 1, 1)",
+        (session.id,),
+    )
+    receipts: list[int] = []
+    eraser = threading.Thread(target=lambda: receipts.append(session.erase().memories))
+    with (
+        psycopg.connect(postgres_url) as bobs,
+        psycopg.connect(postgres_url, autocommit=True) as watching,
+    ):
+        locker = threading.Thread(target=bobs.execute, args=(LOCK_BOB,))
+        for count, thread in enumerate((eraser, locker), start=1):
+            thread.start()
+            while watching.execute(WAITING).fetchall() != [(count,)]:
+                assert thread.is_alive()
+        other.commit()  # Bob's row goes to `bobs`, and the session to the eraser
+        locker.join(20)
+        began = time.monotonic()
+        while watching.execute(WAITING + " and query like 'select u.user_id%'").fetchall() != [(1,)]:
+            assert eraser.is_alive()
+            assert time.monotonic() - began < 20, "it waits for Bob's row while it holds the session"
+        assert bobs.execute("select 1 from chatmemory.sessions for update nowait").fetchall() == [(1,)]
+    eraser.join(20)
+    assert receipts == [2]
+    assert acme.memories.list().total == 0

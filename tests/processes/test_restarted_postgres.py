@@ -47,7 +47,7 @@ class Loads:
                 thread.join()
 
     def acknowledged(self) -> list[tuple[int, str]]:
-        """What all threads were told is stored."""
+        """The ids that were acknowledged to the threads."""
         return [message for load in self.each for message in load.acknowledged]
 
     def wait(self, arrived: Callable[[], bool], timeout: float = 30.0) -> None:

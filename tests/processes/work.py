@@ -1,4 +1,4 @@
-"""What the processes of these tests do, and how they are started together."""
+"""The work of the test processes, and starting them together."""
 
 import sys
 from collections.abc import Callable

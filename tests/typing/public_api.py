@@ -14,7 +14,9 @@ from chatmemory import (
     Context,
     Erasure,
     Event,
+    Examination,
     Health,
+    ImportedConversation,
     Item,
     Kind,
     Memory,
@@ -24,6 +26,7 @@ from chatmemory import (
     MetricPoint,
     MetricSeries,
     MetricSummary,
+    Migrated,
     NewMessage,
     Omitted,
     Page,
@@ -121,7 +124,7 @@ def sync_half() -> None:
 
 
 def attributes(context: Context) -> None:
-    """What a context says."""
+    """Use every attribute of a context."""
     messages: tuple[Message, ...] = context.messages
     texts: tuple[str | None, str | None, tuple[Recalled, ...], str] = (
         context.system,
@@ -134,7 +137,7 @@ def attributes(context: Context) -> None:
     if omitted is not None:
         print(omitted.count + omitted.from_seq + omitted.to_seq)
     unpaired: tuple[int, ...] = context.unpaired
-    source: Literal["redis", "postgres"] = context.source
+    source: Literal["process", "redis", "postgres"] = context.source
     exact: bool = context.exact_tokens
     sent: list[dict[str, Any]] = context.as_openai()
     seqs: list[int] = [message.seq for message in context]
@@ -142,7 +145,7 @@ def attributes(context: Context) -> None:
 
 
 def long_term(memory: ChatMemory, session: Session) -> None:
-    """What is learnt, and the app's own items."""
+    """Use memories and items."""
     tenant = memory.tenant("t")
     memories = tenant.memories
     found: list[Recalled] = memories.recall(
@@ -176,10 +179,19 @@ def long_term(memory: ChatMemory, session: Session) -> None:
     report: Report = memory.run_due(limit=3)
     profile: Profile = tenant.users.profile("u")
     recent: list[Message] = tenant.users.recent("u", limit=3)
-    lines: list[str] = list(tenant.users.export("u"))
+    lines: list[str] = [*tenant.users.export("u"), *tenant.export(), *session.export_lines()]
     gone: Erasure = tenant.users.erase("u")
+    gone = tenant.erase()
     spent: Spend = tenant.spend(since=datetime.now(UTC))
     print(learnt.status, report.processed, profile.facts, recent, lines, gone.memories, spent, session.summary)
+    examined: Examination = memory.examine(tenant_id="t")
+    migrated: Migrated = memory.migrate()
+    imported: list[ImportedConversation] = list(tenant.import_conversations("f", user_id="u", default_user_id=None))
+    rendered: dict[str, Any] = kept.to_dict()
+    kept = Memory.from_dict(rendered)
+    page = Page.from_dict(page.to_dict(), Memory)
+    print(examined.ok, examined.checks[0].unchecked, migrated.applied, imported[0].outcome)
+    print(memory.migration_script("u"))
     tenant.items.put(("a", "b"), "k", {"v": 1}, user_id="u", text="words")
     item: Item | None = tenant.items.get(("a", "b"), "k")
     items: Page[Item] = tenant.items.search(("a",), query="words", filter={"v": 1}, limit=1, cursor=page.next)
@@ -220,6 +232,11 @@ async def async_half() -> None:
             on_oversize="truncate",
         )
         attributes(context)
+        examined: Examination = await memory.examine()
+        migrated: Migrated = await memory.migrate()
+        async for imported in memory.tenant("t").import_conversations("f.json", default_user_id="u"):
+            print(imported.outcome, imported.reason, imported.messages, imported.new_messages)
+        print(examined.to_dict(), migrated)
         health: Health = await memory.health()
         print(health.ok)
         print(page.total, receipt.messages, text, await session.history(), await session.end())

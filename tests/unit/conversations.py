@@ -52,11 +52,11 @@ def conversations(draw: st.DrawFn, most: int = 30, tools: bool = True) -> list[M
 
 def whole(messages: list[Message]) -> Window:
     """The window that holds all of a session."""
-    return Window(messages, None, len(messages), sum(each.tokens or 0 for each in messages), "postgres")
+    return Window(messages, None, 1, len(messages), sum(each.tokens or 0 for each in messages), "postgres")
 
 
 def request(max_tokens: int | None = None, **given: Any) -> Request:
-    """What Session.context() makes of its arguments."""
+    """Return the request that Session.context() makes of its arguments."""
     system = given.pop("system", None)
     values: dict[str, Any] = {
         "max_messages": None,

@@ -23,7 +23,7 @@ def said(*texts: str) -> list[Message]:
 
 
 def cost_of(context: Context) -> int:
-    """What a context costs, counted anew from what it holds."""
+    """Count the tokens of a context again, from its parts."""
     fixed = PROMPT_TOKENS + (MESSAGE_TOKENS + ESTIMATE.count(context.system) if context.system is not None else 0)
     return fixed + sum(message_tokens(ESTIMATE, each.content, each.metadata) for each in context.messages)
 
@@ -102,7 +102,7 @@ def test_without_steps_nothing_more_would_fit(messages: list[Message], max_token
 
 @given(conversations(), budgets, steps)
 def test_a_context_begins_with_a_user(messages: list[Message], max_tokens: int, step: float) -> None:
-    """Where a user's message with all that follows fits, it begins with one."""
+    """A context begins with a user's message if one fits with all that follows."""
     context = made(messages, max_tokens, trim_step=step, on_oversize="omit")
     if context is None or context.omitted is None:
         return
@@ -133,7 +133,7 @@ def test_an_explicit_number_gives_just_the_newest(messages: list[Message], most:
 
 @given(conversations(most=60), budgets, steps)
 def test_a_partial_window_decides_the_same(messages: list[Message], max_tokens: int, step: float) -> None:
-    """What is decided from as many of the newest messages as are needed is what the whole session gives."""
+    """A context built from enough of the newest messages equals one built from the whole session."""
     asked = request(max_tokens, trim_step=step)
     try:
         expected = build(whole(messages), asked, ESTIMATE, "s")
@@ -141,7 +141,8 @@ def test_a_partial_window_decides_the_same(messages: list[Message], max_tokens: 
         return
     for count in range(1, len(messages)):
         first = messages[0] if messages[0].role == "system" else None
-        window = whole(messages)._replace(messages=messages[-count:], first=first)
+        begin = len(messages) - count + 1
+        window = whole(messages)._replace(messages=messages[-count:], first=first, first_seq=begin)
         if not needs_more(window, asked, ESTIMATE):
             assert build(window, asked, ESTIMATE, "s") == expected
 
@@ -248,5 +249,5 @@ def test_values_outside_their_range_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_an_empty_session_has_an_empty_context() -> None:
     """Nothing but the prompt's own tokens."""
-    context = build(Window([], None, 0, 0, "postgres"), request(100), ESTIMATE, "s")
+    context = build(Window([], None, 1, 0, 0, "postgres"), request(100), ESTIMATE, "s")
     assert (len(context), context.tokens, context.omitted) == (0, PROMPT_TOKENS, None)

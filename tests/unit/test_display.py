@@ -1,4 +1,4 @@
-"""How records show themselves in a notebook."""
+"""The HTML of records in a notebook."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""How records show themselves in a real headless Chromium."""
+"""The HTML of records in a real headless Chromium."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_what_was_said_is_text_in_a_browser(text: str) -> None:
 
 
 def test_the_browser_would_show_an_attack() -> None:
-    """Where markup is not escaped, scripts and event handlers run, and are seen to."""
+    """The test can fail: without escaping, scripts and event handlers run and are detected."""
     [page] = browse(["<script>alert('script')</script><img src=x onerror=alert('image')><p hidden>unseen</p>"])
     assert sorted(page.ran) == ["image", "script"]
     assert set(page.tags) == {"script", "img", "p"}

@@ -105,7 +105,7 @@ def modes(directory: Path) -> dict[Path, int]:
 
 
 def dead(pid: int) -> bool:
-    """Whether a process has ended, reaped or not, or does so within seconds."""
+    """Return whether a process ends within seconds, reaped or not."""
     deadline = time.monotonic() + 10
     with contextlib.suppress(psutil.NoSuchProcess):
         while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
@@ -127,7 +127,7 @@ def leave(process: subprocess.Popen[str]) -> None:
 
 
 def answers(url: str) -> bool:
-    """Whether a server listens there."""
+    """Return whether a server listens at the URL."""
     try:
         with psycopg.connect(url) as connection:
             return connection.execute("select 1").fetchone() == (1,)
@@ -328,7 +328,7 @@ def test_it_does_not_start_beside_what_a_dead_server_left_running(
         assert dead(pid)
         timer = threading.Timer(1.5, os.kill, (backend, signal.SIGKILL))
         with monkeypatch.context() as impatient:
-            impatient.setattr(embedded, "PATIENCE", 0)
+            impatient.setattr(embedded, "START_SECONDS", 0)
             with pytest.raises(EmbeddedServerError, match="still in use"):
                 server.start()
         timer.start()
@@ -404,7 +404,7 @@ def test_a_caller_that_captures_output_does_not_hang(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("name", ["d" * 100, 'it\'s $HOME, "a" `id` \\ %20 b', "größe"])
 def test_a_path_that_no_socket_can_have_works(data_dir: Path, name: str) -> None:
-    """Where the path is too long or too odd for a socket, that stands in a private directory with a short name."""
+    """If a socket cannot have the data directory's path, it is in a private directory with a short name."""
     server = EmbeddedPostgres(data_dir / name / "data")
     url = server.start()
     directory = server._socket_dir()
@@ -451,7 +451,7 @@ def test_it_never_opens_up_a_directory(data_dir: Path) -> None:
 
 
 def test_a_strict_umask_is_no_obstacle(data_dir: Path) -> None:
-    """What we make ourselves is as open as it must be, and the data is closed."""
+    """With a strict umask, directories of our own stay accessible to the account, and the data is private."""
     before = os.umask(0o077)
     try:
         server = EmbeddedPostgres(data_dir / "new" / "data")
@@ -474,7 +474,7 @@ def test_an_unwritable_directory_is_a_typed_error(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("name", ["lock", "users.lock"])
 def test_a_bad_lock_file_is_a_typed_error(data_dir: Path, name: str) -> None:
-    """Which file is in the way is said, whatever it is, at the start and at the end."""
+    """The error names the bad lock file, at start and at stop."""
     (data_dir / name).mkdir()
     server = EmbeddedPostgres(data_dir)
     with pytest.raises(EmbeddedServerError, match=re.escape(str(data_dir / name))):
@@ -543,7 +543,7 @@ def test_data_of_another_version_is_left_alone(server: EmbeddedPostgres) -> None
 
 
 def test_a_failed_start_tells_the_log(server: EmbeddedPostgres) -> None:
-    """What Postgres itself says is in the error."""
+    """The error quotes the log of Postgres."""
     server.start()
     server.stop()
     with (server.cluster / "postgresql.conf").open("a") as file:
@@ -553,7 +553,7 @@ def test_a_failed_start_tells_the_log(server: EmbeddedPostgres) -> None:
 
 
 def test_without_the_wheel_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install, or what to set instead."""
+    """The error names the extra to install, and the setting to use instead."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"chatmemory\[embedded\]"):
         EmbeddedPostgres().start()

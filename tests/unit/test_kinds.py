@@ -16,7 +16,7 @@ MOVES = {"open": ("done", "over")}
 
 @pytest.fixture(autouse=True)
 def _no_kind_stays() -> Iterator[None]:
-    """What a test registers is forgotten."""
+    """Remove the kinds that a test registers."""
     before = dict(kinds._kinds)
     yield
     kinds._kinds.clear()
@@ -25,14 +25,14 @@ def _no_kind_stays() -> Iterator[None]:
 
 def test_the_built_in_kinds_are_these() -> None:
     """Two that are conversations, five that are runs."""
-    assert {name for name, kind in kinds.known().items() if kind.is_run} == set(MACHINES)
-    assert {name for name, kind in kinds.known().items() if not kind.is_run} == {"chat", "general"}
+    assert {name for name, kind in kinds.registered().items() if kind.is_run} == set(MACHINES)
+    assert {name for name, kind in kinds.registered().items() if not kind.is_run} == {"chat", "general"}
 
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_every_status_and_every_move(name: str) -> None:
     """From each run status exactly the moves of the specification are allowed; the error names them."""
-    kind, machine = kinds.known()[name], MACHINES[name]
+    kind, machine = kinds.registered()[name], MACHINES[name]
     assert set(kind.run_statuses) == set(machine)
     assert kind.initial == next(iter(machine))
     for old, allowed in machine.items():
@@ -50,11 +50,11 @@ def test_every_status_and_every_move(name: str) -> None:
 def test_an_end_leads_to_a_final_status() -> None:
     """Each kind of run says where each end of the lifecycle brings it, and nothing follows there."""
     for name in MACHINES:
-        kind = kinds.known()[name]
+        kind = kinds.registered()[name]
         assert set(kind.endings) == set(ENDS)
         assert set(kind.endings.values()) <= kind.finals
-    assert kinds.known()["research"].endings["expired"] == "timeout"
-    assert kinds.known()["training"].endings["cancelled"] == "stopped"
+    assert kinds.registered()["research"].endings["expired"] == "timeout"
+    assert kinds.registered()["training"].endings["cancelled"] == "stopped"
 
 
 WRONG: list[dict[str, Any]] = [
@@ -75,8 +75,8 @@ WRONG: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_a_kind_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
-    """A declaration that leads nowhere is told at once, not at the first run."""
-    with pytest.raises(KindError, match="cannot be"):
+    """A faulty declaration is rejected at once, not at the first run."""
+    with pytest.raises(KindError, match="is invalid: "):
         Kind(**wrong)
 
 
@@ -94,8 +94,8 @@ def test_an_app_registers_its_own() -> None:
 
 
 def test_details_are_typed_and_others_are_kept() -> None:
-    """What a kind knows must have its type, the error names it and not its value; what it does not know passes."""
-    training = kinds.known()["training"]
+    """A declared detail must have its type, and the error names it without its value; other details pass."""
+    training = kinds.registered()["training"]
     training.check_details({"total_epochs": 3, "learning_rate": 1, "model_id": 7, "anything": {"else": [1]}})
     for name, value in {"total_epochs": "secret", "current_epoch": -1, "batch_size": 1.5, "learning_rate": "x"}.items():
         with pytest.raises(InvalidInputError, match=name) as raised:
@@ -129,4 +129,4 @@ def test_details_may_be_a_model_of_the_app() -> None:
 )
 def test_progress_follows_from_the_details(details: dict[str, Any], progress: float | None) -> None:
     """Epochs done of epochs in all, from 0 to 100."""
-    assert kinds.known()["training"].progress_of(details) == progress
+    assert kinds.registered()["training"].progress_of(details) == progress

@@ -1,4 +1,4 @@
-"""What a batch teaches: pure decisions over what a model answered."""
+"""Memories from a batch: pure decisions about a model's answer."""
 
 from datetime import timedelta
 from itertools import count
@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatmemory import Memory, Message
-from chatmemory.memories.episodes import cut
+from chatmemory.memories.episodes import cut_episodes
 from chatmemory.memories.learning import (
-    MOST_CLOSED,
-    MOST_CLOSED_AT_ONCE,
+    MAX_CLOSED_PER_BATCH,
+    MAX_CLOSED_PER_FACT,
     Lesson,
     batch,
     from_episodes,
@@ -19,7 +19,7 @@ from chatmemory.memories.learning import (
     texts_of,
     with_vectors,
 )
-from chatmemory.memories.prompts import Learnt, LearntFact, question
+from chatmemory.memories.prompts import Learnt, LearntFact, learning_prompt
 from chatmemory.memories.records import TRUSTS, NewMemory, digest, normalised
 from tests.unit.conversations import WHEN, conversations, message
 
@@ -69,12 +69,12 @@ def test_whatever_a_model_answers_the_rules_hold(roles: Any, answered: Any, told
     made, dropped = from_facts(taught, Learnt(summary="x", facts=answered), before, ids())
     assert len(made) + dropped == len(answered)
     by_seq = {each.seq: each for each in taught.messages}
-    assert sum(len(new.closes) for new in made) <= MOST_CLOSED_AT_ONCE
+    assert sum(len(new.closes) for new in made) <= MAX_CLOSED_PER_BATCH
     for new in made:
         cited = [by_seq[source.from_seq] for source in new.sources]
         assert cited
         assert TRUSTS.index(new.trust) == min(TRUSTS.index(TRUST_OF[each.role]) for each in cited)
-        assert len(new.closes) <= MOST_CLOSED
+        assert len(new.closes) <= MAX_CLOSED_PER_FACT
         assert new.user_id == "ann"
         for id in new.closes:
             assert by_id[id].valid_from <= new.valid_from
@@ -108,7 +108,7 @@ def test_each_text_gets_its_own_vectors(messages: list[Message]) -> None:
         return
     longer = [*messages, message(len(messages) + 1, "user", "long " * 5000)]
     taught = Lesson("s-1", "ann", 7, longer)
-    episodes = cut(longer)
+    episodes = cut_episodes(longer)
     memories = from_episodes(taught, episodes, ids())
     [other], _ = from_facts(taught, Learnt(summary="x", facts=[LearntFact(text="f", sources=[1])]), [], ids())
     texts = texts_of(episodes, [other])
@@ -126,7 +126,7 @@ def test_each_text_gets_its_own_vectors(messages: list[Message]) -> None:
 def test_without_vectors_memories_stay_as_they_are() -> None:
     """No embedder, no vectors."""
     taught = lesson("user")
-    episodes = cut(taught.messages)
+    episodes = cut_episodes(taught.messages)
     memories = from_episodes(taught, episodes, ids())
     assert with_vectors(episodes, memories, [], []) == memories
 
@@ -145,9 +145,9 @@ def test_what_was_said_stays_inside_the_document(said: str, summary: str) -> Non
     """Text of users is one JSON string of the question's only document, whatever it contains."""
     import json
 
-    asked = question(summary, [known(1)], [message(1, "user", said)])
+    asked = learning_prompt(summary, [known(1)], [message(1, "user", said)])
     assert [each["role"] for each in asked] == ["system", "user"]
     document = json.loads(asked[1]["content"])
     assert [each["text"] for each in document["messages"]] == [said]
     assert document["summary"] == summary
-    assert asked[0] == question(None, [], [])[0]
+    assert asked[0] == learning_prompt(None, [], [])[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chatmemory import InvalidInputError, MetricCurve, MetricSeries
 from chatmemory.runs.metric_checks import check_metrics
-from chatmemory.runs.metric_packing import PACKED, Logged, Packer
+from chatmemory.runs.metric_packing import POINTS_PER_ROW, Logged, Packer
 from chatmemory.runs.metric_records import less_is_better, series_from_rows, sparkline
 
 values = st.floats(width=32)
@@ -18,7 +18,7 @@ calls = st.lists(st.tuples(st.sampled_from("ab"), st.none() | st.integers(0, 50)
 
 
 def same(a: float, b: float) -> bool:
-    """Whether two numbers are the same, NaN too."""
+    """Return whether two numbers are equal, with NaN equal to itself."""
     return a == b or (math.isnan(a) and math.isnan(b))
 
 
@@ -36,7 +36,7 @@ def test_every_point_is_in_one_row_and_its_extremes_beside(logged: list[tuple[st
     for packed in rows:
         row = packed.row()
         steps, readings, times = packed.steps, packed.readings, packed.times
-        assert 0 < row[4] == len(steps) <= PACKED
+        assert 0 < row[4] == len(steps) <= POINTS_PER_ROW
         assert steps == sorted(steps)
         assert (row[8], row[9]) == (steps[0], steps[-1])
         numbers = [value for value in readings if not math.isnan(value)]
@@ -72,7 +72,7 @@ def test_a_row_that_is_written_grows_until_it_is_full() -> None:
     """Few points a flush make no row each; after the end of a session nothing is held ready."""
     packer = Packer()
     seen = set()
-    for step in range(PACKED + 1):
+    for step in range(POINTS_PER_ROW + 1):
         packer.add(Logged("t", "s", step, (("a", 0.0),), 0))
         [rows] = packer.unwritten()
         seen |= {packed.id for packed in rows}
@@ -94,7 +94,7 @@ class Scalar:
 
 
 def test_numbers_of_any_library_are_taken() -> None:
-    """What can be a float is one; steps likewise."""
+    """Anything that converts to a float is accepted; steps likewise."""
     assert check_metrics({"a": Scalar(), "b": 1, "c": True}, Scalar()) == (7, (("a", 0.5), ("b", 1.0), ("c", 1.0)))
 
 

@@ -84,7 +84,7 @@ def test_a_title_needs_twenty_characters_or_a_question() -> None:
 
 
 def test_drafts_become_messages_in_order_around_stored_ones() -> None:
-    """What stood there before keeps its place, what is new counts on from first_seq."""
+    """Stored messages keep their places; new ones continue from first_seq."""
     drafts = check_messages([{"role": "user", "content": c, "message_id": c} for c in "abc"], 1000)
     appended = Appended(9, NOW, 10, 10, 0, None, NOW, 0, [(1, 4, NOW.isoformat(), 7, "estimate", None, None)])
     messages = messages_from(unique([*drafts, drafts[0]]), appended)

@@ -15,7 +15,7 @@ PROTOCOL: TypeAdapter[list[ChatCompletionMessageParam]] = TypeAdapter(list[ChatC
 
 
 def sent(*messages: Message, system: str | None = None) -> list[JsonObject]:
-    """What a model gets, checked against the types of the openai package."""
+    """Return the messages for a model, checked against the types of the openai package."""
     made = build(whole(list(messages)), request(None, system=system), ESTIMATE, "s").as_openai()
     PROTOCOL.validate_python(made, strict=False)
     return made
@@ -23,7 +23,7 @@ def sent(*messages: Message, system: str | None = None) -> list[JsonObject]:
 
 @given(conversations())
 def test_every_conversation_is_valid(messages: list[Message]) -> None:
-    """Whatever is in a session, the openai package's own types accept it."""
+    """For any session, the openai package's own types accept the messages."""
     sent(*messages, system="Be brief.")
 
 
@@ -54,7 +54,7 @@ def test_tool_calls_of_every_spelling(content: str | list[JsonObject], metadata:
 
 
 def test_openai_messages_come_back() -> None:
-    """What goes in by NewMessage.from_openai comes out of as_openai."""
+    """Messages from NewMessage.from_openai come back from as_openai."""
     call = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
     said: list[JsonObject] = [
         {"role": "user", "content": "Look it up."},
@@ -107,7 +107,7 @@ def test_one_of_several_calls_that_broke_off_is_left_out() -> None:
 
 
 def test_memories_do_not_part_a_call_from_its_result() -> None:
-    """Where the newest message of a user holds results, as Anthropic writes them, notes stand before what he said."""
+    """If the newest user message has tool results (Anthropic's format), notes are put before the user's last text."""
     use = [{"type": "tool_use", "id": "a", "name": "look", "input": {}}]
     result = [{"type": "tool_result", "tool_use_id": "a", "content": "found"}]
     said = [message(1, "user", "Look"), message(2, "assistant", use), message(3, "user", result)]

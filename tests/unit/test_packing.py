@@ -1,14 +1,15 @@
 import json
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatmemory import Message
-from chatmemory.sessions.records import SessionInfo
 from chatmemory.storage.redis_packing import LIES, pack, pack_session, unpack_session, unpack_window
 from tests.unit.conversations import message
+from tests.unit.test_display import info
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -20,7 +21,7 @@ times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.jus
 
 
 def reply(*messages: Message, most_bytes: int = 10_000_000) -> list[bytes]:
-    """What the script answers that holds these messages."""
+    """Return the script's answer with these messages."""
     last = messages[-1].seq
     return [part.encode() for part in (str(last), "7", "", "", "", *(pack(each, most_bytes) for each in messages))]
 
@@ -89,22 +90,8 @@ def test_what_is_no_window_is_told_apart(lie: list[object]) -> None:
 @given(objects, times)
 def test_sessions_come_back_as_they_were(details: dict[str, object], at: datetime) -> None:
     """To the last field."""
-    info = SessionInfo(
-        **{
-            **dict.fromkeys(SessionInfo.__dataclass_fields__),  # type: ignore[arg-type]
-            "tenant_id": "acme",
-            "id": "s",
-            "user_id": "ann",
-            "status": "active",
-            "message_count": 0,
-            "token_count": 0,
-            "last_seq": 0,
-            "details": details,
-            "created_at": at,
-            "ended_at": at - timedelta(microseconds=1),
-        }
-    )
-    assert unpack_session(pack_session(info).encode()) == info
+    session = replace(info("s"), details=details, created_at=at, ended_at=at)
+    assert unpack_session(pack_session(session).encode()) == session
     for lie in (b"[]", b"{}", b"no", json.dumps({"created_at": 3}).encode()):
         with pytest.raises(LIES):
             unpack_session(lie)

@@ -27,7 +27,7 @@ def test_what_a_prompt_holds() -> None:
 
 
 def test_nothing_omitted_and_nothing_at_all() -> None:
-    """Where nothing is left out there is one picture; without contexts or memories it is empty."""
+    """Without omitted messages there is one plot; without contexts or memories it is empty."""
     assert len(plot_contexts(contexts_of(2)).axes) == 1
     for figure in (plot_contexts([]), plot_timeline([])):
         assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]

@@ -82,7 +82,7 @@ def test_words_alone_give_the_best_its_full_score(hits: Any, candidates: Any) ->
 
 
 def test_a_rare_word_counts_more_than_a_common_one() -> None:
-    """What few memories say tells more."""
+    """A word in few memories has more weight."""
     found = [hit(10, "tea", frequency=50), hit(20, "zanzibar", frequency=1)]
     assert [each.id for each in ranked_by(found, {}, [memory("a", 10), memory("b", 20)], 5)] == ["b", "a"]
 
@@ -103,7 +103,7 @@ def test_who_is_named_is_preferred_and_not_searched_for() -> None:
 
 
 def test_meaning_finds_what_words_do_not() -> None:
-    """What is near without a common word is in, and both together are best."""
+    """A near memory without a common word is found; a memory with both ranks best."""
     ranked = ranked_by([hit(10, "tea"), hit(30, "tea")], {"b": 0.9, "c": 0.7, "d": 0.1}, [
         memory("a", 10), memory("b", 30), memory("c", 60), memory("d", 90)
     ], 5)  # fmt: skip

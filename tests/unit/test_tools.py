@@ -88,7 +88,7 @@ def test_a_call_with_bad_arguments_has_its_result(counter: Counter) -> None:
 
 
 def test_the_same_id_with_other_calls_is_a_conflict() -> None:
-    """What a message asks tools for is what it says."""
+    """Tool calls are part of a message's content."""
     pay = [NewMessage("assistant", "", "m", {"tool_calls": [{"id": id}]}) for id in "ab"]
     with pytest.raises(MessageConflictError):
         check_messages(pay, 1000)

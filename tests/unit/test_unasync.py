@@ -80,7 +80,7 @@ def run(root: Path, *arguments: str) -> None:
 
 
 def failure(root: Path, *arguments: str) -> str:
-    """What the script complains of, on the sample."""
+    """Return the script's complaint about the sample."""
     with pytest.raises(SystemExit) as exit_:
         run(root, *arguments)
     assert isinstance(exit_.value.code, str), "a message means exit code 1"
@@ -101,7 +101,7 @@ def test_result_is_python_that_never_waits(root: Path) -> None:
 
 
 def test_await_inside_f_string(root: Path) -> None:
-    """What stands inside an f-string is rewritten too, and needless brackets go."""
+    """Code inside f-strings is rewritten too, and needless brackets are removed."""
     assert "f\"{name_of(self)}:{self.size(len('x')).real}\"" in generated(root)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatmemory.errors import LlmError
-from chatmemory.memories.vectors import checked, mean, similarity, to_text, unit
+from chatmemory.memories.vectors import check_vectors, mean, pgvector_text, similarity, unit
 
 numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
 vectors = st.lists(numbers, min_size=3, max_size=3).filter(lambda vector: math.hypot(*vector) > 1e-6)
@@ -21,7 +21,7 @@ vectors = st.lists(numbers, min_size=3, max_size=3).filter(lambda vector: math.h
 def test_what_is_no_vector_is_refused(bad: object) -> None:
     """With an error of ours, that names the model and shows no text."""
     with pytest.raises(LlmError, match="'compass'") as caught:
-        checked("compass", ["what was said"], bad, 0)
+        check_vectors("compass", ["what was said"], bad, 0)
     assert "said" not in str(caught.value)
 
 
@@ -29,16 +29,16 @@ def test_what_is_no_vector_is_refused(bad: object) -> None:
 def test_the_dimension_must_be_right(dimensions: int, made: list[list[float]]) -> None:
     """As it was given, or as the first one's."""
     with pytest.raises(LlmError, match="must have"):
-        checked("compass", ["a"] * len(made), made, dimensions)
+        check_vectors("compass", ["a"] * len(made), made, dimensions)
 
 
 @given(vectors, st.sampled_from([1e-290, 1e-30, 1.0, 1e30, 1e290]))
 def test_any_length_gives_the_same_direction(vector: list[float], scale: float) -> None:
     """Neither huge nor tiny numbers lose it, and what comes out is what Postgres can hold."""
-    [made] = checked("compass", ["a"], [[number * scale for number in vector]], 3)
+    [made] = check_vectors("compass", ["a"], [[number * scale for number in vector]], 3)
     assert math.hypot(*made) == pytest.approx(1)
     assert made == pytest.approx(unit(vector), abs=1e-6)
-    assert all(abs(float(number)) <= 1.000001 for number in to_text(made)[1:-1].split(","))
+    assert all(abs(float(number)) <= 1.000001 for number in pgvector_text(made)[1:-1].split(","))
 
 
 @given(st.lists(vectors, min_size=1, max_size=5), vectors)

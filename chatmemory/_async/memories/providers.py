@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from chatmemory._concurrency import async_ask
 from chatmemory.errors import ChatMemoryError, LlmError
-from chatmemory.memories.vectors import checked
+from chatmemory.memories.vectors import check_vectors
 from chatmemory.protocols import Answer, Embedder, Llm
 from chatmemory.settings import Settings
 from chatmemory.storage.breaker import Breaker
@@ -98,7 +98,7 @@ class AsyncProviders:
             vectors = await self._embedder.embed_query(texts[0])
         else:
             vectors = await _asked(self._embedder, "embed", texts)
-        return checked(self._embedder.name, texts, vectors, self._embedder.dimensions)
+        return check_vectors(self._embedder.name, texts, vectors, self._embedder.dimensions)
 
     async def close(self) -> None:
         """Give back connections of our own."""

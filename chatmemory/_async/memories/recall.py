@@ -12,7 +12,7 @@ from chatmemory.errors import LlmError
 from chatmemory.memories.places import LAST_PLACE
 from chatmemory.memories.ranking import Hit, Ranked, best_places, by_place, candidate_from_row, rank
 from chatmemory.memories.records import Memory, MemoryKind, Recalled, memory_from_row
-from chatmemory.memories.vectors import to_text
+from chatmemory.memories.vectors import pgvector_text
 from chatmemory.records import JsonObject
 from chatmemory.storage import queries
 
@@ -132,4 +132,4 @@ def _lookups(params: JsonObject, vectors: Sequence[Sequence[float]]) -> list[Sta
     in_session = params["session_id"] is not None
     terms = queries.memories.FIND_TERMS_IN_SESSION if in_session else queries.memories.FIND_TERMS
     near = queries.memories.FIND_NEAR_IN_SESSION if in_session else queries.memories.FIND_NEAR
-    return [(terms, params), *((near, {**params, "vector": to_text(vector)}) for vector in vectors)]
+    return [(terms, params), *((near, {**params, "vector": pgvector_text(vector)}) for vector in vectors)]

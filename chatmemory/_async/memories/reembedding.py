@@ -5,7 +5,7 @@ from collections import Counter
 from chatmemory._async.shared import AsyncParts
 from chatmemory.memories.learning import Unembedded, texts_to_embed, unembedded_from_row, vectors_of
 from chatmemory.memories.records import Reembedded
-from chatmemory.memories.vectors import to_text
+from chatmemory.memories.vectors import pgvector_text
 from chatmemory.records import to_json
 from chatmemory.storage import queries
 
@@ -45,7 +45,7 @@ class AsyncReembedding:
         texts = [texts_to_embed(each.views) for each in batch]
         vectors = iter(await self._store.embedded([text for views in texts for text in views]))
         rows = [
-            {"memory_id": each.id, "part": part, "embedding": to_text(vector)}
+            {"memory_id": each.id, "part": part, "embedding": pgvector_text(vector)}
             for each in batch
             for part, vector in enumerate(vectors_of(each.views, vectors))
         ]

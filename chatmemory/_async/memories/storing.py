@@ -11,7 +11,7 @@ from chatmemory._async.storage.transaction import AsyncTransaction, Row, Stateme
 from chatmemory.errors import ConfigurationError
 from chatmemory.memories.places import LAST_PLACE
 from chatmemory.memories.records import TRUSTS, NewMemory, digest
-from chatmemory.memories.vectors import similarity, to_text
+from chatmemory.memories.vectors import pgvector_text, similarity
 from chatmemory.records import to_json
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
@@ -61,7 +61,7 @@ class AsyncMemoryStore:
         """
         if not self._providers.has_embedder:
             raise ConfigurationError("There is no embedder: give embedder=… or set CHATMEMORY_EMBEDDING_MODEL.")
-        if self._has_vectors is None:
+        if not self._has_vectors:  # asked again, since the extension may be installed at any time
             [(self._has_vectors,)] = await self._database.call(queries.memories.HAS_VECTORS, ())
         if not self._has_vectors:
             raise ConfigurationError(
@@ -95,7 +95,7 @@ class AsyncMemoryStore:
             return [(queries.memories.KNOWN_MEMORY, params), then]
         near = {
             "tenant": tenant_id, "users": [memory.user_id], "letters": ["f", "p"], "model": self.model,
-            "vector": to_text(memory.vectors[0]), "top": LOOKED_AT, "last": LAST_PLACE, "same": SAME,
+            "vector": pgvector_text(memory.vectors[0]), "top": LOOKED_AT, "last": LAST_PLACE, "same": SAME,
         }  # fmt: skip
         return [(queries.memories.KNOWN_OR_NEAR, {**params, **near}), then]
 
@@ -138,7 +138,7 @@ class AsyncMemoryStore:
         rows = to_json([memory.row() for memory in adding])
         statements: list[Statement] = [(queries.memories.ADD_MEMORIES, (tenant_id, self._settings.language, rows))]
         vectors = [
-            {"memory_id": memory.id, "part": part, "embedding": to_text(vector)}
+            {"memory_id": memory.id, "part": part, "embedding": pgvector_text(vector)}
             for memory in adding
             for part, vector in enumerate(memory.vectors)
         ]

@@ -8,7 +8,7 @@ from chatmemory._async.memories.learner import AsyncLearner
 from chatmemory._async.memories.listener import AsyncListener
 from chatmemory._async.shared import AsyncParts
 from chatmemory._bells import AsyncBell
-from chatmemory._concurrency import AsyncEvent, async_side_by_side, async_undisturbed, async_wait_for
+from chatmemory._concurrency import AsyncFlag, async_side_by_side, async_undisturbed, async_wait_for
 from chatmemory.errors import StorageError
 from chatmemory.memories.records import Consolidation, Report
 from chatmemory.storage import queries
@@ -85,7 +85,7 @@ class AsyncWorker:
         [(due, parked)] = await self._database.call(queries.learning.LEARNING_STATE, (retry,))
         return due, parked
 
-    async def run(self, concurrency: int, stop: AsyncEvent, *, until_idle: bool = False) -> Report:
+    async def run(self, concurrency: int, stop: AsyncFlag, *, until_idle: bool = False) -> Report:
         """Work until `stop` is set, or with until_idle until nothing is due; what was begun is finished."""
         total = Done()
         bell = AsyncBell(stop)

@@ -96,10 +96,10 @@ class AsyncMetrics:
         except ChatMemoryError:
             return True  # it is kept; the next beat tries again
 
-    async def forget(self, tenant_id: str, session_id: str) -> None:
-        """Hold nothing ready any more for a session that has ended, or is gone."""
+    async def forget(self, tenant_id: str, *session_ids: str) -> None:
+        """Hold nothing ready any more for sessions that have ended, or are gone."""
         async with self._lock:
-            self._packer.forget(tenant_id, session_id)
+            self._packer.forget(tenant_id, *session_ids)
 
     async def close(self) -> None:
         """Write what waits, and stop.

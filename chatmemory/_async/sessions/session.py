@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any, Literal, LiteralString, TypeAlias, get_args
 
 from chatmemory._async.memories.memories import AsyncMemories
+from chatmemory._async.ownership.export import AsyncExporter
 from chatmemory._async.sessions.lifecycle import AsyncLifecycle
 from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._concurrency import async_in_thread
 from chatmemory._public import public
 from chatmemory.context.records import Context
 from chatmemory.context.request import Budget, Oversize, Recalls
-from chatmemory.context.window import limit_of
 from chatmemory.errors import ChatMemoryError
 from chatmemory.files import exports
 from chatmemory.memories.records import MEMORY_KINDS
@@ -24,8 +24,8 @@ from chatmemory.messages.drafts import (
     turn_arguments,
     unique,
 )
-from chatmemory.messages.records import Content, Message, NewMessage, message_from_row
-from chatmemory.runs.metric_records import MetricSummary
+from chatmemory.messages.records import Content, Message, NewMessage
+from chatmemory.runs.metric_records import MetricSummary, curve_from_row
 from chatmemory.sessions.records import Appended
 from chatmemory.storage import queries
 from chatmemory.validation import (
@@ -92,7 +92,8 @@ class AsyncSession(AsyncLifecycle):
 
     async def _append(self, drafts: list[Draft]) -> list[Message]:
         rows, once = await self._store(drafts, (queries.messages.APPEND, queries.messages.APPEND_TURN))
-        return self._stored(drafts, once, Appended(*rows[0]))
+        stored, _ = self._stored(once, Appended(*rows[0]))
+        return [stored[draft.id] for draft in drafts]
 
     async def _store(
         self, drafts: list[Draft], statements: tuple[LiteralString, LiteralString], *window: object
@@ -126,14 +127,14 @@ class AsyncSession(AsyncLifecycle):
             return await async_in_thread(lambda: counted(drafts, counter))
         return counted(drafts, counter)
 
-    def _stored(self, drafts: list[Draft], once: list[Draft], appended: Appended) -> list[Message]:
-        """What was appended, also in the window."""
+    def _stored(self, once: list[Draft], appended: Appended) -> tuple[dict[str, Message], list[Message]]:
+        """The messages of an append by their ids, and those of them that are new; the caches get the new ones."""
         self._appended = appended
         stored = messages_from(once, appended)
         new = [message for message in stored.values() if message.seq >= appended.first_seq]
         self._contexts.appended(appended, new)
         self._windows.append(self._info, new, appended.token_count)
-        return [stored[draft.id] for draft in drafts]
+        return stored, new
 
     async def context(
         self,
@@ -178,13 +179,17 @@ class AsyncSession(AsyncLifecycle):
         check_choice(scope, "scope", get_args(Scope))
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
         request = budget.request(self._settings, system)
+        recent = None if fresh or scope == "user" else self._contexts.current()
         if query is not None:
             request = request._replace(recalls=await self._recalls(query, request.max_tokens, results))
         if scope == "user":
             if request.recalls is not None:  # its messages are of many sessions, and counted anew
                 request = request._replace(recalls=request.recalls._replace(session_id=""))
             return await self._contexts.read_user(request, self._info)
-        return await self._contexts.read(request, self._info, self._appended or self._info, fresh=fresh)
+        counts = self._appended or self._info
+        if fresh:
+            return await self._contexts.read_fresh(request, self._info, counts)
+        return await self._contexts.read(request, self._info, counts, recent)
 
     async def _recalls(self, query: str, max_tokens: int | None, results: bool = False) -> Recalls:
         """What may go into a context for a query."""
@@ -229,18 +234,16 @@ class AsyncSession(AsyncLifecycle):
             request = request._replace(recalls=await self._recalls(query, request.max_tokens))
         drafts = check_messages(messages, self._settings.max_message_bytes)
         if not drafts:
-            return await self._contexts.read(request, self._info, self._appended or self._info, fresh=True)
+            return await self._contexts.read_fresh(request, self._info, self._appended or self._info)
         statements = queries.messages.APPEND_AND_READ, queries.messages.APPEND_TURN_AND_READ
-        limit = limit_of(request, self._appended or self._info)
-        held = await self._contexts.held_for(request, limit)
-        known = (held.last_seq + 1, held.summary_seq) if held else (0, 0)
-        window = (self.tenant_id, self.id, self._info.created_at, limit, *known)
+        plan = await self._contexts.plan(request, self._appended or self._info)
+        window = (self.tenant_id, self.id, self._info.created_at, plan.limit, *plan.known)
         rows, once = await self._store(drafts, statements, *window)
         count = len(Appended._fields)
         appended = Appended(*rows[0][:count])
-        self._stored(drafts, once, appended)
+        _, new = self._stored(once, appended)
         read = [row[count:] for row in rows] if rows[0][count] is not None else []
-        return await self._contexts.after(appended, read, request, self._info)
+        return await self._contexts.after(plan, appended, new, read, self._info)
 
     async def history(self, limit: int = 20, *, before_seq: int | None = None) -> list[Message]:
         """The newest messages, oldest first.
@@ -253,14 +256,9 @@ class AsyncSession(AsyncLifecycle):
             SessionNotFoundError: The session was deleted or erased.
         """
         before = None if before_seq is None else check_count(before_seq, "before_seq")
-        params = (self.tenant_id, self.id, check_count(limit, "limit"), before)
-        rows = await self._database.call(queries.messages.READ_MESSAGES, params, subject=self.id)
-        rows.reverse()
-        if rows:
-            self._contexts.saw(rows[-1][0])
-        return [message_from_row(row) for row in rows]
+        return await self._contexts.history(check_count(limit, "limit"), before)
 
-    async def messages(self, batch_size: int = 500) -> AsyncIterator[Message]:
+    def messages(self, batch_size: int = 500) -> AsyncIterator[Message]:
         """All messages, oldest first, in bounded memory.
 
         Args:
@@ -269,16 +267,7 @@ class AsyncSession(AsyncLifecycle):
         Raises:
             SessionNotFoundError: The session was deleted or erased, perhaps half-way.
         """
-        check_count(batch_size, "batch_size", least=1)
-        seq = 0
-        while True:
-            params = (self.tenant_id, self.id, seq, batch_size)
-            rows = await self._database.call(queries.messages.MESSAGES_AFTER, params, subject=self.id)
-            for row in rows:
-                yield message_from_row(row)
-            if len(rows) < batch_size:
-                return
-            seq = rows[-1][0]
+        return self._contexts.messages(check_count(batch_size, "batch_size", least=1))
 
     async def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """The whole session as text: JSON that `chatmemory import` reads, or Markdown for people.
@@ -297,4 +286,21 @@ class AsyncSession(AsyncLifecycle):
             rows = await self._database.fetch(self.tenant_id, queries.runs.EXTREMES, ([self.id],))
             return exports.to_markdown(info, messages, [MetricSummary(*row[1:]) for row in rows])
         points = await self._database.fetch(self.tenant_id, queries.runs.METRICS_TO_EXPORT, (self.id,))
-        return exports.to_json(info, messages, await self.status_history(), points)
+        curves = map(curve_from_row, points)
+        return exports.to_json(info, messages, await self.status_history(), curves)
+
+    async def export_lines(self) -> AsyncIterator[str]:
+        """The whole session as JSON Lines, in the form of users.export(), as it stood at one moment.
+
+        That is the session, its messages, events and metrics, the spend on it, and the user's and the tenant's memories
+        that come from it.
+
+        Yields:
+            Lines without their ends, in bounded memory.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        info = await self.refresh()
+        async for line in AsyncExporter(self.tenant_id, self._parts).session(info):
+            yield line

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
 from chatmemory._async.sessions.ending import AsyncEndings
+from chatmemory._async.sessions.hiding import async_show
 from chatmemory._async.sessions.session import AsyncSession
 from chatmemory._async.shared import AsyncParts
 from chatmemory._async.storage.redis_windows import new_lease
@@ -120,7 +121,7 @@ class AsyncSessions:
         if id is not None:
             known = await self._windows.resumable(self._tenant_id, user, how, lease)
             if known is not None:
-                return self._handle(known)
+                return AsyncSession(known, self._parts, is_current=False)
         params = (
             self._tenant_id,
             id,
@@ -276,12 +277,7 @@ class AsyncSessions:
             SessionLimitError: It is active, and there is no room for it: as for create().
             SessionNotFoundError: There is no deleted session with this id.
         """
-        id = check_id(session_id, "session_id")
-        params = (self._tenant_id, id, *self._settings.session_limits)
-        rows = await self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=id)
-        if not rows:
-            raise not_found(id)
-        return await self._began(rows)
+        return self._handle(await async_show(self._parts, self._tenant_id, check_id(session_id, "session_id")))
 
     async def _began(self, rows: Sequence[Row]) -> AsyncSession:
         """A handle on a new session, for which the user's oldest may have ended."""

@@ -104,10 +104,18 @@ class AsyncDatabase:
         )
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: str, subject: str = "") -> AsyncIterator[AsyncTransaction]:
-        """A transaction that sees one tenant's rows, under the role that cannot bypass that."""
+    async def transaction(
+        self, tenant_id: str, subject: str = "", *, snapshot: bool = False
+    ) -> AsyncIterator[AsyncTransaction]:
+        """A transaction that sees one tenant's rows, under the role that cannot bypass that.
+
+        Args:
+            tenant_id: The tenant.
+            subject: The session id that errors name.
+            snapshot: Whether it only reads, and all its statements read what was there when it began.
+        """
         async with self._live_connection(subject) as connection:
-            transaction = AsyncTransaction(connection, tenant_id, prepare=self._prepare)
+            transaction = AsyncTransaction(connection, tenant_id, prepare=self._prepare, snapshot=snapshot)
             try:
                 yield transaction
             except BaseException:
@@ -156,25 +164,29 @@ class AsyncDatabase:
         idle = time.monotonic() - self._used.get(connection, -math.inf)
         return idle > IDLE_SECONDS or has_news(connection.fileno())
 
-    async def run(self, tenant_id: str, *statements: Statement, subject: str = "") -> list[list[Row]]:
+    async def run(
+        self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
+    ) -> list[list[Row]]:
         """Run statements as a tenant, in one transaction and one round trip; return the rows of each.
 
         They are repeated if Postgres goes away, so all of them must be safe to repeat.
         """
         try:
-            return await self.run_once(tenant_id, *statements, subject=subject)
+            return await self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
         except StorageUnavailableError as error:
             if not went_away(error):
                 raise
         async for attempt in self.retrying():
             with attempt:
                 await self.heal()
-                rows = await self.run_once(tenant_id, *statements, subject=subject)
+                rows = await self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
         return rows
 
-    async def run_once(self, tenant_id: str, *statements: Statement, subject: str = "") -> list[list[Row]]:
+    async def run_once(
+        self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
+    ) -> list[list[Row]]:
         """Run statements that are not safe to repeat as a tenant, in one transaction and one round trip."""
-        async with self.transaction(tenant_id, subject) as transaction:
+        async with self.transaction(tenant_id, subject, snapshot=snapshot) as transaction:
             return await transaction.finish(*statements)
 
     async def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:

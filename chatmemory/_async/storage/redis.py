@@ -34,6 +34,7 @@ FAILURES = (
 # What it answers, perhaps out of a script, when it would refuse every key, not just this one.
 REFUSALS = re.compile(r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b")
 PROBE = "cm:probe"
+AT_ONCE = 500  # keys dropped by one command
 
 
 class AsyncCache:
@@ -103,14 +104,16 @@ class AsyncCache:
 
     async def drop(self, *keys: str) -> None:
         """Forget what stands under these keys; where Redis cannot do it now, before it is used again."""
+        for start in range(0, len(keys), AT_ONCE):
+            await self._drop(keys[start : start + AT_ONCE])
+
+    async def _drop(self, keys: Sequence[str]) -> None:
         if not self.is_usable:
             self.remember(*keys)
             return
         try:
             async with async_within(self._settings.redis_timeout_seconds):
-                client = self._client or self._connect()
-                for key in keys:
-                    await self._delete(client, key)
+                await self._delete(self._client or self._connect(), *keys)
         except FAILURES as error:
             self._failed(error, *keys)
 
@@ -120,12 +123,13 @@ class AsyncCache:
             await self.drop(key)
         return key is not None
 
-    async def _delete(self, client: Any, key: str) -> None:
-        until = self._stale.get(key)
-        await client.delete(key)
+    async def _delete(self, client: Any, *keys: str) -> None:
+        until = {key: self._stale.get(key) for key in keys}
+        await client.delete(*keys)
         with self._guard:
-            if self._stale.get(key) == until:  # else it became stale once more
-                self._stale.pop(key, None)
+            for key in keys:
+                if self._stale.get(key) == until[key]:  # else it became stale once more
+                    self._stale.pop(key, None)
 
     def drop_soon(self, key: str) -> None:
         """Forget what stands under this key, beside the caller's work."""

@@ -7,11 +7,12 @@ from uuid import uuid4
 
 from chatmemory import _exit, _forks
 from chatmemory._concurrency import AsyncPulse, Guard
-from chatmemory.context.recent_messages import Held, completed
+from chatmemory.context.recent_messages import RecentMessages, completed
 from chatmemory.context.window import Window
 from chatmemory.messages.records import Message
 from chatmemory.sessions.records import SessionInfo
 from chatmemory.settings import Settings
+from chatmemory.storage.recent_cache import RecentMessagesCache
 from chatmemory.storage.redis_keys import sessions_key, window_key
 from chatmemory.storage.redis_packing import (
     LIES,
@@ -50,13 +51,13 @@ class Found(NamedTuple):
 class AsyncWindows:
     """All windows of one memory. A window is believed only as far as the reader can tell that it is not too old."""
 
-    def __init__(self, cache: "AsyncCache | None", settings: Settings) -> None:
+    def __init__(self, cache: "AsyncCache | None", settings: Settings, recent: RecentMessagesCache) -> None:
         self._cache = cache
+        self._recent = recent  # forgets what is forgotten here
         self._settings = settings
         self._ttl = round(settings.session_cache_ttl_seconds * 1000)
         self._late: dict[str, Late] = {}
         self._guard = Guard()  # of what is late
-        self.dropped = 0  # how often something was forgotten
         self._flusher = AsyncPulse(FLUSH_SECONDS, self.flush)
         _forks.watch(self)
         _exit.watch(self)
@@ -68,20 +69,20 @@ class AsyncWindows:
         self._flusher = AsyncPulse(FLUSH_SECONDS, self.flush)
         return parents
 
-    async def read(self, info: SessionInfo, limit: int, seen: int, held: Held | None = None) -> Found:
+    async def read(self, info: SessionInfo, limit: int, seen: int, recent: RecentMessages | None = None) -> Found:
         """The newest messages; where there are none, a lease to store what Postgres says.
 
         Args:
             info: The session.
             limit: How many at most.
             seen: A window that does not reach this seq is too old.
-            held: Messages that need not be read again.
+            recent: Messages that need not be read again.
         """
         if self._cache is None:
             return Found(None, set(), "")
         key, of, lease = window_key(info.tenant_id, info.id), microseconds(info.created_at), new_lease()
         late = self._take(key)
-        since = held.last_seq if held is not None and limit else 0
+        since = recent.last_seq if recent is not None and recent.messages and limit else 0
         if late is not None and late.of == of:
             reply = await self._write(key, late, limit, lease, since)
         else:
@@ -97,9 +98,8 @@ class AsyncWindows:
             return Found(None, set(), "")
         if window.last_seq < seen:
             return Found(None, set(), lease)
-        if held is not None and since:
-            whole = completed(held, window, limit)
-            return Found(whole, stubs - {held.last_seq}, lease)
+        if recent is not None and since:
+            return Found(completed(recent, window, limit), stubs - {since}, lease)
         return Found(window, stubs, lease)
 
     def append(self, info: SessionInfo, messages: Sequence[Message], token_count: int) -> None:
@@ -143,7 +143,7 @@ class AsyncWindows:
             from chatmemory._sync.storage.redis import Cache
             from chatmemory._sync.storage.redis_windows import Windows
 
-            rest = Windows(Cache(self._cache.url, self._settings), self._settings)
+            rest = Windows(Cache(self._cache.url, self._settings), self._settings, self._recent)
             rest._late, self._late = self._late, {}
             rest.flush()
 
@@ -185,19 +185,19 @@ class AsyncWindows:
 
     def forget_soon(self, tenant_id: str, session_id: str) -> None:
         """Forget the window beside the caller's work: nobody knows what was stored."""
-        self.dropped += 1
+        self._recent.forget(tenant_id, session_id)
         if self._cache is not None:
             self._cache.drop_soon(window_key(tenant_id, session_id))
 
     async def drop(self, tenant_id: str, session_id: str) -> None:
-        """Forget a window, whose session's summary is another now."""
-        self.dropped += 1
+        """Forget a session's messages, in Redis and in this process: its summary is another now, or it is gone."""
+        self._recent.forget(tenant_id, session_id)
         if self._cache is not None:
             await self._cache.drop(window_key(tenant_id, session_id))
 
     async def forget(self, info: SessionInfo) -> None:
         """Forget a session: its window, and that it may be resumed."""
-        self.dropped += 1
+        self._recent.forget(info.tenant_id, info.id)
         if self._cache is not None:
             key = window_key(info.tenant_id, info.id)
             self._take(key)
@@ -215,10 +215,20 @@ class AsyncWindows:
             for info in infos:
                 await self.forget(info)
 
-    async def forget_user(self, tenant_id: str, user_id: str) -> None:
-        """Forget which sessions this user may resume."""
+    async def forget_sessions(self, tenant_id: str, session_ids: Sequence[str]) -> None:
+        """Forget the windows of many sessions, also in this process, and what is still to be written to them."""
+        for id in session_ids:
+            self._recent.forget(tenant_id, id)
+        if self._cache is not None and session_ids:
+            keys = [window_key(tenant_id, id) for id in session_ids]
+            for key in keys:
+                self._take(key)
+            await self._cache.drop(*keys)
+
+    async def forget_user(self, tenant_id: str, *user_ids: str) -> None:
+        """Forget which sessions these users may resume."""
         if self._cache is not None and self._settings.enable_session_caching:
-            await self._cache.drop(sessions_key(tenant_id, user_id))
+            await self._cache.drop(*(sessions_key(tenant_id, id) for id in user_ids))
 
     async def resumable(self, tenant_id: str, user_id: str, how: str, lease: str) -> SessionInfo | None:
         """The session that was resumed in this way a short while ago; else the lease is taken to say which it is."""

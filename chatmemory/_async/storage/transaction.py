@@ -23,10 +23,18 @@ class AsyncTransaction:
     it is given, and `finish()` commits in that of its statements; where nobody calls it, leaving commits.
     """
 
-    def __init__(self, connection: AsyncConnection[Row], tenant_id: str, *, prepare: bool | None = None) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection[Row],
+        tenant_id: str,
+        *,
+        prepare: bool | None = None,
+        snapshot: bool = False,
+    ) -> None:
         self._connection = connection
         self._tenant_id = tenant_id
         self._prepare = prepare
+        self._how = queries.admin.BEGIN_SNAPSHOT if snapshot else queries.admin.BEGIN
         self._begun = self._finished = False
 
     async def run(self, *statements: Statement) -> list[list[Row]]:
@@ -87,7 +95,7 @@ class AsyncTransaction:
     ) -> None:
         if not self._begun:
             self._begun = True
-            await self._connection.execute(queries.admin.BEGIN)
+            await self._connection.execute(self._how)
             await self._connection.execute(queries.admin.ENTER_TENANT, (self._tenant_id,), prepare=self._prepare)
         for query, params in statements:
             cursors.append(await self._connection.execute(query, params, prepare=self._prepare))

@@ -4,12 +4,13 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from chatmemory._concurrency import Guard, in_thread
+from chatmemory._concurrency import in_thread
 from chatmemory._sync.shared import Parts
 from chatmemory._sync.storage.transaction import Row
-from chatmemory.context.recent_messages import EVERY, NOTHING, Held, after_reading
+from chatmemory.context.recent_messages import ALL_MESSAGES, RecentMessages
 from chatmemory.context.records import Context
 from chatmemory.context.request import Request
 from chatmemory.context.trimming import build
@@ -19,81 +20,145 @@ from chatmemory.messages.token_counts import Counter
 from chatmemory.sessions.records import Appended, SessionInfo
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
+from chatmemory.storage.recent_cache import CachedSession, RecentMessagesCache
+
+ROW_SECONDS = 0.05  # how long after a session's row was read a context need be no newer than it
+
+
+class Plan(NamedTuple):
+    """What a context after an append will be made of.
+
+    Attributes:
+        request: What is asked for.
+        limit: How many messages to read where the recent ones are not enough.
+        session: The session in the cache.
+        generation: The cache's generation before the append.
+        recent: The recent messages, where they are enough, also when messages were added.
+    """
+
+    request: Request
+    limit: int
+    session: CachedSession
+    generation: int
+    recent: RecentMessages | None
+
+    @property
+    def known(self) -> tuple[int, int]:
+        """The seq that an append must get so that nothing is read, and the watermark that the session must have."""
+        return (self.recent.last_seq + 1, self.recent.summary_seq) if self.recent else (0, 0)
 
 
 class Contexts:
-    """The contexts of one session, none of them older than what its handle has seen."""
+    """The contexts of one session, none of them older than what its handle, or another of its memory, has seen."""
 
     def __init__(self, info: SessionInfo, parts: Parts) -> None:
-        self._tenant_id, self._id, self._of = info.tenant_id, info.id, info.created_at
+        self._tenant_id, self._id, self._born = info.tenant_id, info.id, info.created_at
         self._seen = info.last_seq
-        self._held: Held | None = None  # from the first context on
-        self._healed = 0  # what was held before connections were replaced is not believed
-        self._current = -math.inf, 0  # when an append followed on what is held; what had been forgotten by then
-        self._guard = Guard()  # of what was seen, and is held
+        self._row: SessionInfo | None = None  # from Postgres, until it is used
+        self._row_at = -math.inf
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
-        self._most = (parts.settings.window_max_messages, parts.settings.window_max_bytes)
+        self._cache: RecentMessagesCache = parts.recent
 
     def saw(self, seq: int) -> None:
         """The handle has seen this message."""
-        with self._guard:
+        with self._cache.guard:
             self._seen = max(self._seen, seq)
+
+    def saw_row(self, info: SessionInfo) -> None:
+        """The handle has just read this row from Postgres: the next reading need be no newer, if it comes at once."""
+        self.saw(info.last_seq)
+        self._row, self._row_at = info, time.monotonic()
 
     def appended(self, appended: Appended, new: Sequence[Message]) -> None:
         """The handle has appended these messages."""
         self.saw(appended.last_seq)
-        with self._guard:
-            if self._held is not None:
-                self._held = self._held.with_appended(appended, new, *self._most)
-                self._current = time.monotonic(), self._windows.dropped
+        self._cache.appended(self._session(), appended, new)
 
-    def held(self) -> Held | None:
-        """What is held, as far as it can be believed."""
-        with self._guard:
-            if self._healed != self._database.healed:
-                self._held, self._healed = None, self._database.healed
-            return self._held
+    def _session(self) -> CachedSession:
+        cached = self._cache.session(self._tenant_id, self._id, self._born)
+        self.saw(cached.seen)
+        return cached
 
-    def _just_appended(self, limit: int) -> Window | None:
-        """What is held, where the handle has appended a moment ago: Redis knows no more of the others, or less."""
-        at, dropped = self._current
-        if time.monotonic() - at >= self._windows.lag or dropped != self._windows.dropped:
+    def as_of_row(self) -> RecentMessages | None:
+        """The recent messages, where they are as new as the row that was read from Postgres a moment ago."""
+        row, self._row = self._row, None
+        if row is None or time.monotonic() - self._row_at >= ROW_SECONDS:
             return None
-        held = self.held()
-        return held and held.window(limit, "postgres")
+        recent = self._cache.as_of_row(self._session(), row)
+        return recent if recent is not None and recent.last_seq >= self._seen else None
 
-    def _hold(self, window: Window) -> None:
-        with self._guard:
-            self._held = after_reading(self._held, window, *self._most)
+    def current(self) -> RecentMessages | None:
+        """The recent messages, where a reading would find nothing newer.
 
-    def held_for(self, request: Request, limit: int) -> Held | None:
-        """What is held, if it is enough for such a context, also when messages were added."""
+        They are as new as the row that was read a moment ago; or this process has appended a moment ago, and Redis
+        would know no more of the others' messages yet.
+        """
+        recent = self.as_of_row()
+        if recent is not None:
+            return recent
+        cached = self._session()
+        if time.monotonic() - cached.appended_at >= self._windows.lag:
+            return None
+        recent = self._cache.recent(cached)
+        return recent if recent is not None and recent.last_seq >= self._seen else None
+
+    def plan(self, request: Request, counts: Appended | SessionInfo) -> Plan:
+        """Plan the context after an append: which recent messages are enough for it, and how many to read else."""
+        cached, generation, limit = self._session(), self._cache.generation(), limit_of(request, counts)
         if self._seen == 0:
-            self._hold(NOTHING)
-        held = self.held()
-        if held is None or held.covers(EVERY if request.max_messages is None else request.max_messages):
-            return held
-        return None if needs_more(held.window(limit, "postgres"), request, self._counter(request)) else held
+            self._cache.begin(cached)
+        recent = self._cache.recent(cached)
+        if recent is not None and not recent.covers(_most(request)):
+            recent = None if needs_more(recent.window(limit), request, self._counter(request)) else recent
+        return Plan(request, limit, cached, generation, recent)
 
-    def read(self, request: Request, info: SessionInfo, counts: Appended | SessionInfo, *, fresh: bool) -> Context:
-        """The context as it is now; fresh: from Postgres in any case."""
-        counter = self._counter(request)
-        limit = limit_of(request, counts)
-        window = None if fresh else self._just_appended(limit)
-        if window is not None and not needs_more(window, request, counter):
-            return self._build(window, set(), request, counter)
-        held = self.held()
-        found = self._windows.read(info, 0 if fresh else limit, self._seen, None if fresh else held)
-        if not fresh and found.window is not None and _will_do(found.window, found.stubs, request, counter):
+    def read(
+        self, request: Request, info: SessionInfo, counts: Appended | SessionInfo, recent: RecentMessages | None
+    ) -> Context:
+        """The context as it is now.
+
+        Args:
+            request: What is asked for.
+            info: The session.
+            counts: How many messages and tokens it has, about.
+            recent: The current() messages: they are enough where they go back far enough.
+        """
+        counter, limit = self._counter(request), limit_of(request, counts)
+        if recent is not None:
+            window = recent.window(limit, "process")
+            if not needs_more(window, request, counter):
+                return self._build(window, set(), request, counter)
+        cached, generation = self._session(), self._cache.generation()
+        found = self._windows.read(info, limit, self._seen, self._cache.recent(cached))
+        if found.window is not None and _will_do(found.window, found.stubs, request, counter):
             if not found.stubs:
-                self._hold(found.window)
+                self._cache.read(cached, found.window, generation)
             return self._build(found.window, found.stubs, request, counter)
-        params = (self._tenant_id, self._id, self._of, limit, None)
-        rows = self._database.call(queries.messages.READ_WINDOW, params, subject=self._id)
-        window = self._extended(window_from_rows(rows), request, counter)
-        self._hold(window)
-        self._windows.store(info, window, found.lease)
+        return self._read_stored(request, info, limit, found.lease)
+
+    def read_fresh(self, request: Request, info: SessionInfo, counts: Appended | SessionInfo) -> Context:
+        """The context as Postgres has it now."""
+        found = self._windows.read(info, 0, self._seen)
+        return self._read_stored(request, info, limit_of(request, counts), found.lease)
+
+    def _read_stored(self, request: Request, info: SessionInfo, limit: int, lease: str) -> Context:
+        """The context as Postgres has it now; under the lease, Redis gets what was read."""
+        counter = self._counter(request)
+        window = self._read_window(limit, request, counter)
+        self._windows.store(info, window, lease)
         return self._build(window, set(), request, counter)
+
+    def _read_window(self, limit: int, request: Request, counter: Counter) -> Window:
+        cached, generation = self._session(), self._cache.generation()
+        window = self._extended(self._stretch(limit), request, counter)
+        self._cache.read(cached, window, generation)
+        return window
+
+    def _stretch(self, limit: int, before_seq: int | None = None) -> Window:
+        """The newest messages, or the newest before a seq."""
+        params = (self._tenant_id, self._id, self._born, limit, before_seq)
+        rows = self._database.call(queries.messages.READ_WINDOW, params, subject=self._id)
+        return window_from_rows(rows, limit, before_seq)
 
     def read_user(self, request: Request, info: SessionInfo) -> Context:
         """The newest messages of all the user's chats, as if they were one."""
@@ -102,27 +167,63 @@ class Contexts:
         rows = self._database.fetch(self._tenant_id, queries.messages.RECENT_MESSAGES, params, subject=self._id)
         return build(window_of(list(map(message_from_row, reversed(rows)))), request, counter, info.user_id)
 
-    def after(self, appended: Appended, rows: list[Row], request: Request, info: SessionInfo) -> Context:
+    def after(
+        self, plan: Plan, appended: Appended, new: Sequence[Message], rows: Sequence[Row], info: SessionInfo
+    ) -> Context:
         """The context after an append.
 
         Args:
+            plan: The plan made before it.
             appended: What the append did.
-            rows: What the schema's read_window gave; nothing where the append followed on what is held.
-            request: What is asked for.
+            new: The messages it added.
+            rows: What the schema's read_window gave; nothing where the append followed on the recent messages.
             info: The session.
         """
-        counter = self._counter(request)
+        counter = self._counter(plan.request)
         if rows:
-            window = self._extended(window_from_rows(rows), request, counter)
-            self._hold(window)
+            window = self._extended(window_from_rows(rows, plan.limit), plan.request, counter)
+            self._cache.read(plan.session, window, plan.generation)
         else:
-            held = self.held()
-            if held is None or held.last_seq < appended.last_seq:  # dropped by another task meanwhile
-                return self.read(request, info, appended, fresh=True)
-            window = held.window(limit_of(request, appended), "postgres")
-            if needs_more(window, request, counter):
-                return self.read(request, info, appended, fresh=True)
-        return self._build(window, set(), request, counter)
+            recent = plan.recent and self._cache.with_appended(plan.recent, appended, new)
+            found = recent and recent.window(limit_of(plan.request, appended))
+            if found is None or needs_more(found, plan.request, counter):
+                return self.read_fresh(plan.request, info, appended)
+            window = found
+        return self._build(window, set(), plan.request, counter)
+
+    def history(self, limit: int, before_seq: int | None) -> list[Message]:
+        """The newest messages, or the newest before a seq, oldest first."""
+        recent = self.as_of_row() if before_seq is None else None
+        if recent is not None and recent.covers(limit):
+            return list(recent.window(limit).messages)
+        cached, generation = self._session(), self._cache.generation()
+        window = self._stretch(limit, before_seq)
+        if before_seq is None:
+            self._cache.read(cached, window, generation)
+            self.saw(window.last_seq)
+        return list(window.messages)
+
+    def messages(self, batch_size: int) -> Iterator[Message]:
+        """All messages, oldest first; so many are read at a time."""
+        recent = self.as_of_row()
+        whole = recent is not None and recent.is_complete
+        window = recent.window(ALL_MESSAGES) if recent and whole else self._page(0, batch_size)
+        seq = 0
+        while True:
+            for message in window.messages if seq else window.all_messages:
+                seq = message.seq
+                yield message
+            if seq >= window.last_seq:
+                return
+            window = self._page(seq, min(batch_size, window.last_seq - seq))
+
+    def _page(self, seq: int, size: int) -> Window:
+        """So many messages after a seq; kept where they are all there are."""
+        cached, generation = self._session(), self._cache.generation()
+        window = self._stretch(size, seq + size + 1)
+        if seq == 0 and window.last_seq <= size:
+            self._cache.read(cached, window, generation)
+        return window
 
     def _counter(self, request: Request) -> Counter:
         """The counter to trust: with a budget the exact one is worth waiting for."""
@@ -133,10 +234,9 @@ class Contexts:
     def _extended(self, window: Window, request: Request, counter: Counter) -> Window:
         """The window with all the messages that could belong in the context."""
         while needs_more(window, request, counter):
-            params = (self._tenant_id, self._id, self._of, MOST_READ, window.messages[0].seq)
-            rows = self._database.call(queries.messages.READ_WINDOW, params, subject=self._id)
-            older = window_from_rows(rows)
-            window = window._replace(messages=[*older.messages, *window.messages], first=older.first)
+            older = self._stretch(MOST_READ, window.first_seq)
+            messages = [*older.messages, *window.messages]
+            window = window._replace(messages=messages, first=older.first, first_seq=older.first_seq)
         return window
 
     def _build(self, window: Window, stubs: set[int], request: Request, counter: Counter) -> Context:
@@ -148,13 +248,17 @@ class Contexts:
             missing = sorted(stubs.intersection(message.seq for message in context.messages))
             if not missing:
                 return context
-            params = {"id": self._id, "seqs": missing}
+            params = {"id": self._id, "born": self._born, "seqs": missing}
             rows = self._database.fetch(self._tenant_id, queries.messages.READ_SEQS, params, subject=self._id)
             whole = {message.seq: message for message in map(message_from_row, rows)}
             if len(whole) < len(missing):
                 raise not_found(self._id)
             window = window._replace(messages=[whole.get(message.seq, message) for message in window.messages])
             stubs = stubs - whole.keys()
+
+
+def _most(request: Request) -> int:
+    return ALL_MESSAGES if request.max_messages is None else request.max_messages
 
 
 def _will_do(window: Window, stubs: set[int], request: Request, counter: Counter) -> bool:

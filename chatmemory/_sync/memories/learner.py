@@ -12,7 +12,7 @@ from chatmemory._sync.memories.recall import Asked, Recall
 from chatmemory._sync.runs.results import Results
 from chatmemory._sync.shared import Parts
 from chatmemory.errors import ChatMemoryError, LlmError
-from chatmemory.memories.episodes import cut, extract
+from chatmemory.memories.episodes import cut_episodes, extractive_summary
 from chatmemory.memories.learning import (
     Lesson,
     batch,
@@ -22,7 +22,7 @@ from chatmemory.memories.learning import (
     texts_of,
     with_vectors,
 )
-from chatmemory.memories.prompts import Learnt, question
+from chatmemory.memories.prompts import Learnt, learning_prompt
 from chatmemory.memories.records import Consolidation, Memory, NewMemory
 from chatmemory.messages.records import Message, message_from_row
 from chatmemory.records import to_json
@@ -127,7 +127,7 @@ class Learner:
         if not messages:
             return self._close(tenant_id, owner, lesson, state)
         learnt, known, fallback = self._ask(tenant_id, lesson, state)
-        episodes = cut(messages)
+        episodes = cut_episodes(messages)
         memories = from_episodes(lesson, episodes, new_id)
         others: list[NewMemory] = []
         if learnt is not None:
@@ -137,7 +137,7 @@ class Learner:
             if self._is_summarised(state) and messages[-1].seq == state.last_seq:
                 others.append(self._summarised(tenant_id, lesson, learnt.summary))
         vectors = self._embedded(tenant_id, lesson, texts_of(episodes, others))
-        summary = learnt.summary if learnt else extract(state.summary, messages)
+        summary = learnt.summary if learnt else extractive_summary(state.summary, messages)
         made = with_vectors(episodes, memories, others, vectors)
         return Made(lesson, summary, made, state.summary_seq, fallback, state.has_ended)
 
@@ -178,7 +178,7 @@ class Learner:
         asked = Asked(said, [lesson.user_id], KNOWN, ["fact", "preference"], None, None, 0)
         recall = Recall(tenant_id, self._parts)
         known = [each.memory for each in recall.find(asked, spent_on=lesson.session_id)]
-        learnt = self._answer(tenant_id, lesson, question(state.summary, known, lesson.messages))
+        learnt = self._answer(tenant_id, lesson, learning_prompt(state.summary, known, lesson.messages))
         return learnt, known, None
 
     def _answer(self, tenant_id: str, lesson: Lesson, asked: list[dict[str, Any]]) -> Learnt:

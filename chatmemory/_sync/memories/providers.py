@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from chatmemory._concurrency import ask
 from chatmemory.errors import ChatMemoryError, LlmError
-from chatmemory.memories.vectors import checked
+from chatmemory.memories.vectors import check_vectors
 from chatmemory.protocols import Answer, Embedder, Llm
 from chatmemory.settings import Settings
 from chatmemory.storage.breaker import Breaker
@@ -100,7 +100,7 @@ class Providers:
             vectors = self._embedder.embed_query(texts[0])
         else:
             vectors = _asked(self._embedder, "embed", texts)
-        return checked(self._embedder.name, texts, vectors, self._embedder.dimensions)
+        return check_vectors(self._embedder.name, texts, vectors, self._embedder.dimensions)
 
     def close(self) -> None:
         """Give back connections of our own."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from chatmemory._bells import Bell
-from chatmemory._concurrency import Event, side_by_side, undisturbed, wait_for
+from chatmemory._concurrency import Flag, side_by_side, undisturbed, wait_for
 from chatmemory._sync.memories.learner import Learner
 from chatmemory._sync.memories.listener import Listener
 from chatmemory._sync.shared import Parts
@@ -83,7 +83,7 @@ class Worker:
         [(due, parked)] = self._database.call(queries.learning.LEARNING_STATE, (retry,))
         return due, parked
 
-    def run(self, concurrency: int, stop: Event, *, until_idle: bool = False) -> Report:
+    def run(self, concurrency: int, stop: Flag, *, until_idle: bool = False) -> Report:
         """Work until `stop` is set, or with until_idle until nothing is due; what was begun is finished."""
         total = Done()
         bell = Bell(stop)

@@ -98,10 +98,10 @@ class Metrics:
         except ChatMemoryError:
             return True  # it is kept; the next beat tries again
 
-    def forget(self, tenant_id: str, session_id: str) -> None:
-        """Hold nothing ready any more for a session that has ended, or is gone."""
+    def forget(self, tenant_id: str, *session_ids: str) -> None:
+        """Hold nothing ready any more for sessions that have ended, or are gone."""
         with self._lock:
-            self._packer.forget(tenant_id, session_id)
+            self._packer.forget(tenant_id, *session_ids)
 
     def close(self) -> None:
         """Write what waits, and stop.

@@ -4,18 +4,20 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Self
 
 from chatmemory._sync.context.reading import Contexts
 from chatmemory._sync.memories.worker import Worker
+from chatmemory._sync.ownership.erasure import Eraser
+from chatmemory._sync.sessions.copying import fork
 from chatmemory._sync.sessions.ending import Endings
+from chatmemory._sync.sessions.hiding import hide, show
 from chatmemory._sync.sessions.runs import Run
 from chatmemory._sync.shared import Parts
-from chatmemory.errors import InvalidInputError
-from chatmemory.kinds import declared
 from chatmemory.memories.learning import nothing_learnt
 from chatmemory.memories.records import Consolidation, joined
-from chatmemory.records import Json, JsonObject, to_json
+from chatmemory.records import Json, JsonObject
 from chatmemory.runs.metric_checks import check_metrics
 from chatmemory.sessions.changes import Changes
 from chatmemory.sessions.ending import End, Outcome
@@ -25,19 +27,20 @@ from chatmemory.storage.postgres_errors import not_found
 from chatmemory.validation import (
     check_count,
     check_id,
-    new_id,
 )
 
 
 class Lifecycle(Run):
     """The part of a session's handle that ends, forks, hides, erases, exports, and learns from it."""
 
-    def __init__(self, info: SessionInfo, parts: Parts) -> None:
+    def __init__(self, info: SessionInfo, parts: Parts, *, is_current: bool = True) -> None:
         self.id = info.id
         self.tenant_id = info.tenant_id
         super().__init__(info, parts)
         self._appended: Appended | None = None
         self._contexts = Contexts(info, parts)
+        if is_current:  # read from Postgres just now
+            self._contexts.saw_row(info)
 
     @property
     def info(self) -> SessionInfo:
@@ -145,7 +148,7 @@ class Lifecycle(Run):
         return self._end(End("cancelled", last.checked(), shared=share_result))
 
     def _end(self, end: End) -> SessionInfo:
-        return self._saw(Endings(self.tenant_id, self._parts).end(self._info, end))
+        return self._know(Endings(self.tenant_id, self._parts).end(self._info, end))
 
     def fork(self, *, at_seq: int | None = None, user_id: object = None) -> Self:
         """Begin a new session with this one's messages.
@@ -163,39 +166,9 @@ class Lifecycle(Run):
             SessionNotFoundError: The session was deleted or erased.
         """
         user = None if user_id is None else check_id(user_id, "user_id")
-        new = new_id()
-        with self._database.transaction(self.tenant_id, self.id) as connection:
-            connection.execute(queries.sessions.LOCK_USER, (self.tenant_id, user or self._info.user_id))
-            rows = connection.execute(queries.sessions.GET_SESSION, self._key).fetchall()
-            info = self._learn(rows)
-            up_to = _fork_point(info, at_seq)
-            created = connection.execute(queries.sessions.CREATE_SESSION, self._fork_params(info, new, user))
-            rows = created.fetchall()
-            copy = {"from": self.id, "to": new, "at_seq": up_to}
-            connection.execute(queries.messages.COPY_MESSAGES, copy)
-            connection.execute(queries.messages.COUNT_COPIED, copy)
-            connection.execute(queries.sessions.FORKED, copy)
-            row = (connection.execute(queries.sessions.GET_SESSION, {"id": new, "user_id": None})).fetchone()
-            told = to_json({"into": new, "at_seq": up_to})
-            connection.execute(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, "forked", told))
-        assert row is not None
-        info = session_from_row(row)
-        self._windows.forget_user(info.tenant_id, info.user_id)
-        Endings(self.tenant_id, self._parts).leave_results(rows)
-        return type(self)(info, self._parts)
-
-    def _fork_params(self, info: SessionInfo, new: str, user: str | None) -> tuple[Any, ...]:
-        return (
-            self.tenant_id,
-            new,
-            user or info.user_id,
-            info.kind,
-            info.title,
-            to_json(info.metadata),
-            to_json(info.details),
-            *self._settings.session_limits,
-            declared(info.kind, info.details, self._settings.due_after, otherwise=info.learns),
-        )
+        parent, forked = fork(self._parts, self._info, at_seq, user)
+        self._know(parent)
+        return type(self)(forked, self._parts)
 
     def delete(self) -> None:
         """Hide the session everywhere; restore() brings it back, erase() removes it for good.
@@ -203,11 +176,7 @@ class Lifecycle(Run):
         Raises:
             SessionNotFoundError: It is deleted already, or erased.
         """
-        with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
-            row = connection.execute(queries.sessions.DELETE_SESSION, (self.id,)).fetchone()
-            if row is None:
-                raise not_found(self.id)
-            connection.execute(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, "deleted", None))
+        hide(self._parts, self._info)
 
     def restore(self) -> SessionInfo:
         """Show a deleted session again.
@@ -216,12 +185,7 @@ class Lifecycle(Run):
             SessionLimitError: It is active, and there is no room for it: as for sessions.create().
             SessionNotFoundError: It is not deleted, or it was erased.
         """
-        params = (self.tenant_id, self.id, *self._settings.session_limits)
-        rows = self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=self.id)
-        info = self._learn([row[:-1] for row in rows])
-        Endings(self.tenant_id, self._parts).leave_results(rows)
-        self._windows.forget_user(info.tenant_id, info.user_id)
-        return info
+        return self._know(show(self._parts, self.tenant_id, self.id))
 
     def erase(self) -> Erasure:
         """Remove the session and all that belongs to it, for good; deleted ones too.
@@ -234,21 +198,7 @@ class Lifecycle(Run):
         Raises:
             SessionNotFoundError: There is nothing left to erase.
         """
-        self._parts.metrics.flush()
-        with self._forgotten(), self._database.transaction(self.tenant_id, self.id) as connection:
-            connection.execute(queries.users.LOCK_TO_FORGET, {"user_id": self._info.user_id, "session_id": self.id})
-            connection.execute(queries.memories.LOCK_MEMORIES, (self.tenant_id, self._info.user_id))
-            if not connection.execute(queries.sessions.LOCK_TO_ERASE, (self.id,)).fetchall():
-                raise not_found(self.id)
-            [(metrics,)] = connection.execute(queries.runs.ERASE_METRICS, (self.id,)).fetchall()
-            rows = connection.execute(queries.users.MEMORIES_OF_SESSION, (self.id,)).fetchall()
-            connection.execute(queries.memories.REMOVE_MEMORIES, (self.tenant_id, [id for (id,) in rows]))
-            counts = [connection.execute(query, (self.id,)).rowcount for query in queries.sessions.ERASE_ALL]
-        self._parts.metrics.forget(self.tenant_id, self.id)
-        spend, messages, events, sessions = counts
-        return Erasure(
-            sessions=sessions, messages=messages, events=events, memories=len(rows), spend=spend, metrics=metrics
-        )
+        return Eraser(self.tenant_id, self._parts).session(self._info)
 
     def events(self, limit: int = 1000) -> list[Event]:
         """The timeline, oldest first: created, resumed, renamed, ended and the like.
@@ -259,7 +209,7 @@ class Lifecycle(Run):
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        params = {"id": self.id, "limit": check_count(limit, "limit", least=1)}
+        params = {"id": self.id, "born": self._info.created_at, "limit": check_count(limit, "limit", least=1)}
         rows = self._database.fetch(self.tenant_id, queries.sessions.EVENTS, params, subject=self.id)
         if not rows:  # every session has at least been created
             raise not_found(self.id)
@@ -271,30 +221,28 @@ class Lifecycle(Run):
             yield
 
     @property
+    def _birth(self) -> tuple[str, datetime]:
+        """What names this session, and none that has its id later."""
+        return self.id, self._info.created_at
+
+    @property
     def _key(self) -> JsonObject:
         return {"id": self.id, "user_id": None}
 
     def _learn(self, rows: list[tuple[Any, ...]]) -> SessionInfo:
-        if not rows:
+        info = session_from_row(rows[0]) if rows else None
+        if info is None or info.created_at != self._info.created_at:  # another session has the id of an erased one
             raise not_found(self.id)
-        return self._saw(session_from_row(rows[0]))
+        return self._know(info)
 
-    def _saw(self, info: SessionInfo) -> SessionInfo:
-        self._appended = None
-        self._info = info
-        self._contexts.saw(self._info.last_seq)
-        return self._info
+    def _know(self, info: SessionInfo) -> SessionInfo:
+        """Keep what was just read of the session."""
+        self._appended, self._info = None, info
+        self._contexts.saw_row(info)
+        return info
 
     def _repr_html_(self) -> str:
         return self.info._repr_html_()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.info!r}>"
-
-
-def _fork_point(info: SessionInfo, at_seq: int | None) -> int:
-    if at_seq is None:
-        return info.last_seq
-    if check_count(at_seq, "at_seq") > info.last_seq:
-        raise InvalidInputError(f"at_seq is {at_seq}, but session {info.id!r} ends at {info.last_seq}.")
-    return at_seq

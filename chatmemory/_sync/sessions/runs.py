@@ -118,7 +118,7 @@ class Run:
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        params = {"id": self.id}
+        params = {"id": self.id, "born": self._info.created_at}
         rows = self._database.fetch(self.tenant_id, queries.runs.STATUS_HISTORY, params, subject=self.id)
         if not rows:
             raise not_found(self.id)

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from chatmemory._public import public
 from chatmemory._sync.sessions.ending import Endings
+from chatmemory._sync.sessions.hiding import show
 from chatmemory._sync.sessions.session import Session
 from chatmemory._sync.shared import Parts
 from chatmemory._sync.storage.redis_windows import new_lease
@@ -122,7 +123,7 @@ class Sessions:
         if id is not None:
             known = self._windows.resumable(self._tenant_id, user, how, lease)
             if known is not None:
-                return self._handle(known)
+                return Session(known, self._parts, is_current=False)
         params = (
             self._tenant_id,
             id,
@@ -278,12 +279,7 @@ class Sessions:
             SessionLimitError: It is active, and there is no room for it: as for create().
             SessionNotFoundError: There is no deleted session with this id.
         """
-        id = check_id(session_id, "session_id")
-        params = (self._tenant_id, id, *self._settings.session_limits)
-        rows = self._database.call_once(queries.sessions.RESTORE_SESSION, params, subject=id)
-        if not rows:
-            raise not_found(id)
-        return self._began(rows)
+        return self._handle(show(self._parts, self._tenant_id, check_id(session_id, "session_id")))
 
     def _began(self, rows: Sequence[Row]) -> Session:
         """A handle on a new session, for which the user's oldest may have ended."""

@@ -106,10 +106,16 @@ class Database:
         )
 
     @contextmanager
-    def transaction(self, tenant_id: str, subject: str = "") -> Iterator[Transaction]:
-        """A transaction that sees one tenant's rows, under the role that cannot bypass that."""
+    def transaction(self, tenant_id: str, subject: str = "", *, snapshot: bool = False) -> Iterator[Transaction]:
+        """A transaction that sees one tenant's rows, under the role that cannot bypass that.
+
+        Args:
+            tenant_id: The tenant.
+            subject: The session id that errors name.
+            snapshot: Whether it only reads, and all its statements read what was there when it began.
+        """
         with self._live_connection(subject) as connection:
-            transaction = Transaction(connection, tenant_id, prepare=self._prepare)
+            transaction = Transaction(connection, tenant_id, prepare=self._prepare, snapshot=snapshot)
             try:
                 yield transaction
             except BaseException:
@@ -158,25 +164,27 @@ class Database:
         idle = time.monotonic() - self._used.get(connection, -math.inf)
         return idle > IDLE_SECONDS or has_news(connection.fileno())
 
-    def run(self, tenant_id: str, *statements: Statement, subject: str = "") -> list[list[Row]]:
+    def run(self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False) -> list[list[Row]]:
         """Run statements as a tenant, in one transaction and one round trip; return the rows of each.
 
         They are repeated if Postgres goes away, so all of them must be safe to repeat.
         """
         try:
-            return self.run_once(tenant_id, *statements, subject=subject)
+            return self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
         except StorageUnavailableError as error:
             if not went_away(error):
                 raise
         for attempt in self.retrying():
             with attempt:
                 self.heal()
-                rows = self.run_once(tenant_id, *statements, subject=subject)
+                rows = self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
         return rows
 
-    def run_once(self, tenant_id: str, *statements: Statement, subject: str = "") -> list[list[Row]]:
+    def run_once(
+        self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
+    ) -> list[list[Row]]:
         """Run statements that are not safe to repeat as a tenant, in one transaction and one round trip."""
-        with self.transaction(tenant_id, subject) as transaction:
+        with self.transaction(tenant_id, subject, snapshot=snapshot) as transaction:
             return transaction.finish(*statements)
 
     def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:

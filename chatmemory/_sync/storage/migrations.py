@@ -2,22 +2,54 @@
 # Do not edit: change that file, then run: make sync
 """Bringing a database's schema up to date, under a lock, so that any number of processes may start at once."""
 
-from collections.abc import Iterable
+import shlex
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from chatmemory.errors import SchemaPermissionError, SchemaVersionError
+from chatmemory.errors import SchemaPermissionError, SchemaVersionError, StorageUnavailableError
 from chatmemory.storage import queries
-from chatmemory.storage.schema import MIGRATION_LOCK, access_sql, bootstrap_sql, lacking, record_sql, repair_sql
+from chatmemory.storage.schema import (
+    MIGRATION_LOCK,
+    access_revision,
+    access_sql,
+    bootstrap_sql,
+    check_release,
+    lacking,
+    record_sql,
+    repair_sql,
+)
+from chatmemory.storage.schema.files import Migration
+
+PATIENCE = 60  # seconds, for the tables to be free for a moment
+_IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 class Deviation(NamedTuple):
-    """Something in a database that is not as this library needs it, and the part it belongs to."""
+    """Something in a database that is not as this library needs it.
+
+    Attributes:
+        part: "roles", "row-level security", "grants", "functions" or "vectors".
+        problem: A sentence about it.
+    """
 
     part: str
     problem: str
+
+
+class Differences(NamedTuple):
+    """How a database differs from what this library needs; deviations are looked for once no file is missing."""
+
+    missing: list[Migration]
+    deviations: list[Deviation]
+
+    @property
+    def done(self) -> list[str]:
+        """The names of the files, and the parts that deviate, for a report of what was done about them."""
+        parts = dict.fromkeys(deviation.part for deviation in self.deviations)
+        return [migration.name for migration in self.missing] + [f"{part} (repaired)" for part in parts]
 
 
 Link = Connection[tuple[Any, ...]]
@@ -25,67 +57,139 @@ Link = Connection[tuple[Any, ...]]
 
 def ensure_schema(connection: Link, *, migrate: bool) -> None:
     """Leave the database as this library needs it, or say why that cannot be."""
-    todo = [migration.name for migration in lacking(applied(connection))]
-    todo = todo or parts(deviations(connection))
-    if todo and not migrate:
+    found = differences(connection)
+    if migrate and (found.missing or found.deviations):
+        apply(connection)
+        return
+    needed = [f"lacks {each.name}" for each in found.missing]
+    needed += [each.problem for each in found.deviations if each.part != "vectors"]  # without them recall is by words
+    if needed:
         raise SchemaVersionError(
-            f"The database is not as this library needs it ({', '.join(todo)}), and auto_migrate is off; "
+            f"The database is not as this library needs it ({summary(needed)}), and auto_migrate is off; "
             "run `chatmemory migrate`."
         )
-    if todo:
-        apply(connection)
 
 
-def applied(connection: Link) -> dict[int, str | None]:
-    """The checksum of each migration the database has seen, by version; empty where there is no schema."""
-    if not _value(connection, queries.admin.SCHEMA_EXISTS):
-        return {}
+def differences(connection: Link) -> Differences:
+    """Compare a database with what this library needs.
+
+    Raises:
+        SchemaPermissionError: The login may not read the schema's own tables.
+        SchemaVersionError: The database is too new, or was made by other files.
+    """
     try:
-        return dict(connection.execute(queries.admin.APPLIED_MIGRATIONS).fetchall())
+        return _compare(connection)
     except psycopg.errors.InsufficientPrivilege:
         raise _permission_error(connection) from None
 
 
-def deviations(connection: Link) -> list[Deviation]:
-    """What the roles, policies, grants and functions of a migrated database lack."""
+def summary(problems: list[str], most: int = 3) -> str:
+    """The first problems, and how many more there are."""
+    more = f", and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + more
+
+
+def _compare(connection: Link) -> Differences:
+    missing = lacking(_applied(connection))
+    return Differences(missing, [] if missing else _deviations(connection))
+
+
+def _applied(connection: Link) -> dict[int, str | None]:
+    """The checksum of each migration the database has seen, by version; empty where there is no schema."""
+    tables = _column(connection, queries.admin.SCHEMA_TABLES)
+    if "schema_parts" in tables:
+        check_release(_revision(connection, "oldest release"))
+    if "schema_migrations" not in tables:
+        return {}
+    return dict(connection.execute(queries.admin.APPLIED_MIGRATIONS).fetchall())
+
+
+def _deviations(connection: Link) -> list[Deviation]:
     rows = connection.execute(access_sql().encode()).fetchall()
-    return [Deviation(part, problem) for _, part, problem, _ in rows]
-
-
-def parts(found: Iterable[Deviation]) -> list[str]:
-    """The parts that something is wrong with, each once."""
-    return list(dict.fromkeys(deviation.part for deviation in found))
+    return [Deviation(part, problem) for _, part, problem, _, _ in rows]
 
 
 def apply(connection: Link) -> list[str]:
-    """Apply what is missing, replace functions that have changed, repair access; return what was done."""
+    """Apply what is missing and repair what deviates; return what was done.
+
+    Raises:
+        SchemaPermissionError: The login may not; the error has the SQL for an administrator.
+        SchemaVersionError: The database is too new, or was made by other files.
+        StorageUnavailableError: The tables were in use for a minute without a pause.
+    """
     try:
-        with connection.transaction():
-            connection.execute(queries.admin.MIGRATION_LOCK, (MIGRATION_LOCK,))
-            seen = applied(connection)
-            connection.execute(bootstrap_sql(str(_value(connection, queries.admin.LOGIN))).encode())
-            todo = lacking(seen)
-            for migration in todo:
-                connection.execute(migration.sql.encode())
-                connection.execute(record_sql(migration).encode())
-            wrong = deviations(connection)
-            if wrong:
-                connection.execute(repair_sql().encode())
-            return [migration.name for migration in todo] or [f"{part} (repaired)" for part in parts(wrong)]
+        for attempt in Retrying(
+            retry=retry_if_exception_type(_IN_USE),
+            stop=stop_after_delay(PATIENCE),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
+            reraise=True,
+        ):
+            with attempt:
+                done = _apply_once(connection)
     except psycopg.errors.InsufficientPrivilege:
         raise _permission_error(connection) from None
+    except _IN_USE:
+        raise StorageUnavailableError(
+            f"Tables of chatmemory were in use for {PATIENCE} seconds without a pause, so nothing was changed. "
+            "End the transactions that hold them (pg_stat_activity lists them), and run `chatmemory migrate` again."
+        ) from None
+    return done
 
 
-def _value(connection: Link, query: str) -> Any:
-    row = connection.execute(query.encode()).fetchone()
+def _apply_once(connection: Link) -> list[str]:
+    with connection.transaction():
+        connection.execute(queries.admin.MIGRATION_LOCK, (MIGRATION_LOCK,))
+        connection.execute(queries.admin.MIGRATION_TIMEOUTS)
+        found = _compare(connection)
+        if not found.missing and not found.deviations:
+            return []
+        if not found.missing and _revision(connection, "access") > access_revision():
+            raise _lost_by_newer(found)
+        connection.execute(bootstrap_sql(_login(connection)).encode())
+        for migration in found.missing:
+            connection.execute(migration.sql.encode())
+            connection.execute(record_sql(migration).encode())
+        connection.execute(repair_sql().encode())
+        return found.done
+
+
+def _lost_by_newer(found: Differences) -> SchemaVersionError:
+    """The error for roles that are missing where a newer release has rules of its own about who may do what."""
+    problems = summary([deviation.problem for deviation in found.deviations])
+    return SchemaVersionError(
+        f"The database was migrated by a newer chatmemory, and {problems}: run `chatmemory migrate` of that release."
+    )
+
+
+def _revision(connection: Link, part: str) -> int:
+    """The recorded revision of a part, 0 where it is not recorded."""
+    row = connection.execute(queries.admin.REVISION, (part,)).fetchone()
     assert row is not None
-    return row[0]
+    return int(row[0])
+
+
+def _column(connection: Link, query: str) -> list[Any]:
+    return [value for (value,) in connection.execute(query.encode()).fetchall()]
+
+
+def _login(connection: Link) -> str:
+    [login] = _column(connection, queries.admin.LOGIN)
+    return str(login)
 
 
 def _permission_error(connection: Link) -> SchemaPermissionError:
-    login = str(_value(connection, queries.admin.LOGIN))
+    """Say exactly what an administrator runs: a few lines where only roles are missing, else the whole script."""
+    login = _login(connection)
+    [database] = _column(connection, queries.admin.DATABASE)
+    owners = _column(connection, queries.admin.FOREIGN_OWNERS)
+    if owners:
+        return SchemaPermissionError(
+            f"The schema chatmemory of database {database!r} belongs to {', '.join(sorted(owners))}, so the database "
+            f"user {login!r} cannot bring it up to date. Ask an administrator to run this, then try again:\n\n"
+            f"chatmemory migrate --print --login {shlex.quote(login)} | psql {shlex.quote(database)}\n"
+        )
     return SchemaPermissionError(
-        f"The database user {login!r} may not create the roles or the schema of chatmemory. Ask an administrator "
-        f"to run this once, then try again:\n\n{bootstrap_sql(login)}\n"
+        f"The database user {login!r} may not create the roles or the schema of chatmemory. Ask an administrator to "
+        f"run this once in database {database!r}, then try again:\n\n{bootstrap_sql(login)}\n"
         "`chatmemory migrate --print` prints this and all tables and functions as one script."
     )

@@ -1,19 +1,26 @@
-"""The columns of each record, in the order in which it is built from a row."""
+"""The columns of each record as SQL selects them, from the record's own list.
 
-# A session's columns, in the order of models.SESSION_COLUMNS.
-SESSION = (
-    "tenant_id, id, user_id, kind, status, title, metadata, details, results, created_at, updated_at, "
-    "last_active_at, last_message_at, ended_at, archived_at, message_count, token_count, last_seq, parent_id, "
-    "summary, summary_seq, run_status, progress, stage, error, learns"
-)
+A new column of a session is a field of SessionInfo (with a default, for records that were rendered before) and a
+migration; nothing else names it. A column that the table has in another form has an expression here.
+"""
 
-# Long-term memories. A memory's columns, in the order of memory.memory_from_row.
-MEMORY = (
-    "m.id, m.tenant_id, m.user_id, m.kind, m.text, m.speaker, m.trust, m.importance, m.valid_from, m.valid_to, "
-    "m.superseded_by, m.confirmations, m.recalled_at, m.recall_count, m.metadata, m.created_at, "
-    "(select json_agg(json_build_array(s.session_id, s.from_seq, s.to_seq) order by s.session_id, s.from_seq) "
-    "from chatmemory.memory_sources s where s.tenant_id = m.tenant_id and s.memory_id = m.id)"
-)
+from chatmemory.items.records import ITEM_COLUMNS
+from chatmemory.memories.records import EXPENSE_COLUMNS, MEMORY_COLUMNS
+from chatmemory.messages.records import MESSAGE_COLUMNS
+from chatmemory.sessions.records import EVENT_COLUMNS, SESSION_COLUMNS
 
-# Items under namespaces and keys.
-ITEM = "namespace, key, value, nullif(user_id, ''), created_at, updated_at"
+_MEMORY_EXPRESSIONS = {
+    "sources": "(select json_agg(json_build_array(s.session_id, s.from_seq, s.to_seq) "
+    "order by s.session_id, s.from_seq) from chatmemory.memory_sources s "
+    "where s.tenant_id = m.tenant_id and s.memory_id = m.id)"
+}
+_ITEM_EXPRESSIONS = {"user_id": "nullif(user_id, '')"}
+
+SESSION = ", ".join(SESSION_COLUMNS)
+MESSAGE = ", ".join(MESSAGE_COLUMNS)
+MESSAGE_OF_M = ", ".join(f"m.{column}" for column in MESSAGE_COLUMNS)
+EVENT = ", ".join(EVENT_COLUMNS)
+EXPENSE = ", ".join(EXPENSE_COLUMNS)
+MEMORY = ", ".join(_MEMORY_EXPRESSIONS.get(column, f"m.{column}") for column in MEMORY_COLUMNS)
+# All but the score, which comes last and is the query's.
+ITEM = ", ".join(_ITEM_EXPRESSIONS.get(column, column) for column in ITEM_COLUMNS if column != "score")

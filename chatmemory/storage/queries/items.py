@@ -42,5 +42,3 @@ def find_items(*, of_user: bool, below: bool) -> LiteralString:
 NAMESPACES = (
     "select distinct namespace from chatmemory.store_items where %(user_id)s::text is null or user_id = %(user_id)s"
 )
-ITEMS_OF_USER = "select " + ITEM + ", null from chatmemory.store_items where user_id = %s order by path, key"
-ERASE_ITEMS_OF_USER = "delete from chatmemory.store_items where user_id = %s"

@@ -1,29 +1,31 @@
 """Messages: append, read, count."""
 
+from chatmemory.context.window import WINDOW_COLUMNS
+from chatmemory.sessions.records import Appended
+from chatmemory.storage.queries.columns import MESSAGE, MESSAGE_OF_M
+
+_APPENDED = ", ".join(f"a.{column}" for column in Appended._fields)
+_WINDOW = ", ".join(WINDOW_COLUMNS)
+_WINDOW_OF_W = ", ".join(f"w.{column}" for column in WINDOW_COLUMNS)
+
 # The hot path: one function, one round trip.
 _APPEND = " from chatmemory.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) a"
 _APPEND_TURN = " from chatmemory.append_turn(" + "%s, " * 18 + "%s) a"
-APPEND = "select a.*" + _APPEND
-APPEND_TURN = "select a.*" + _APPEND_TURN
+APPEND = "select " + _APPENDED + _APPEND
+APPEND_TURN = "select " + _APPENDED + _APPEND_TURN
 # The same, and then the window with what was appended, unless the caller knows all that was there before: one
 # statement, and still one round trip. The offset keeps the condition where it decides whether the function is called.
 _AND_WINDOW = (
     " left join lateral (select * from chatmemory.read_window(%s, %s, %s, %s, null) "
     "where a.first_seq <> %s or a.summary_seq <> %s offset 0) w on true"
 )
-APPEND_AND_READ = "select a.*, w.*" + _APPEND + _AND_WINDOW
-APPEND_TURN_AND_READ = "select a.*, w.*" + _APPEND_TURN + _AND_WINDOW
-READ_WINDOW = "select * from chatmemory.read_window(%s, %s, %s, %s, %s)"
-READ_MESSAGES = "select * from chatmemory.read_messages(%s, %s, %s, %s)"
-MESSAGES_AFTER = "select * from chatmemory.messages_after(%s, %s, %s, %s)"
+APPEND_AND_READ = "select " + _APPENDED + ", " + _WINDOW_OF_W + _APPEND + _AND_WINDOW
+APPEND_TURN_AND_READ = "select " + _APPENDED + ", " + _WINDOW_OF_W + _APPEND_TURN + _AND_WINDOW
+READ_WINDOW = "select " + _WINDOW + " from chatmemory.read_window(%s, %s, %s, %s, %s)"
+READ_MESSAGES = "select " + MESSAGE + " from chatmemory.read_messages(%s, %s, %s, %s)"
+MESSAGES_AFTER = "select " + MESSAGE + " from chatmemory.messages_after(%s, %s, %s, %s)"
 
-# Copy a session's messages up to a seq into another, and count them there.
-COPY_MESSAGES = (
-    "insert into chatmemory.messages "
-    "(tenant_id, session_id, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at) "
-    "select tenant_id, %(to)s, seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
-    "from chatmemory.messages where session_id = %(from)s and seq <= %(at_seq)s"
-)
+# Count what a fork has copied.
 COUNT_COPIED = (
     "update chatmemory.sessions set parent_id = %(from)s, message_count = t.count, last_seq = t.count, "
     "token_count = t.tokens, last_message_at = t.newest, due_at = clock_timestamp() from (select count(*) as count, "
@@ -33,9 +35,8 @@ COUNT_COPIED = (
 
 # Single messages: those too large for the window.
 READ_SEQS = (
-    "select seq, id, role, content, content_json, metadata, tokens, token_encoding, created_at "
-    "from chatmemory.messages where session_id = %(id)s and seq = any(%(seqs)s) "
-    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null)"
+    "select " + MESSAGE + " from chatmemory.messages where session_id = %(id)s and seq = any(%(seqs)s) "
+    "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null)"
 )
 TRUST_OF_MESSAGES = (
     "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
@@ -48,7 +49,7 @@ HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %
 
 # A user's data.
 RECENT_MESSAGES = (
-    "select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding, m.created_at from ("
+    "select " + MESSAGE_OF_M + " from ("
     "select id from chatmemory.sessions where user_id = %(user_id)s and deleted_at is null "
     "and learns = 'messages' and last_seq > 0 order by last_active_at desc limit %(limit)s) s "
     "cross join lateral (select * from chatmemory.messages n where n.session_id = s.id "

@@ -6,7 +6,7 @@ READ_METRICS = "select * from chatmemory.read_metrics(%s, %s, %s, %s)"
 STATUS_HISTORY = (
     "select e.at, e.data from chatmemory.sessions s left join chatmemory.events e "
     "on e.tenant_id = s.tenant_id and e.session_id = s.id and e.type = 'moved' "
-    "where s.id = %(id)s and s.deleted_at is null order by e.number"
+    "where s.id = %(id)s and s.created_at = %(born)s and s.deleted_at is null order by e.number"
 )
 
 # Keep packed points: writing the same row again changes nothing, and one that has grown takes its place.
@@ -42,8 +42,4 @@ EXTREMES = (
     "(array_agg(high order by high = 'NaN', high desc, high_step))[1], "
     "(array_agg(high_step order by high = 'NaN', high desc, high_step))[1] "
     "from chatmemory.metrics where session_id = any(%s) group by session_id, name order by name"
-)
-ERASE_METRICS = (
-    "with gone as (delete from chatmemory.metrics where session_id = %s returning count) "
-    "select coalesce(sum(count), 0)::bigint from gone"
 )

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import LiteralString
 
-from chatmemory.storage.queries.columns import SESSION
+from chatmemory.storage.queries.columns import EVENT, SESSION
 
 # The runs that the statement has ended by itself and that leave no result yet, as JSON; null or empty: none.
 RESULTS_DUE = ", current_setting('chatmemory.results_due', true)"
@@ -91,12 +91,17 @@ UPDATE_SESSION = (
     "updated_at = clock_timestamp() where id = %(id)s returning " + SESSION
 )
 
-# Hide a session everywhere, and show it again.
+# Hide a session everywhere, unless another has its id now, and show it again.
 DELETE_SESSION = (
-    "update chatmemory.sessions set deleted_at = clock_timestamp() "
-    "where id = %s and deleted_at is null returning " + SESSION
+    "with hidden as (update chatmemory.sessions set deleted_at = clock_timestamp() "
+    "where id = %(session)s and created_at = %(of)s and deleted_at is null returning tenant_id, id), "
+    "noted as (insert into chatmemory.events (tenant_id, session_id, type) "
+    "select tenant_id, id, 'deleted' from hidden) "
+    "select id from hidden"
 )
 RESTORE_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.restore_session(%s, %s, %s, %s)"
+# The session that is forked, unless another has its id now.
+FORKED_SESSION = GET_SESSION + " and created_at = %(of)s"
 # A fork of the same user's is not learnt from a second time: as far as it goes, it has been.
 FORKED = (
     "update chatmemory.sessions f set summary = p.summary, summary_seq = p.summary_seq, "
@@ -107,20 +112,12 @@ FORKED = (
 # The timeline.
 ADD_EVENT = "insert into chatmemory.events (tenant_id, session_id, type, data) values (%s, %s, %s, %s)"
 EVENTS = (
-    "select at, type, data from (select number, at, type, data from chatmemory.events where session_id = %(id)s "
-    "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null) "
+    "select " + EVENT + " from (select number, " + EVENT + " from chatmemory.events where session_id = %(id)s "
+    "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null) "
     "order by number desc limit %(limit)s) newest order by number"
 )
 
 # What a comparison is made of: sessions, and the extremes of each of their metrics.
 SESSIONS_BY_ID = "select " + SESSION + " from chatmemory.sessions where id = any(%s) and deleted_at is null"
 
-# Gone for good; the lock lets one eraser at a time go on.
-LOCK_TO_ERASE = "select id from chatmemory.sessions where id = %s for update"
-ERASE_MESSAGES = "delete from chatmemory.messages where session_id = %s"
-ERASE_EVENTS = "delete from chatmemory.events where session_id = %s"
-ERASE_SESSION = "delete from chatmemory.sessions where id = %s"
 SESSION_NUMBER = "select number from chatmemory.sessions where id = %s and deleted_at is null"
-ERASE_SPEND_OF_SESSION = "delete from chatmemory.spend where session_id = %s"
-# In this order, what belongs to a session.
-ERASE_ALL = (ERASE_SPEND_OF_SESSION, ERASE_MESSAGES, ERASE_EVENTS, ERASE_SESSION)

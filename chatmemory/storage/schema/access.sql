@@ -1,7 +1,9 @@
+-- revision: 1
 -- Who may do what, compared with what the database has: a row for each deviation, with the statements that repair it.
 -- Migrations create tables; their policies, row-level security and grants are declared here and nowhere else.
 -- A table with a column tenant_id is open to the app's role, one tenant at a time. What the worker's role may do, which
--- works for all tenants, stands in `worker`. {functions} are the functions this release needs and whose they are.
+-- works for all tenants, stands in `worker`. The functions this release needs are put in, each with its owner, revision
+-- and checksum. Where a newer release has other rules, only the roles are looked at.
 with name as (
     select {app} as app, {worker} as worker
 ), role as (  -- without an oid: it does not exist
@@ -15,7 +17,8 @@ with name as (
     where c.relnamespace = to_regnamespace('chatmemory') and (c.relkind in ('r', 'p') or c.relkind = 'S' and not exists (
         select from pg_depend d where d.objid = c.oid and d.classid = 'pg_class'::regclass and d.deptype = 'i'))
 ), worker(relname, privileges, command) as (
-    values ('sessions', array['SELECT', 'UPDATE'], 'all'), ('events', array['INSERT'], 'insert')
+    values ('sessions', array['SELECT', 'UPDATE'], 'all'),
+           ('events', array['INSERT'], 'insert')
 ), policy as (
     select t.oid, t.relname, 'one_tenant' as polname, app as role, 'all' as command,
            '(tenant_id = current_setting(''chatmemory.tenant_id''::text, true))' as condition
@@ -27,11 +30,21 @@ with name as (
     union all
     select t.oid, t.relname, 'versions_are_public', null, 'all', 'true'
         from relation t where t.is_table and t.relname like 'schema\_%'
-), expected(proname, kind) as (
+), pgvector as (  -- 0.7 or newer
+    select to_regprocedure(format('%1$I.binary_quantize(%1$I.vector)', coalesce((
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
+    ), 'pg_catalog'))) is not null as is_there
+), recorded as (
+    select name, revision, checksum from chatmemory.schema_parts
+), expected(proname, kind, revision, checksum) as (
     values {functions}
+    union all
+    select f.* from (values {vector_functions}) f, pgvector where is_there
 ), routine as (
     select p.oid, p.proname, p.oid::regprocedure::text as signature, p.proacl as acl, p.prosecdef as is_definer,
-           pg_get_userbyid(p.proowner) as owner, case e.kind when 'worker' then name.worker else app end as role
+           pg_get_userbyid(p.proowner) as owner,
+           case when e.kind = 'worker' or e.kind is null and pg_get_userbyid(p.proowner) = name.worker then name.worker
+                else app end as role
     from name, pg_proc p left join expected e on e.proname = p.proname
     where p.pronamespace = to_regnamespace('chatmemory') and p.prokind = 'f'
       and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
@@ -56,66 +69,93 @@ with name as (
     select 'function', f.oid, f.signature, f.acl, name.worker, array['EXECUTE']
         from routine f, name where f.proname = 'end_sessions'
 ), object as (
-    select 'schema' as kind, object, acl from permission where kind = 'schema'
+    select 'schema' as kind, 'chatmemory' as object, nspacl as acl from pg_namespace where nspname = 'chatmemory'
     union all
     select case when is_table then 'table' else 'sequence' end, format('chatmemory.%I', relname), acl from relation
     union all
     select 'function', signature, acl from routine
+), deviation(step, part, problem, repair, install) as (
+    select 1, 'roles', format('the role %s does not exist', name), null, null
+        from role where oid is null
+    union all
+    select 1, 'roles', format('the role %s bypasses row-level security', name),
+           format('alter role %I nosuperuser nobypassrls', name), null
+        from role where bypasses
+    union all
+    select 1, 'roles', format('the user %s is no member of %s', session_user, name), null, null
+        from role where oid is not null and (not pg_has_role(session_user, oid, 'usage')
+            or case when current_setting('server_version_num')::integer >= 160000
+               then not pg_has_role(session_user, oid, 'set') end)
+    union all
+    select 2, 'row-level security', format('not forced on %s', relname),
+           format('alter table chatmemory.%1$I enable row level security; '
+                  'alter table chatmemory.%1$I force row level security', relname), null
+        from relation where is_table and not is_forced
+    union all
+    select 3, 'row-level security', format('the policy %s of %s is missing, or is another', polname, relname),
+           format('drop policy if exists %1$I on chatmemory.%2$I; '
+                  'create policy %1$I on chatmemory.%2$I for %3$s to %4$s %5$s with check (%6$s)',
+                  polname, relname, command, coalesce(quote_ident(role), 'public'),
+                  case command when 'all' then format('using (%s)', condition) end, condition), null
+        from policy e where not exists (
+            select from pg_policy p
+            where p.polrelid = e.oid and p.polname = e.polname and p.polpermissive
+              and p.polcmd = case e.command when 'all' then '*' else 'a' end::"char"
+              and p.polroles = array[case when e.role is null then 0
+                                     else (select r.oid from role r where r.name = e.role) end]
+              and pg_get_expr(p.polwithcheck, p.polrelid) = condition
+              and pg_get_expr(p.polqual, p.polrelid) is not distinct from case command when 'all' then condition end)
+    union all
+    select 4, 'grants', format('%s may not %s on %s %s', role, lower(array_to_string(privileges, ', ')), kind, object),
+           format('grant %s on %s %s to %I', array_to_string(privileges, ', '), kind, object, role), null
+        from permission g where not g.privileges <@ array(
+            select a.privilege_type from aclexplode(g.acl) a join role r on r.oid = a.grantee where r.name = g.role)
+    union all
+    select distinct 5, 'grants',
+           format('%s, a role of another database, has rights on %s %s', r.rolname, o.kind, o.object),
+           format('revoke all on %s %s from %I', o.kind, o.object, r.rolname), null
+        from object o cross join lateral aclexplode(o.acl) a join pg_roles r on r.oid = a.grantee
+        where r.rolname ~ '^chatmemory_(app|worker)(_|$)' and r.rolname not in (select role.name from role)
+          and (o.kind <> 'function' or r.rolname <> (select f.owner from routine f where f.signature = o.object))
+    union all
+    select 6, 'functions', format('anybody may call %s', signature),
+           format('revoke all on function %s from public', signature), null
+        from routine f where f.acl is null or exists (select from aclexplode(f.acl) a where a.grantee = 0)
+    union all
+    select 7, 'functions', format('%s belongs to %s, not to %s', signature, owner, role),
+           format('grant create on schema chatmemory to %2$I; alter function %1$s owner to %2$I; '
+                  'revoke create on schema chatmemory from %2$I', signature, role), null
+        from routine f where f.owner <> f.role
+    union all
+    select 8, 'functions', format('%s runs as its caller', signature),
+           format('alter function %s security definer', signature), null
+        from routine where not is_definer
+    union all
+    select 9, 'functions', format('%s is retired', signature),
+           format('drop function %s; insert into chatmemory.schema_parts (name, revision, checksum) '
+                  'values (%L, 2147483647, %L) on conflict (name) do update set revision = excluded.revision',
+                  signature, proname, 'retired'), null  -- so that no older release installs it again
+        from routine where proname = any({retired})
+    union all
+    select 10, 'functions', format('%s is %s', e.proname,
+                   case when r.proname is null then 'missing' else 'older than this library' end), null, e.proname
+        from expected e left join (select distinct proname from routine) r using (proname)
+        left join recorded p on p.name = e.proname
+        where coalesce(p.revision, 0) <= e.revision
+          and (r.proname is null or p.name is null or p.revision < e.revision or p.checksum <> e.checksum)
+    union all
+    select 11, 'vectors', 'pgvector could be used, and is not', null, null
+        from pgvector
+        where (not exists (select from pg_attribute a  -- dropping the extension drops only this column
+                   where a.attrelid = to_regclass('chatmemory.memory_vectors') and a.attname = 'embedding')
+               or not exists (select from recorded where name = 'vectors' and revision >= {vectors}))
+          and (is_there or not exists (select from pg_extension where extname = 'vector') and exists (
+              select from pg_available_extension_versions v
+              join pg_available_extensions a on a.name = v.name and a.default_version = v.version
+              where v.name = 'vector' and string_to_array(substring(v.version from '^[0-9.]+'), '.')::int[] >= '{0,7}'
+                and (not v.superuser or (select rolsuper from pg_roles where rolname = session_user)
+                     or v.trusted and has_database_privilege(session_user, current_database(), 'create'))))
 )
-select 1 as step, 'roles' as part, format('the role %s does not exist', name) as problem, null as repair
-    from role where oid is null
-union all
-select 1, 'roles', format('the role %s bypasses row-level security', name),
-       format('alter role %I nosuperuser nobypassrls', name)
-    from role where bypasses
-union all
-select 1, 'roles', format('the user %s is no member of %s', session_user, name), null
-    from role where oid is not null and (not pg_has_role(session_user, oid, 'usage')
-        or case when current_setting('server_version_num')::integer >= 160000
-           then not pg_has_role(session_user, oid, 'set') end)
-union all
-select 2, 'row-level security', format('not forced on %s', relname),
-       format('alter table chatmemory.%1$I enable row level security; '
-              'alter table chatmemory.%1$I force row level security', relname)
-    from relation where is_table and not is_forced
-union all
-select 3, 'row-level security', format('the policy %s of %s is missing, or is another', polname, relname),
-       format('drop policy if exists %1$I on chatmemory.%2$I; '
-              'create policy %1$I on chatmemory.%2$I for %3$s to %4$s %5$s with check %6$s', polname, relname, command,
-              case when role is null then 'public' else quote_ident(role) end,
-              case when command = 'all' then 'using ' || case condition when 'true' then '(true)' else condition end end,
-              case condition when 'true' then '(true)' else condition end)
-    from policy e where not exists (
-        select from pg_policy p
-        where p.polrelid = e.oid and p.polname = e.polname and p.polpermissive
-          and p.polcmd = case e.command when 'all' then '*' else 'a' end::"char"
-          and p.polroles = array[case when role is null then 0 else (select r.oid from role r where r.name = e.role) end]
-          and pg_get_expr(p.polwithcheck, p.polrelid) = condition
-          and pg_get_expr(p.polqual, p.polrelid) is not distinct from case command when 'all' then condition end)
-union all
-select 4, 'grants', format('%s may not %s on %s %s', role, lower(array_to_string(privileges, ', ')), kind, object),
-       format('grant %s on %s %s to %I', array_to_string(privileges, ', '), kind, object, role)
-    from permission g where not g.privileges <@ array(
-        select a.privilege_type from aclexplode(g.acl) a join role r on r.oid = a.grantee where r.name = g.role)
-union all
-select distinct 5, 'grants', format('%s, a role of another database, has rights on %s %s', r.rolname, o.kind, o.object),
-       format('revoke all on %s %s from %I', o.kind, o.object, r.rolname)
-    from object o cross join lateral aclexplode(o.acl) a join pg_roles r on r.oid = a.grantee
-    where r.rolname ~ '^chatmemory_(app|worker)(_|$)' and r.rolname not in (select role.name from role)
-      and (o.kind <> 'function' or r.rolname <> (select f.owner from routine f where f.signature = o.object))
-union all
-select 6, 'functions', format('anybody may call %s', signature),
-       format('revoke all on function %s from public', signature)
-    from routine f where f.acl is null or exists (select from aclexplode(f.acl) a where a.grantee = 0)
-union all
-select 7, 'functions', format('%s belongs to %s, not to %s', signature, owner, role),
-       format('grant create on schema chatmemory to %2$I; alter function %1$s owner to %2$I; '
-              'revoke create on schema chatmemory from %2$I', signature, role)
-    from routine f where f.owner <> f.role
-union all
-select 8, 'functions', format('%s runs as its caller', signature), format('alter function %s security definer', signature)
-    from routine where not is_definer
-union all
-select 9, 'functions', format('the function %s is missing', proname), null
-    from expected e where not exists (select from routine f where f.proname = e.proname)
-order by 1, 3
+select step, part, problem, repair, install from deviation
+where step = 1 or not exists (select from recorded where name = 'access' and revision > {revision})
+order by step, problem

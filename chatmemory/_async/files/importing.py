@@ -1,0 +1,155 @@
+"""Importing conversations from files, each into a session of its own that has ended."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from chatmemory._async.sessions.session import AsyncSession
+from chatmemory._async.sessions.sessions import AsyncSessions
+from chatmemory._async.shared import AsyncParts
+from chatmemory._concurrency import async_in_thread
+from chatmemory.errors import InvalidInputError, MessageConflictError, SessionExistsError, SessionNotFoundError
+from chatmemory.files.conversations import Conversation, Refused, batches
+from chatmemory.files.formats import conversations
+from chatmemory.files.records import ImportedConversation, ImportOutcome
+from chatmemory.kinds import find
+from chatmemory.runs.metric_records import MetricCurve
+from chatmemory.validation import check_messages
+
+T = TypeVar("T")
+NO_LIMIT = 1_000_000_000  # sessions a user may have: an import ends none of them
+REASON = "imported"
+
+
+class AsyncImporter:
+    """Puts the conversations of one file into one tenant."""
+
+    def __init__(self, tenant_id: str, parts: AsyncParts, user_id: str | None, default_user_id: str | None) -> None:
+        settings = parts.settings.model_copy(update={"max_sessions_per_user": NO_LIMIT})
+        self._sessions = AsyncSessions(tenant_id, parts._replace(settings=settings))
+        self._max_bytes = settings.max_message_bytes
+        self._user_id, self._default_user_id = user_id, default_user_id
+
+    async def take(self, file: BinaryIO | str | PathLike[str]) -> AsyncIterator[ImportedConversation]:
+        """Import each conversation; one that cannot be stored stops none of the others."""
+        with _opened(file) as source:
+            async for conversation in _in_thread(conversations(source)):
+                if isinstance(conversation, Refused):
+                    yield ImportedConversation(id=conversation.id, outcome="refused", reason=conversation.reason)
+                    continue
+                try:
+                    result = await self._take(conversation)
+                except (InvalidInputError, MessageConflictError) as error:
+                    if not conversation.is_whole:  # the file itself may be wrong
+                        raise
+                    result = ImportedConversation(
+                        id=conversation.id, outcome="refused", title=conversation.title, reason=str(error)
+                    )
+                yield result
+
+    async def _take(self, conversation: Conversation) -> ImportedConversation:
+        id, title = conversation.id, conversation.title
+        if isinstance(conversation.messages, list):
+            check_messages(conversation.messages, self._max_bytes)  # all of it, before any of it is stored
+            if not conversation.messages:
+                return ImportedConversation(id=id, outcome="empty", title=title)
+        session = await self._find(id)
+        if session is not None and not _is_unfinished(session):
+            new = await self._missing(session, conversation)
+            outcome: ImportOutcome = "grown" if new else "unchanged"
+            return ImportedConversation(id=id, outcome=outcome, title=session.info.title, new_messages=new)
+        stored = await self._store(session or await self._create(conversation), conversation, again=session is not None)
+        return ImportedConversation(id=id, outcome="imported", title=title, messages=stored)
+
+    async def _find(self, id: str) -> AsyncSession | None:
+        try:
+            return await self._sessions.get(id)
+        except SessionNotFoundError:
+            return None
+
+    async def _create(self, conversation: Conversation) -> AsyncSession:
+        user_id = self._user_id or conversation.user_id or self._default_user_id
+        if user_id is None:
+            raise InvalidInputError("the file does not name its user; give user_id or default_user_id")
+        try:
+            return await self._sessions.create(
+                user_id=user_id,
+                session_id=conversation.id,
+                kind=conversation.kind,
+                title=conversation.title,
+                metadata={**conversation.metadata, REASON: conversation.origin},
+                details=conversation.details,
+            )
+        except SessionExistsError:
+            raise InvalidInputError("it was deleted here; restore or erase that session first") from None
+
+    async def _store(self, session: AsyncSession, conversation: Conversation, *, again: bool) -> int:
+        """Store what is not there yet, and end the session; return the number of messages that were stored."""
+        before = session.info.message_count
+        async for batch in _in_thread(batches(conversation.messages)):
+            await session.append_many(batch)
+        stored = session.info.message_count - before
+        await _log(session, conversation.metrics, again=again)
+        await _end(session, conversation)
+        return stored
+
+    async def _missing(self, session: AsyncSession, conversation: Conversation) -> int:
+        """Count the messages that an ended session does not have."""
+        stored = {message.id async for message in session.messages()}
+        new = 0
+        async for batch in _in_thread(batches(conversation.messages)):
+            new += sum(message.message_id not in stored for message in batch)
+        return new
+
+
+async def _log(session: AsyncSession, metrics: Iterable[MetricCurve], *, again: bool) -> None:
+    """Log the points of a run; of an import that was interrupted, those that are not there yet."""
+    stored = await session.metrics() if again else {}
+    there = {(curve.name, point.step, point.at) for curve in stored.values() for point in curve}
+    async for curve in _in_thread(iter(metrics)):
+        for point in curve:
+            if (curve.name, point.step, point.at) not in there:
+                session.log_metrics({curve.name: point.value}, step=point.step, at=point.at)
+
+
+async def _end(session: AsyncSession, conversation: Conversation) -> None:
+    """End a session as it had ended; a run that had not is cancelled, since nothing continues it here."""
+    run, kind = conversation.run, find(conversation.kind)
+    end = conversation.status
+    if end == "active":
+        end = "cancelled" if session.info.run_status else "completed"
+    await session.update(stage=run.get("stage"), error=run.get("error"))
+    if run.get("progress") is not None and session.info.progress is None:
+        await session.update(progress=run["progress"])
+    if kind is not None and run.get("run_status") in kind.finals - {kind.endings.get(end)}:
+        for status in kind.way_to(run["run_status"]):
+            await session.move(status, reason=REASON)
+    if end in ("expired", "cancelled"):
+        await session.update(results=conversation.results)
+        await (session.expire if end == "expired" else session.cancel)(reason=REASON)
+    else:
+        await session.end(success=end != "failed", results=conversation.results)
+
+
+def _is_unfinished(session: AsyncSession) -> bool:
+    """Whether an import that was interrupted left it."""
+    return session.info.is_active and REASON in session.info.metadata
+
+
+@contextmanager
+def _opened(file: BinaryIO | str | PathLike[str]) -> Iterator[BinaryIO]:
+    """The file, open; one that the caller opened stays open."""
+    if isinstance(file, (str, PathLike)):
+        with Path(file).open("rb") as source:
+            yield source
+    else:
+        yield file
+
+
+async def _in_thread(values: Iterator[T]) -> AsyncIterator[T]:
+    """Iterate in a thread, so that reading and parsing do not hold up an event loop."""
+    end = object()
+    while (value := await async_in_thread(lambda: next(values, end))) is not end:
+        yield value  # type: ignore[misc]  # it is not the end

@@ -1,0 +1,104 @@
+"""Export of a session, a user or a tenant as JSON Lines: one mechanism, whose tables stand in the registry."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from tempfile import SpooledTemporaryFile
+from typing import Any, NamedTuple
+
+from chatmemory._async.shared import AsyncParts
+from chatmemory._async.storage.transaction import Row
+from chatmemory.files.lines import first_line, row_line
+from chatmemory.sessions.records import SessionInfo
+from chatmemory.storage import queries
+from chatmemory.storage.ownership import EXPORTS
+from chatmemory.storage.queries.ownership import FEW, Read
+
+MOST_IN_MEMORY = 1_000_000  # bytes of what is read in one snapshot; more goes to a temporary file
+
+Params = dict[str, Any]
+
+
+class Lines(NamedTuple):
+    """A statement, and how its rows become lines."""
+
+    read: Read
+    line: Callable[[Row], str]
+
+
+class AsyncExporter:
+    """Reads each session, and what belongs to none, in a snapshot of its own; no connection waits for the caller."""
+
+    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+        self._tenant_id = tenant_id
+        self._database, self._metrics = parts.database, parts.metrics
+
+    async def session(self, info: SessionInfo) -> AsyncIterator[str]:
+        """One session, and the memories and the spend that come from it."""
+        await self._metrics.flush()
+        yield first_line(self._tenant_id, user_id=info.user_id, session_id=info.id)
+        params = {"session": info.id, "of": info.created_at, "owners": [info.user_id]}
+        async for line in self._lines(
+            {**queries.ownership.READ_SESSION, **queries.ownership.READ_REST["session"]}, params
+        ):
+            yield line
+
+    async def user(self, user_id: str) -> AsyncIterator[str]:
+        """All sessions of a user, and what else is the user's."""
+        yield first_line(self._tenant_id, user_id=user_id)
+        async for line in self._all("users", {"users": [user_id], "owners": [user_id]}):
+            yield line
+
+    async def tenant(self) -> AsyncIterator[str]:
+        """All sessions of the tenant, and all else."""
+        yield first_line(self._tenant_id)
+        async for line in self._all("tenant", {}):
+            yield line
+
+    async def _all(self, scope: str, params: Params) -> AsyncIterator[str]:
+        await self._metrics.flush()
+        sessions = [Lines(queries.ownership.READ_SESSIONS[scope], _session_key)]
+        async for key in self._snapshot(sessions, params):
+            id, of, user_id = json.loads(key)
+            async for line in self._lines(
+                queries.ownership.READ_SESSION, {"session": id, "of": of, "owners": [user_id]}
+            ):
+                yield line
+        async for line in self._lines(queries.ownership.READ_REST[scope], params):
+            yield line
+
+    def _lines(self, reads: Mapping[str, Read], params: Params) -> AsyncIterator[str]:
+        lines = [Lines(read, partial(row_line, EXPORTS[table])) for table, read in reads.items()]
+        return self._snapshot(lines, params)
+
+    async def _snapshot(self, lines: list[Lines], params: Params) -> AsyncIterator[str]:
+        """Read all rows in one snapshot: few in one round trip, many through a temporary file."""
+        few = [(each.read.few, params) for each in lines]
+        found = await self._database.run(self._tenant_id, *few, snapshot=True)
+        if all(len(rows) <= FEW for rows in found):
+            for each, rows in zip(lines, found, strict=True):
+                for row in rows:
+                    yield each.line(row)
+            return
+        found.clear()
+        async for line in self._spooled(lines, params):
+            yield line
+
+    async def _spooled(self, lines: list[Lines], params: Params) -> AsyncIterator[str]:
+        with SpooledTemporaryFile(
+            MOST_IN_MEMORY, "w+", encoding="utf-8", errors="surrogatepass", newline="\n"
+        ) as spool:
+            async with self._database.transaction(self._tenant_id, snapshot=True) as transaction:
+                for each in lines:
+                    async with await transaction.cursor("export") as cursor:
+                        await cursor.execute(each.read.all, params)
+                        while rows := await cursor.fetchmany(FEW):
+                            spool.writelines(f"{each.line(row)}\n" for row in rows)
+            spool.seek(0)
+            for line in spool:
+                yield line.removesuffix("\n")
+
+
+def _session_key(row: Row) -> str:
+    id, created_at, user_id = row
+    return json.dumps([id, created_at.isoformat(), user_id])

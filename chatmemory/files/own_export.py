@@ -1,0 +1,78 @@
+"""Our own export of one session: its fields, its messages, and of a run its status history and metrics."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from chatmemory.errors import InvalidInputError
+from chatmemory.files.conversations import Conversation
+from chatmemory.files.json_stream import first_value, items
+from chatmemory.json_form import FORMAT
+from chatmemory.messages.records import Message, NewMessage
+from chatmemory.records import JsonObject
+from chatmemory.runs.metric_records import MetricCurve
+from chatmemory.sessions.records import SessionInfo
+
+_PAST = ("created_at", "updated_at", "ended_at", "status", "parent_id", "run_status")
+_RUN = ("run_status", "progress", "stage", "error")
+
+
+def conversations(file: BinaryIO, start: int) -> Iterator[Conversation]:
+    """Read the session of a file; its messages and metrics are read when they are iterated.
+
+    Args:
+        file: The open file.
+        start: The position where its JSON begins.
+
+    Raises:
+        InvalidInputError: The session, a message or a metric lacks a field.
+    """
+    values = first_value(file, "session")
+    try:
+        info = SessionInfo.from_dict(values)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"The session in the file cannot be read: {error}") from None
+    file.seek(start)
+    history = first_value(file, "status_history")
+    file.seek(start)
+    origin = {"from": FORMAT, **{name: values[name] for name in _PAST if values.get(name)}}
+    yield Conversation(
+        id=info.id,
+        source=FORMAT,
+        title=info.title,
+        user_id=info.user_id,
+        kind=info.kind,
+        status=info.status,
+        metadata=info.metadata,
+        details=info.details,
+        results=info.results,
+        origin={**origin, "status_history": history} if history else origin,
+        messages=_messages(file),
+        run={name: getattr(info, name) for name in _RUN if getattr(info, name) is not None},
+        metrics=_metrics(file, start),
+    )
+
+
+def _messages(file: BinaryIO) -> Iterator[NewMessage]:
+    for index, item in enumerate(items(file, "messages.item"), start=1):
+        try:
+            message = Message.from_dict(item)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"Message {index} in the file cannot be read: {error}") from None
+        yield NewMessage(message.role, message.content, message.id, message.metadata, message.created_at)
+
+
+def _metrics(file: BinaryIO, start: int) -> Iterator[MetricCurve]:
+    file.seek(start)
+    for index, item in enumerate(items(file, "metrics.item"), start=1):
+        yield _curve(item, index)
+
+
+def _curve(item: Any, index: int) -> MetricCurve:
+    values: JsonObject = item if isinstance(item, dict) else {}
+    try:
+        curve = MetricCurve.from_dict({"total": len(values.get("steps") or ()), **values})
+    except InvalidInputError as error:
+        raise InvalidInputError(f"Metric {index} in the file cannot be read: {error}") from None
+    if not len(curve.steps) == len(curve.values) == len(curve.times):
+        raise InvalidInputError(f"Metric {index} in the file needs as many steps as values and times.")
+    return curve

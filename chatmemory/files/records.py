@@ -1,0 +1,34 @@
+"""The results of an import."""
+
+# No `from __future__ import annotations`: public() moves these classes to another module name,
+# where typing.get_type_hints could not resolve annotations that are strings.
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from chatmemory._public import public
+from chatmemory.json_form import Record
+
+ImportOutcome: TypeAlias = Literal["imported", "unchanged", "grown", "empty", "refused"]
+
+
+@public
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedConversation(Record):
+    """The result of importing one conversation of a file.
+
+    Attributes:
+        id: The conversation's id, which is its session's.
+        outcome: imported; skipped as unchanged (it was imported before), grown (it has new messages since, and an
+            ended session takes none) or empty (it has no message); refused, see reason.
+        title: Its title.
+        messages: The messages that were stored now.
+        new_messages: Of a grown one, the messages that the session does not have.
+        reason: The reason why it was refused.
+    """
+
+    id: str
+    outcome: ImportOutcome
+    title: str | None = None
+    messages: int = 0
+    new_messages: int = 0
+    reason: str | None = None

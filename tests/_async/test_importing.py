@@ -1,0 +1,78 @@
+"""Importing conversations by a public call."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatmemory import AsyncChatMemory, AsyncTenant, ImportedConversation, InvalidInputError
+from tests.cli.test_import import conversation, lunch, node
+
+
+async def imported(tenant: AsyncTenant, value: Any, **users: Any) -> list[ImportedConversation]:
+    """Import a value as a file, and return the outcome."""
+    file = io.BytesIO(value if isinstance(value, bytes) else json.dumps(value).encode())
+    return [result async for result in tenant.import_conversations(file, **users)]
+
+
+async def test_each_conversation_has_a_result(async_memory: AsyncChatMemory) -> None:
+    """Imported, skipped for a reason, or refused with one; a second import adds nothing."""
+    acme = async_memory.tenant("acme")
+    alien = conversation("alien", node("a", None, "martian", "x"))
+    file = [lunch(), conversation("empty"), alien]
+    results = await imported(acme, file, user_id="ann")
+    assert [(each.id, each.outcome, each.messages) for each in results] == [
+        ("lunch", "imported", 3),
+        ("empty", "empty", 0),
+        ("alien", "refused", 0),
+    ]
+    assert "martian" in (results[2].reason or "")
+    session = await acme.sessions.get("lunch", user_id="ann")
+    assert session.info.status == "completed"
+    grown = lunch(node("more", "thanks", "user", "More?"))
+    again = await imported(acme, [lunch(), grown], user_id="ann")
+    assert [(each.outcome, each.messages, each.new_messages) for each in again] == [
+        ("unchanged", 0, 0),
+        ("grown", 0, 1),
+    ]
+
+
+async def test_whose_an_imported_conversation_is(async_memory: AsyncChatMemory, tmp_path: Path) -> None:
+    """The named user's, else the file's, else the default user's, else it is refused."""
+    acme, other = async_memory.tenant("acme"), async_memory.tenant("other")
+    [refused] = await imported(acme, [lunch()])
+    assert "user_id" in (refused.reason or "")
+    await imported(acme, [lunch()], default_user_id="ben")
+    export = await (await acme.sessions.get("lunch", user_id="ben")).export()
+    path = tmp_path / "lunch.json"
+    path.write_text(export)
+    assert [each.outcome async for each in other.import_conversations(path, default_user_id="cid")] == ["imported"]
+    assert (await other.sessions.get("lunch", user_id="ben")).info.message_count == 3
+    third = async_memory.tenant("third")
+    assert [each.outcome async for each in third.import_conversations(str(path), user_id="dan")] == ["imported"]
+    assert (await third.sessions.get("lunch")).info.user_id == "dan"
+
+
+async def test_a_broken_file_keeps_what_came_before(async_memory: AsyncChatMemory) -> None:
+    """The results before the break are given, then the error says where it is."""
+    acme = async_memory.tenant("acme")
+    broken = json.dumps([lunch(), conversation("tea", node("a", None, "user", "Tea?"))]).encode()[:-30]
+    results = acme.import_conversations(io.BytesIO(broken), user_id="ann")
+    assert (await anext(results)).id == "lunch"
+    with pytest.raises(InvalidInputError, match=f"at byte {len(broken):,}"):
+        await anext(results)
+    assert (await acme.sessions.get("lunch")).info.message_count == 3
+
+
+@pytest.mark.parametrize("wrong", ["session", "message"])
+async def test_a_field_that_is_missing_is_named(async_memory: AsyncChatMemory, wrong: str) -> None:
+    """Our own export is read by its records; what lacks a field is refused with its place."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann", session_id="s")
+    await session.append("user", "Hello")
+    document = json.loads(await session.export())
+    del (document["session"] if wrong == "session" else document["messages"][0])["created_at"]
+    place = "The session in the file" if wrong == "session" else "Message 1 in the file"
+    with pytest.raises(InvalidInputError, match=f"{place} cannot be read: .*'created_at'"):
+        await imported(async_memory.tenant("other"), document)
