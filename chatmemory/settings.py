@@ -140,7 +140,9 @@ class Settings(BaseSettings):
     worker_lease_seconds: float = Field(
         300.0, ge=1, le=86_400, description="maximum seconds a worker may take for one batch"
     )
-    worker_poll_seconds: float = Field(5.0, gt=0, le=86_400, description="seconds between two checks of an idle worker")
+    worker_poll_seconds: float = Field(
+        30.0, gt=0, le=86_400, description="seconds between two checks of an idle worker whom Postgres notifies"
+    )
     worker_max_attempts: int = Field(
         5, ge=1, le=1_000, description="consecutive failures after which a session is parked"
     )

@@ -11,7 +11,6 @@ from chatmemory.memories.vectors import mean
 from chatmemory.messages.records import Message
 from chatmemory.sessions.records import SessionInfo
 
-LEARNT_FROM = ("chat", "general")  # kinds of sessions; runs teach nothing about a user
 MAX_CLOSED_PER_FACT = 3  # known facts that one new fact may supersede
 MAX_CLOSED_PER_BATCH = 6  # so that one message cannot supersede a user's whole memory
 FULL_IMPORTANCE = 0.5

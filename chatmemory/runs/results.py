@@ -19,13 +19,13 @@ ARTIFACTS = "artifacts"  # metadata key of the location of a run's files
 
 
 def outcome(info: SessionInfo, metrics: Sequence[MetricSummary], number: int, *, shared: bool) -> NewMemory:
-    """The memory of a run that has ended.
+    """Return the result memory of a run that has ended.
 
     Args:
         info: The run.
         metrics: The extremes of each of its metrics.
-        number: The session's, by which it is found beside what else comes from there.
-        shared: Whether it is the whole tenant's.
+        number: The session's number, from which the memory's place is computed.
+        shared: Whether the memory is shared with the whole tenant.
     """
     text = outcome_text(info, metrics)
     return NewMemory(

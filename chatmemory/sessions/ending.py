@@ -36,7 +36,8 @@ class End(NamedTuple):
     def row(self, info: SessionInfo) -> JsonObject:
         """What end_sessions must know of one session, if nothing but its status is to change."""
         by = self.last.by or (info.user_id if self.by_user else None)
-        return {"id": info.id, "status": self.status, "reason": self.last.reason, "ended_by": by}
+        row = {"id": info.id, "created_at": info.created_at.isoformat(), "status": self.status}
+        return row | {"reason": self.last.reason, "ended_by": by}
 
     def needs_reading(self, info: SessionInfo) -> bool:
         """Whether an end changes more of a session than its status: a run leaves a result and may be done."""

@@ -16,7 +16,7 @@ from tests.helpers import meanwhile
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params or None)
         return cursor.fetchall() if cursor.description else []
@@ -36,7 +36,7 @@ def texts(memory: ChatMemory, *kinds: MemoryKind) -> list[str]:
 def test_kinds_are_learnt_from_as_they_declare_also_where_nobody_knows_them(
     postgres_url: str, memory: ChatMemory
 ) -> None:
-    """What a kind learns stands in its sessions' rows: this process has not registered any of these."""
+    """The sessions' rows say what a kind learns: this process has not registered any of these kinds."""
     done = elsewhere(
         postgres_url,
         """
@@ -241,3 +241,15 @@ def test_a_watermark_behind_missing_messages_moves_on(postgres_url: str, memory:
     assert memory.run_due().processed == 0
     assert session.refresh().summary_seq == 50
     assert rows(postgres_url, "select due_at from chatmemory.sessions") == [(None,)]
+
+
+@pytest.mark.parametrize("kind", ["chat", "training"])
+def test_a_handle_ends_no_session_that_has_the_id_of_an_erased_one(memory: ChatMemory, kind: str) -> None:
+    """Neither a conversation nor a run."""
+    sessions = memory.tenant("acme").sessions
+    stale = sessions.create(user_id="ann", kind=kind, session_id="s-1")
+    sessions.get("s-1").erase()
+    others = sessions.create(user_id="bob", kind=kind, session_id="s-1")
+    with pytest.raises(SessionNotFoundError):
+        stale.end()
+    assert others.refresh().is_active

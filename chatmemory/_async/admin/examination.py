@@ -22,6 +22,7 @@ from chatmemory.admin.installation import (
 )
 from chatmemory.admin.records import Check, Examination
 from chatmemory.errors import ChatMemoryError, SchemaPermissionError, SchemaVersionError
+from chatmemory.kinds import declared
 from chatmemory.messages.token_counts import ESTIMATE
 from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
@@ -129,8 +130,7 @@ class AsyncExaminer:
             self._checks.append(checks.vectors_check(has_vectors))
         elif not has_vectors:
             self._fallbacks.append("Postgres has no pgvector of 0.7 or newer: recall can only go by words.")
-        thresholds = (settings.consolidation_messages, settings.consolidation_tokens, False)
-        [(due, parked)] = await self._database.call(queries.learning.LEARNING_STATE, thresholds)
+        [(due, parked)] = await self._database.call(queries.learning.LEARNING_STATE, (False,))
         self._learning |= {"model": settings.llm_model, "embedder": settings.embedding_model}
         self._learning |= {"sessions due": due, "sessions parked": parked}
         self._fallbacks += checks.parked_fallbacks(parked)
@@ -164,7 +164,7 @@ async def _rows_seen(connection: AsyncConnection[Row]) -> list[int]:
     seen: list[int] = []
     async with connection.transaction(force_rollback=True):
         await connection.execute(queries.admin.ENTER_TENANT, (probe,))
-        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, 0, None)
+        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, declared("chat", {}, (1, 1)))
         await connection.execute(queries.sessions.CREATE_SESSION, written)
         for tenant_id in (probe, f"another-{probe}", None):
             await connection.execute(queries.admin.ENTER_TENANT, (tenant_id,))

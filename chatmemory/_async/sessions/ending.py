@@ -105,9 +105,9 @@ class AsyncEndings:
         self, info: SessionInfo, end: End, rows: list[Row], extremes: list[Row], steps: list[Row]
     ) -> Prepared | None:
         """What is to be written; None: the session has ended, and all that is left is to say how."""
-        if not rows:
+        ending = ending_from_row(rows[0]) if rows else None
+        if ending is None or ending.info.created_at != info.created_at:  # another session has the id of an erased one
             raise not_found(info.id)
-        ending = ending_from_row(rows[0])
         if not ending.info.is_active:
             return None
         step = end.step if end.step is not None else steps[0][1] if steps else 0

@@ -203,16 +203,6 @@ class AsyncWindows:
             self._take(key)
             await self._cache.drop(key, sessions_key(info.tenant_id, info.user_id))
 
-    async def forget_sessions(self, tenant_id: str, session_ids: Sequence[str]) -> None:
-        """Forget the windows of many sessions, also in this process, and what is still to be written to them."""
-        for id in session_ids:
-            self._recent.forget(tenant_id, id)
-        if self._cache is not None and session_ids:
-            keys = [window_key(tenant_id, id) for id in session_ids]
-            for key in keys:
-                self._take(key)
-            await self._cache.drop(*keys)
-
     @asynccontextmanager
     async def forgetting(self, infos: Iterable[SessionInfo]) -> AsyncIterator[None]:
         """Leave nothing of these sessions in Redis, neither when their end begins nor after it, whatever happens."""
@@ -224,6 +214,16 @@ class AsyncWindows:
         finally:
             for info in infos:
                 await self.forget(info)
+
+    async def forget_sessions(self, tenant_id: str, session_ids: Sequence[str]) -> None:
+        """Forget the windows of many sessions, also in this process, and what is still to be written to them."""
+        for id in session_ids:
+            self._recent.forget(tenant_id, id)
+        if self._cache is not None and session_ids:
+            keys = [window_key(tenant_id, id) for id in session_ids]
+            for key in keys:
+                self._take(key)
+            await self._cache.drop(*keys)
 
     async def forget_user(self, tenant_id: str, *user_ids: str) -> None:
         """Forget which sessions these users may resume."""

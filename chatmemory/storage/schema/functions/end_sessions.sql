@@ -21,14 +21,17 @@ begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     for v_end in
         select e.* from json_to_recordset(p_ends) as e(
-                id text, status text, reason text, ended_by text, updated_at timestamptz, last_active_at timestamptz,
+                id text, created_at timestamptz, status text, reason text, ended_by text,
+                updated_at timestamptz, last_active_at timestamptz,
                 metadata text, details text, results text, progress double precision, error text, is_work boolean,
                 has_result boolean)
             join chatmemory.sessions s on s.tenant_id = p_tenant and s.id = e.id
             order by s.created_at, s.id  -- the order in which the sessions of a user are locked everywhere
     loop
         select s.* into session from chatmemory.sessions s
-            where s.tenant_id = p_tenant and s.id = v_end.id and s.deleted_at is null for no key update;
+            where s.tenant_id = p_tenant and s.id = v_end.id and s.deleted_at is null
+              and s.created_at = coalesce(v_end.created_at, s.created_at)  -- none that has an erased one's id
+            for no key update;
         continue when not found;
         v_found := v_found + 1;
         v_old := session.run_status;
