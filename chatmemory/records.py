@@ -69,16 +69,18 @@ class Page(Shown, Generic[T], Sequence[T]):
     """One page of a list.
 
     Attributes:
-        items: What is on this page.
-        total: How many there are on all pages.
-        limit: How many a page holds at most.
-        offset: How many were passed over before this page.
+        items: The items of this page.
+        limit: How many items a page holds at most.
+        offset: How many items were skipped before this page; None: a cursor began it.
+        next: The cursor of the next page, for the same call; None: this is the last page.
+        total: How many items all pages hold; None: not asked for.
     """
 
     items: tuple[T, ...]
-    total: int
     limit: int
-    offset: int
+    offset: int | None = 0
+    next: str | None = None
+    total: int | None = None
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A table with a row for each item.
@@ -105,8 +107,15 @@ class Page(Shown, Generic[T], Sequence[T]):
         return page if item is None else replace(page, items=tuple(map(item.from_dict, page.items)))  # type: ignore[arg-type]
 
     def _tables(self) -> list[Table]:
-        first = self.offset + 1 if self.items else 0
-        return [list_table(self.items, f"{first:,} to {self.offset + len(self.items):,} of {self.total:,}")]
+        return [list_table(self.items, self._extent())]
+
+    def _extent(self) -> str:
+        """Return which part of the list this is."""
+        whole = "" if self.total is None else f" of {self.total:,}"
+        more = ", more follow" if self.next else ""
+        if self.offset is None:
+            return f"{len(self.items):,}{whole}{more}"
+        return f"{self.offset + bool(self.items):,} to {self.offset + len(self.items):,}{whole}{more}"
 
     def __len__(self) -> int:
         return len(self.items)
@@ -123,7 +132,7 @@ class Page(Shown, Generic[T], Sequence[T]):
 
     def __repr__(self) -> str:
         lines = "".join(f"\n  {item!r}" for item in self.items)
-        return f"<Page {self.offset}-{self.offset + len(self.items)} of {self.total}>{lines}"
+        return f"<Page {self._extent()}>{lines}"
 
 
 def to_json(value: Any) -> str:

@@ -29,8 +29,8 @@ TOOLS = sorted(path for folder in ("scripts", "benchmarks") for path in (ROOT / 
 # Rooms that decide and never wait, and what nothing in them may import.
 PURE_ROOMS = "messages context memories sessions runs items"
 PURE_FILES = (
-    "records errors kinds protocols validation storage.breaker storage.ownership storage.queries storage.redis_keys "
-    "storage.redis_packing"
+    "records paging errors kinds protocols validation "
+    "storage.breaker storage.ownership storage.queries storage.redis_keys storage.redis_packing"
 )
 IMPURE = (
     "psycopg psycopg_pool redis openai asyncio threading socket subprocess "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import ValidationError
 
 from chatmemory._async.memories.providers import AsyncProviders
+from chatmemory._async.memories.recall_counts import AsyncRecallCounts
 from chatmemory._async.memories.spending import AsyncSpending
 from chatmemory._async.memories.storing import AsyncMemoryStore
 from chatmemory._async.memories.worker import AsyncWorker
@@ -62,6 +63,7 @@ class AsyncChatMemory:
             store=AsyncMemoryStore(self._database, self._providers, settings),
             spending=AsyncSpending(self._database, settings),
             metrics=self._metrics,
+            recall_counts=AsyncRecallCounts(self._database),
             on_use=self._maybe_clean_up,
         )
         self._background = AsyncBackground()
@@ -250,6 +252,7 @@ class AsyncChatMemory:
         try:
             await self._metrics.close()
         finally:
+            await self._parts.recall_counts.close()
             await self._background.close()
             await self._windows.close()
             await self._providers.close()

@@ -1,14 +1,18 @@
 """One tenant's items: what an app keeps under namespaces and keys."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, LiteralString
 
 from chatmemory._async.shared import AsyncParts
+from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._public import public
+from chatmemory.errors import InvalidInputError
 from chatmemory.items.records import Item, NewItem, check_namespace, checked, item_from_row, keeps, place_of, words_of
-from chatmemory.records import to_json
+from chatmemory.paging import check_page
+from chatmemory.records import JsonObject, Page, to_json
 from chatmemory.storage import queries
-from chatmemory.validation import check_count, check_id, check_text
+from chatmemory.validation import check_id, check_text
 
 PAGE = 500  # items that a filter looks at in one go
 
@@ -53,14 +57,14 @@ class AsyncItems:
         new = checked(list(items))
         if not new:
             return
-        async with self._database.transaction(self._tenant_id) as connection:
-            for (path, key), item in new.items():
-                if item.value is None:
-                    await connection.execute(queries.items.DELETE_ITEM, (self._tenant_id, path, key))
-                    continue
-                user = "" if item.user_id is None else check_id(item.user_id, "user_id")
-                kept = (list(item.namespace), to_json(dict(item.value)), self._settings.language, words_of(item))
-                await connection.execute(queries.items.PUT_ITEM, (self._tenant_id, path, key, user, *kept))
+        await self._database.run(self._tenant_id, *(self._put(*place, item) for place, item in new.items()))
+
+    def _put(self, path: str, key: str, item: NewItem) -> Statement:
+        if item.value is None:
+            return queries.items.DELETE_ITEM, (self._tenant_id, path, key)
+        user = "" if item.user_id is None else check_id(item.user_id, "user_id")
+        stored = (list(item.namespace), to_json(dict(item.value)), self._settings.language, words_of(item))
+        return queries.items.PUT_ITEM, (self._tenant_id, path, key, user, *stored)
 
     async def get(self, namespace: Sequence[str], key: str) -> Item | None:
         """The item under this very namespace and key; None: there is none."""
@@ -81,8 +85,9 @@ class AsyncItems:
         user_id: object = None,
         limit: int = 10,
         offset: int = 0,
-    ) -> list[Item]:
-        """The items in a namespace and below it, the newest first.
+        cursor: str | None = None,
+    ) -> Page[Item]:
+        """List the items in a namespace and below it by page, the newest first.
 
         Args:
             prefix: The namespace; (): everywhere.
@@ -90,31 +95,50 @@ class AsyncItems:
             filter: What a value must have: {"color": "red", "size": {"$gte": 3}}, with $eq, $ne, $gt, $gte, $lt, $lte.
             user_id: Only this user's, which is also what makes it fast in a tenant with many.
             limit: How many at most.
-            offset: How many to pass over.
+            offset: How many to skip, at most 10,000.
+            cursor: `next` of the page before; not with a query, which sorts otherwise. None: the first page.
+
+        Returns:
+            The page. With its `next` as cursor, the same call returns the page after it; None: it is the last, or
+            there is a query.
 
         Raises:
-            InvalidInputError: A value cannot be used.
+            InvalidInputError: A value cannot be used, or the cursor belongs to another list.
         """
         check_text(query or "", "query")
-        found: list[Item] = []
+        if query and cursor is not None:
+            raise InvalidInputError("items that are sorted by a query have no cursor; give an offset.")
         params = {
             "prefix": check_namespace(prefix), "query": query or "", "language": self._settings.language,
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
         }  # fmt: skip
-        skip, wanted = check_count(offset, "offset"), check_count(limit, "limit")
-        if not filter:
-            rows = await self._database.fetch(
-                self._tenant_id, queries.items.FIND_ITEMS, {**params, "limit": wanted, "offset": skip}
-            )
-            return list(map(item_from_row, rows))
+        scope = {**params, "filter": filter and dict(filter), "tenant": self._tenant_id}
+        request = check_page("items", scope, limit, offset, cursor)
+        which = {"of_user": user_id is not None, "below": bool(prefix)}
+        if query:
+            statement = queries.items.find_items(**which)
+        else:
+            statement = queries.items.list_items(**which, after=request.after is not None)
+        params |= request.params
+        rows = await (self._kept(statement, params, filter) if filter else self._fetch(statement, params))
+        page = request.page(rows, lambda row: item_from_row(row[:-1]), lambda row: int(row[-1]))
+        return replace(page, next=None) if query else page
+
+    async def _fetch(self, statement: LiteralString, params: JsonObject) -> list[Row]:
+        return await self._database.fetch(self._tenant_id, statement, params)
+
+    async def _kept(self, statement: LiteralString, params: JsonObject, filter: Mapping[str, Any]) -> list[Row]:
+        """Return the rows of a page whose values a filter keeps."""
+        found: list[Row] = []
+        wanted = params["offset"] + params["limit"]
         async with (
-            self._database.transaction(self._tenant_id) as connection,
-            await connection.cursor("items") as cursor,
+            self._database.transaction(self._tenant_id) as transaction,
+            await transaction.cursor("items") as cursor,
         ):
-            await cursor.execute(queries.items.FIND_ITEMS, {**params, "limit": None, "offset": 0})
-            while len(found) < skip + wanted and (rows := await cursor.fetchmany(PAGE)):
-                found += [item for item in map(item_from_row, rows) if keeps(filter, item.value)]
-        return found[skip : skip + wanted]
+            await cursor.execute(statement, {**params, "limit": None, "offset": 0})
+            while len(found) < wanted and (rows := await cursor.fetchmany(PAGE)):
+                found += [row for row in rows if keeps(filter, item_from_row(row[:-1]).value)]
+        return found[params["offset"] : wanted]
 
     async def namespaces(self, *, user_id: object = None) -> list[tuple[str, ...]]:
         """All namespaces that hold items, sorted.

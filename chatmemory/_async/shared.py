@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatmemory._async.memories.providers import AsyncProviders
+from chatmemory._async.memories.recall_counts import AsyncRecallCounts
 from chatmemory._async.memories.spending import AsyncSpending
 from chatmemory._async.memories.storing import AsyncMemoryStore
 from chatmemory._async.runs.metrics import AsyncMetrics
@@ -26,4 +27,5 @@ class AsyncParts(NamedTuple):
     store: AsyncMemoryStore
     spending: AsyncSpending
     metrics: AsyncMetrics
+    recall_counts: AsyncRecallCounts
     on_use: Callable[[], None]

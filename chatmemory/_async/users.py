@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator
 
-from chatmemory._async.memories.memories import AsyncMemories
 from chatmemory._async.ownership.erasure import AsyncEraser
 from chatmemory._async.ownership.export import AsyncExporter
 from chatmemory._async.shared import AsyncParts
+from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._public import public
-from chatmemory.memories.records import Profile
+from chatmemory.memories.records import Memory, Profile, memory_from_row
 from chatmemory.messages.records import Message, message_from_row
 from chatmemory.sessions.records import Erasure
 from chatmemory.storage import queries
@@ -23,7 +23,6 @@ class AsyncUsers:
     def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
         self._tenant_id = tenant_id
         self._parts, self._database = parts, parts.database
-        self._memories = AsyncMemories(tenant_id, parts)
 
     async def recent(self, user_id: object, limit: int = 30) -> list[Message]:
         """The newest messages of all the user's chats, oldest first; their seqs count within each session.
@@ -39,11 +38,11 @@ class AsyncUsers:
     async def profile(self, user_id: object) -> Profile:
         """The facts and preferences that hold now, the most important first."""
         user = check_id(user_id, "user_id")
-        found = {}
-        for kind in ("fact", "preference"):
-            page = await self._memories.list(user_id=user, kinds=[kind], limit=MOST_IN_PROFILE)
-            found[kind] = tuple(sorted(page, key=lambda memory: -memory.importance))
-        return Profile(user_id=user, facts=found["fact"], preferences=found["preference"])
+        query = queries.memories.list_memories(of_user=True, valid=True, after=False)
+        params = {"user_id": user, "at": None, "limit": MOST_IN_PROFILE, "offset": 0}
+        listing: list[Statement] = [(query, {**params, "kinds": [kind]}) for kind in ("fact", "preference")]
+        facts, preferences = map(_most_important_first, await self._database.run(self._tenant_id, *listing))
+        return Profile(user_id=user, facts=facts, preferences=preferences)
 
     async def erase(self, user_id: object) -> Erasure:
         """Remove everything held about a user, for good.
@@ -71,3 +70,7 @@ class AsyncUsers:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"
+
+
+def _most_important_first(rows: list[Row]) -> tuple[Memory, ...]:
+    return tuple(sorted(map(memory_from_row, rows), key=lambda memory: -memory.importance))

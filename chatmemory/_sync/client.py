@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from chatmemory._concurrency import Background, Flag, in_thread
 from chatmemory._public import public
 from chatmemory._sync.memories.providers import Providers
+from chatmemory._sync.memories.recall_counts import RecallCounts
 from chatmemory._sync.memories.spending import Spending
 from chatmemory._sync.memories.storing import MemoryStore
 from chatmemory._sync.memories.worker import Worker
@@ -64,6 +65,7 @@ class ChatMemory:
             store=MemoryStore(self._database, self._providers, settings),
             spending=Spending(self._database, settings),
             metrics=self._metrics,
+            recall_counts=RecallCounts(self._database),
             on_use=self._maybe_clean_up,
         )
         self._background = Background()
@@ -250,6 +252,7 @@ class ChatMemory:
         try:
             self._metrics.close()
         finally:
+            self._parts.recall_counts.close()
             self._background.close()
             self._windows.close()
             self._providers.close()

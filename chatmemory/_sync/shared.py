@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatmemory._sync.memories.providers import Providers
+from chatmemory._sync.memories.recall_counts import RecallCounts
 from chatmemory._sync.memories.spending import Spending
 from chatmemory._sync.memories.storing import MemoryStore
 from chatmemory._sync.runs.metrics import Metrics
@@ -28,4 +29,5 @@ class Parts(NamedTuple):
     store: MemoryStore
     spending: Spending
     metrics: Metrics
+    recall_counts: RecallCounts
     on_use: Callable[[], None]

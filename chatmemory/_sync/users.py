@@ -5,11 +5,11 @@
 from collections.abc import Iterator
 
 from chatmemory._public import public
-from chatmemory._sync.memories.memories import Memories
 from chatmemory._sync.ownership.erasure import Eraser
 from chatmemory._sync.ownership.export import Exporter
 from chatmemory._sync.shared import Parts
-from chatmemory.memories.records import Profile
+from chatmemory._sync.storage.transaction import Row, Statement
+from chatmemory.memories.records import Memory, Profile, memory_from_row
 from chatmemory.messages.records import Message, message_from_row
 from chatmemory.sessions.records import Erasure
 from chatmemory.storage import queries
@@ -25,7 +25,6 @@ class Users:
     def __init__(self, tenant_id: str, parts: Parts) -> None:
         self._tenant_id = tenant_id
         self._parts, self._database = parts, parts.database
-        self._memories = Memories(tenant_id, parts)
 
     def recent(self, user_id: object, limit: int = 30) -> list[Message]:
         """The newest messages of all the user's chats, oldest first; their seqs count within each session.
@@ -41,11 +40,11 @@ class Users:
     def profile(self, user_id: object) -> Profile:
         """The facts and preferences that hold now, the most important first."""
         user = check_id(user_id, "user_id")
-        found = {}
-        for kind in ("fact", "preference"):
-            page = self._memories.list(user_id=user, kinds=[kind], limit=MOST_IN_PROFILE)
-            found[kind] = tuple(sorted(page, key=lambda memory: -memory.importance))
-        return Profile(user_id=user, facts=found["fact"], preferences=found["preference"])
+        query = queries.memories.list_memories(of_user=True, valid=True, after=False)
+        params = {"user_id": user, "at": None, "limit": MOST_IN_PROFILE, "offset": 0}
+        listing: list[Statement] = [(query, {**params, "kinds": [kind]}) for kind in ("fact", "preference")]
+        facts, preferences = map(_most_important_first, self._database.run(self._tenant_id, *listing))
+        return Profile(user_id=user, facts=facts, preferences=preferences)
 
     def erase(self, user_id: object) -> Erasure:
         """Remove everything held about a user, for good.
@@ -73,3 +72,7 @@ class Users:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"
+
+
+def _most_important_first(rows: list[Row]) -> tuple[Memory, ...]:
+    return tuple(sorted(map(memory_from_row, rows), key=lambda memory: -memory.importance))

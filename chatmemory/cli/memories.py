@@ -45,7 +45,7 @@ def list_(
     kinds: Any = [kind] if kind else None  # the library checks it
     with memory_on(postgres) as memory:
         page = memory.tenant(tenant).memories.list(
-            user_id=user, kinds=kinds, include_closed=closed, limit=limit, offset=offset
+            user_id=user, kinds=kinds, include_closed=closed, limit=limit, offset=offset, with_total=True
         )
     if as_json:
         _print_json(page.to_dict())
@@ -54,7 +54,7 @@ def list_(
         stdout().print(text(f"No memories in tenant {tenant!r}{elsewhere(tenant)}."))
         return
     _show_list(list(page))
-    more = f", shown: {page.offset + 1}-{page.offset + len(page)}" if 0 < len(page) < page.total else ""
+    more = f", shown: {offset + 1}-{offset + len(page)}" if 0 < len(page) < page.total else ""
     stdout().print(text(f"{_counted(page.total)} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 
 
@@ -229,9 +229,9 @@ def prune(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close old, unimportant memories that were never recalled; --undo reopens them.
+    """Close old, unimportant memories; --undo reopens them.
 
-    Nothing is removed. Use --dry-run first.
+    Only memories that were never recalled are closed. Nothing is removed. Use --dry-run first.
     """
     if undo == (older_than is not None) or (undo and dry_run):
         raise typer.BadParameter("Give either --older-than, with or without --dry-run, or --undo.")

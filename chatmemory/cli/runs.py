@@ -63,7 +63,9 @@ def list_runs(
 
     with memory_on(postgres) as memory:
         sessions = memory.tenant(tenant).sessions
-        page = sessions.list(user_id=user, kind=kind, runs_only=True, order="created", limit=limit, offset=offset)
+        page = sessions.list(
+            user_id=user, kind=kind, runs_only=True, order="created", limit=limit, offset=offset, with_total=True
+        )
         found = [(info, sessions.get(info.id).metrics(max_points=2 * CURVE)) for info in page]
     if as_json:
         listed = [{**info.to_dict(), "metrics": sorted(metrics)} for info, metrics in found]
@@ -77,7 +79,7 @@ def list_runs(
         _show_narrow(console, found)
     else:
         console.print(_run_table(found))
-    more = f", shown: {page.offset + 1}-{page.offset + len(page)}" if 0 < len(page) < page.total else ""
+    more = f", shown: {offset + 1}-{offset + len(page)}" if 0 < len(page) < page.total else ""
     console.print(text(f"{many(page.total, 'run')} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 
 

@@ -59,6 +59,7 @@ def sessions(
             status=status,  # type: ignore[arg-type]  # the library checks it
             limit=limit,
             offset=offset,
+            with_total=True,
         )
     if as_json:
         _print_json(page.to_dict())
@@ -84,7 +85,7 @@ def _show_page(page: "Page[SessionInfo]", tenant: str) -> None:
             listed(console, info.id, _session_title(info), _brief(info))
     else:
         console.print(_session_table(page))
-    shown = f"{page.offset + 1}-{page.offset + len(page)}" if len(page) else "none"
+    shown = f"{page.offset + 1}-{page.offset + len(page)}" if len(page) and page.offset is not None else "none"
     more = f", shown: {shown}" if len(page) < page.total else ""
     console.print(text(f"{many(page.total, 'session')} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 

@@ -92,6 +92,12 @@ class Memory(Shown):
 
 
 MEMORY_COLUMNS = tuple(field.name for field in fields(Memory))
+_ID, _VALID_FROM = map(MEMORY_COLUMNS.index, ("id", "valid_from"))
+
+
+def memory_key(row: Sequence[Any]) -> tuple[datetime, str]:
+    """Return what memories are listed by: since when they hold, and their id."""
+    return row[_VALID_FROM], row[_ID]
 
 
 def memory_from_row(row: Sequence[Any]) -> Memory:

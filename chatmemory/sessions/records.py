@@ -95,6 +95,17 @@ class SessionInfo(Shown):
 
 
 SESSION_COLUMNS = tuple(column.name for column in fields(SessionInfo))
+_ID, _CREATED_AT, _LAST_ACTIVE_AT = map(SESSION_COLUMNS.index, ("id", "created_at", "last_active_at"))
+
+
+def creation_key(row: Sequence[Any]) -> tuple[datetime, str]:
+    """Return what sessions are sorted by in the order of their creation."""
+    return row[_CREATED_AT], row[_ID]
+
+
+def activity_key(row: Sequence[Any]) -> tuple[datetime, str]:
+    """Return what sessions are sorted by in the order of their last activity."""
+    return row[_LAST_ACTIVE_AT], row[_ID]
 
 
 def session_from_row(row: Sequence[Any]) -> SessionInfo:

@@ -161,7 +161,13 @@ class SessionManagerService:
         if session_type is not None:
             _check_type(session_type)
         page = self._tenant.sessions.list(
-            user_id=user_id, kind=session_type, active_only=active_only, order="created", limit=limit, offset=offset
+            user_id=user_id,
+            kind=session_type,
+            active_only=active_only,
+            order="created",
+            limit=limit,
+            offset=offset,
+            with_total=True,
         )
         return page_dict(page)
 

@@ -1,4 +1,4 @@
-"""The cost of idle sessions, and how a worker is woken."""
+"""The cost of idle sessions, and the waking of workers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -140,7 +140,7 @@ async def test_a_worker_is_woken_by_postgres(postgres_url: str, settings: Settin
 
 @pytest.mark.usefixtures("silent")
 async def test_a_worker_hears_again_after_its_connection_was_lost(postgres_url: str, settings: Settings) -> None:
-    """The session that became due meanwhile is found as soon as it hears."""
+    """A session that becomes due meanwhile is found when the worker is woken."""
     settings = settings.model_copy(update={"worker_poll_seconds": 600.0})
     async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
 

@@ -352,7 +352,7 @@ async def test_runs_are_listed_by_their_beginning(async_memory: AsyncChatMemory)
     await sessions.create(user_id="ann")
     second = await run_in(async_memory, "testing", "pending")
     await first.move("running")
-    page = await sessions.list(runs_only=True, order="created")
+    page = await sessions.list(runs_only=True, order="created", with_total=True)
     assert [info.id for info in page] == [second.id, first.id]
     assert page.total == 2
     assert [info.id for info in await sessions.list(runs_only=True)] == [first.id, second.id]

@@ -270,7 +270,7 @@ async def test_a_deleted_session_is_hidden_everywhere_until_restored(async_memor
             await call()
     with pytest.raises(SessionNotFoundError):
         [message async for message in session.messages()]
-    assert (await sessions.list()).total == 0
+    assert (await sessions.list(with_total=True)).total == 0
     assert (await sessions.resume_or_create(session.id, user_id="ann")).id != session.id
     assert isinstance((await sessions.end_many([session.id]))[session.id], SessionNotFoundError)
     await session.restore()

@@ -176,17 +176,17 @@ async def test_list_filters_sorts_and_counts(async_memory: AsyncChatMemory) -> N
     made = [await sessions.create(user_id=f"user-{n % 2}") for n in range(6)]
     await made[0].append("user", "newest now")
     await made[1].end()
-    page = await sessions.list(limit=2)
+    page = await sessions.list(limit=2, with_total=True)
     assert [info.id for info in page] == [made[0].id, made[5].id]
     assert (page.total, len(page), page[0].id) == (6, 2, made[0].id)
-    assert (await sessions.list(offset=6)).total == 6
-    assert (await sessions.list(user_id="user-1")).total == 3
-    assert (await sessions.list(user_id="user-1", active_only=True)).total == 2
+    assert (await sessions.list(offset=6, with_total=True)).total == 6
+    assert (await sessions.list(user_id="user-1", with_total=True)).total == 3
+    assert (await sessions.list(user_id="user-1", active_only=True, with_total=True)).total == 2
     assert [info.id for info in await sessions.list(status="completed")] == [made[1].id]
-    assert (await sessions.list(kind="training")).total == 0
+    assert (await sessions.list(kind="training", with_total=True)).total == 0
     cut = made[3].info.created_at
-    assert (await sessions.list(created_before=cut)).total == 3
-    assert (await sessions.list(created_after=cut)).total == 3
+    assert (await sessions.list(created_before=cut, with_total=True)).total == 3
+    assert (await sessions.list(created_after=cut, with_total=True)).total == 3
     wrong: list[dict[str, Any]] = [
         {"limit": -1},
         {"offset": -1},
@@ -235,7 +235,7 @@ async def test_bad_ids_are_refused(async_memory: AsyncChatMemory) -> None:
             await sessions_of(async_memory).create(user_id=bad)
         with pytest.raises(InvalidInputError):
             await sessions_of(async_memory).get(bad)
-    assert (await sessions_of(async_memory).list()).total == 0
+    assert (await sessions_of(async_memory).list(with_total=True)).total == 0
 
 
 async def test_an_unknown_policy_for_missing_is_refused(async_memory: AsyncChatMemory) -> None:

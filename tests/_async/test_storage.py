@@ -250,7 +250,7 @@ async def test_a_lost_connection_heals(async_memory: AsyncChatMemory, postgres_u
     await execute(postgres_url, kill)
     assert [message.seq for message in await session.history()] == [1, 2, 3]
     await execute(postgres_url, kill)
-    assert (await async_memory.tenant("acme").sessions.list()).total == 1
+    assert (await async_memory.tenant("acme").sessions.list(with_total=True)).total == 1
 
 
 async def test_a_closed_memory_says_so(async_memory: AsyncChatMemory) -> None:

@@ -36,7 +36,7 @@ def texts(memory: ChatMemory, *kinds: MemoryKind) -> list[str]:
 def test_kinds_are_learnt_from_as_they_declare_also_where_nobody_knows_them(
     postgres_url: str, memory: ChatMemory
 ) -> None:
-    """The rows of sessions say what their kind learns: this process has not registered any of these."""
+    """The sessions' rows say what a kind learns: this process has not registered any of these kinds."""
     done = elsewhere(
         postgres_url,
         """

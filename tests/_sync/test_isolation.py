@@ -34,7 +34,7 @@ def test_no_public_call_reaches_the_other_tenant(memory: ChatMemory) -> None:
     session = mine.create(user_id="ann", session_id="s-1", title="Confidential")
     session.append("user", "Confidential", message_id="m-1")
     theirs = memory.tenant("umbrella").sessions
-    assert theirs.list().total == 0
+    assert theirs.list(with_total=True).total == 0
     for call in calls(
         lambda: theirs.get("s-1"),
         lambda: theirs.get("s-1", user_id="ann"),

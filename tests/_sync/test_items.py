@@ -77,7 +77,7 @@ def test_tenants_have_items_of_their_own(memory: ChatMemory) -> None:
     acme, rival = memory.tenant("acme").items, memory.tenant("rival").items
     acme.put(PLACE, "k", {"of": "acme"}, user_id="ann")
     assert rival.get(PLACE, "k") is None
-    assert rival.search() == []
+    assert not rival.search()
     assert rival.namespaces() == []
     rival.put(PLACE, "k", {"of": "rival"}, user_id="ann")
     rival.delete(PLACE, "k")
@@ -116,7 +116,7 @@ def test_a_batch_is_all_or_none(memory: ChatMemory) -> None:
     ):
         with pytest.raises(InvalidInputError):
             items.put_many([NewItem(PLACE, "good", {}), bad])
-    assert items.search() == []
+    assert not items.search()
     items.put_many([NewItem(PLACE, "k", {"n": 1}), NewItem(PLACE, "k", {"n": 2}), NewItem(PLACE, "j", None)])
     assert [item.value for item in items.search()] == [{"n": 2}]
     with pytest.raises(InvalidInputError, match="no operator"):

@@ -164,7 +164,7 @@ def test_correcting_closes_and_links(acme: Tenant) -> None:
     with pytest.raises(InvalidInputError):
         acme.memories.correct(old.id, "Ann lives in Faro.")
     assert [each.id for each in acme.memories.list(user_id="ann")] == [new.id]
-    assert acme.memories.list(user_id="ann", include_closed=True).total == 2
+    assert acme.memories.list(user_id="ann", include_closed=True, with_total=True).total == 2
     assert [each.id for each in acme.memories.list(user_id="ann", valid_at=before)] == [old.id]
     assert acme.memories.stats("ann").superseded == 1
 
@@ -200,7 +200,7 @@ def test_of_many_corrections_at_once_one_wins(acme: Tenant) -> None:
 
     side_by_side([correct] * 8)
     assert len(refused) == 7
-    assert acme.memories.list(user_id="ann").total == 1
+    assert acme.memories.list(user_id="ann", with_total=True).total == 1
 
 
 def test_forgetting_removes_for_good(acme: Tenant, postgres_url: str) -> None:
@@ -320,7 +320,7 @@ def test_pruning_closes_and_can_be_undone(acme: Tenant, postgres_url: str) -> No
     acme.memories.recall("recalled", user_id="ann")
     month = timedelta(days=30)
     assert [each.id for each in acme.memories.prune(older_than=month, dry_run=True)] == [old["dull"]]
-    assert acme.memories.list(user_id="ann").total == 4
+    assert acme.memories.list(user_id="ann", with_total=True).total == 4
     assert acme.memories.prune(older_than=month, user_id="bob") == []
     assert [each.id for each in acme.memories.prune(older_than=month)] == [old["dull"]]
     assert texts(acme, "dull") == []
@@ -337,14 +337,14 @@ def test_undoing_a_pruning_doubles_nothing(acme: Tenant) -> None:
     acme.memories.prune(older_than=timedelta(0))
     acme.memories.remember("Ann is tall.", user_id="ann")
     assert acme.memories.unprune() == 0
-    assert acme.memories.list(user_id="ann").total == 1
+    assert acme.memories.list(user_id="ann", with_total=True).total == 1
 
 
 def test_lists_are_paged(acme: Tenant) -> None:
     """Newest first, with the total."""
     for number in range(5):
         acme.memories.remember(f"number {number}", user_id="ann")
-    page = acme.memories.list(user_id="ann", limit=2, offset=1)
+    page = acme.memories.list(user_id="ann", limit=2, offset=1, with_total=True)
     assert ([each.text for each in page], page.total) == (["number 3", "number 2"], 5)
 
 
@@ -501,12 +501,12 @@ def test_an_embedder_that_fails_refuses_remember(meaning: ChatMemory, openai_ser
     memories = meaning.tenant("acme").memories
     with pytest.raises(LlmError):
         memories.remember("Ann drinks tea.", user_id="ann")
-    assert memories.list().total == 0
+    assert memories.list(with_total=True).total == 0
     memories.remember("an old fact", user_id="ann")
     openai_server.embed = lambda texts: embeddings(list(map(vector_of, texts)))
     with pytest.raises(LlmError, match="dimensions"):
         memories.remember("Ann drinks tea.", user_id="ann")
-    assert memories.list().total == 1
+    assert memories.list(with_total=True).total == 1
 
 
 def found(url: str, marker: str, redis: str | None = None) -> list[str]:

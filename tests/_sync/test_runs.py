@@ -352,7 +352,7 @@ def test_runs_are_listed_by_their_beginning(memory: ChatMemory) -> None:
     sessions.create(user_id="ann")
     second = run_in(memory, "testing", "pending")
     first.move("running")
-    page = sessions.list(runs_only=True, order="created")
+    page = sessions.list(runs_only=True, order="created", with_total=True)
     assert [info.id for info in page] == [second.id, first.id]
     assert page.total == 2
     assert [info.id for info in sessions.list(runs_only=True)] == [first.id, second.id]

@@ -250,7 +250,7 @@ def test_a_lost_connection_heals(memory: ChatMemory, postgres_url: str) -> None:
     execute(postgres_url, kill)
     assert [message.seq for message in session.history()] == [1, 2, 3]
     execute(postgres_url, kill)
-    assert (memory.tenant("acme").sessions.list()).total == 1
+    assert (memory.tenant("acme").sessions.list(with_total=True)).total == 1
 
 
 def test_a_closed_memory_says_so(memory: ChatMemory) -> None:

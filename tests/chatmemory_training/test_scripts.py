@@ -46,8 +46,8 @@ def test_a_killed_run_goes_on_under_its_name(tmp_path: Path, tenant: Tenant, pos
     assert losses(tenant, "lstm") == list(range(500))
     info = tenant.sessions.get("lstm").info
     assert (info.status, info.run_status, info.results) == ("completed", "completed", {"rmse": 0.25})
-    assert tenant.sessions.list().total == 1
-    assert tenant.memories.list(kinds=["result"]).total == 1
+    assert tenant.sessions.list(with_total=True).total == 1
+    assert tenant.memories.list(kinds=["result"], with_total=True).total == 1
 
 
 def test_a_run_without_its_database_is_delivered_later(tmp_path: Path, tenant: Tenant) -> None:
@@ -56,7 +56,7 @@ def test_a_run_without_its_database_is_delivered_later(tmp_path: Path, tenant: T
     assert "cannot be recorded now" in stderr
     [spool] = (tmp_path / "runs/away").glob(".spool-*")
     before = spool.read_bytes()
-    assert tenant.sessions.list().total == 0
+    assert tenant.sessions.list(with_total=True).total == 0
     assert deliver_spools(tmp_path / "runs", tenant) == 103
     assert losses(tenant, "away") == list(range(100))
     assert tenant.sessions.get("away").info.run_status == "completed"
@@ -65,7 +65,7 @@ def test_a_run_without_its_database_is_delivered_later(tmp_path: Path, tenant: T
     deliver_spools(tmp_path / "runs", tenant)
     assert losses(tenant, "away") == list(range(100))
     assert [session.id for session in tenant.sessions.list()] == ["away"]
-    assert tenant.memories.list(kinds=["result"]).total == 1
+    assert tenant.memories.list(kinds=["result"], with_total=True).total == 1
 
 
 def test_a_half_delivered_run_is_completed_once(tmp_path: Path, tenant: Tenant) -> None:

@@ -54,7 +54,7 @@ def test_doctor(cli: Cli, memory: ChatMemory) -> None:
     page = cli("doctor").stdout
     assert "All is well." in page
     assert "answers offline" in page
-    assert memory.tenant("default").sessions.list().total == 0
+    assert memory.tenant("default").sessions.list(with_total=True).total == 0
 
 
 def test_doctor_tells_of_long_term_memory(cli: Cli, memory: ChatMemory) -> None:

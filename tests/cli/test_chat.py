@@ -86,7 +86,7 @@ def test_offline_and_resume(cli: Cli, memory: ChatMemory) -> None:
 def test_nothing_said_nothing_stored(cli: Cli, memory: ChatMemory) -> None:
     """Opening a chat and leaving it makes no session."""
     cli("chat", stdin="\n")
-    assert memory.tenant("default").sessions.list().total == 0
+    assert memory.tenant("default").sessions.list(with_total=True).total == 0
 
 
 def test_model(cli: Cli, memory: ChatMemory, base_url: str) -> None:
@@ -140,9 +140,9 @@ def test_ended_session_is_followed_by_a_new_one(cli: Cli, memory: ChatMemory) ->
     """Resuming a session that has ended says so, and makes another."""
     old = memory.tenant("default").sessions.create(user_id="ann")
     old.end()
-    assert "is completed and takes no more messages" in cli("chat", "--session", old.id, stdin="hi\n").stderr
+    assert "is completed and accepts no more messages" in cli("chat", "--session", old.id, stdin="hi\n").stderr
     assert old.refresh().message_count == 0
-    assert memory.tenant("default").sessions.list().total == 2
+    assert memory.tenant("default").sessions.list(with_total=True).total == 2
 
 
 def test_foreign_session(cli: Cli, memory: ChatMemory) -> None:

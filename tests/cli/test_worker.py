@@ -135,7 +135,7 @@ def test_an_idle_worker_ends_at_once(start: Start, memory: ChatMemory, session: 
     """Without anything to do it does not wait for its next look."""
     worker = start(CHATMEMORY_WORKER_POLL_SECONDS="3600")
     memories = memory.tenant("default").memories
-    while not memories.list().total:
+    while not memories.list(with_total=True).total:
         assert worker.poll() is None
     worker.send_signal(signal.SIGINT)
     worker.communicate(timeout=PATIENCE)
@@ -150,7 +150,7 @@ def test_a_second_signal_hands_back(start: Start, model: Model, memory: ChatMemo
     worker.send_signal(signal.SIGINT)
     worker.communicate(timeout=PATIENCE)
     assert worker.returncode in (128 + signal.SIGTERM, 128 + signal.SIGINT)
-    assert memory.tenant("default").memories.list().total == 0
+    assert memory.tenant("default").memories.list(with_total=True).total == 0
     assert memory.run_due().processed == 1
 
 

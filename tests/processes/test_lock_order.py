@@ -69,13 +69,14 @@ def test_users_are_locked_first(acme: Tenant, other: psycopg.Connection, postgre
 
 
 def test_a_recall_waits_for_nobody(acme: Tenant, other: psycopg.Connection) -> None:
-    """Noting that a memory was recalled gives way to whoever is changing it."""
+    """Neither a recall nor its count, which a read writes first, waits for whoever is changing a memory."""
     found = acme.memories.remember("The office is closed in May.", user_id="ann")
     other.execute("update chatmemory.memories set importance = 1")
     done = threading.Event()
 
     def recall() -> None:
         assert acme.memories.recall("office", user_id="ann")
+        assert acme.memories.get(found.id).recall_count == 0
         done.set()
 
     thread = threading.Thread(target=recall)

@@ -62,6 +62,8 @@ def sync_half() -> None:
             created_before=None,
             limit=1,
             offset=0,
+            cursor=None,
+            with_total=True,
         )
         ended: dict[str, SessionInfo | ChatMemoryError] = sessions.end_many([page[0].id])
         infos: list[SessionInfo] = sessions.end_inactive(timedelta(hours=1))
@@ -156,13 +158,23 @@ def long_term(memory: ChatMemory, session: Session) -> None:
     kept = memories.get(kept.id)
     chain: list[Memory] = memories.history(kept.id)
     page: Page[Memory] = memories.list(
-        user_id="u", kinds=["fact"], valid_at=None, include_closed=True, limit=9, offset=1
+        user_id="u", kinds=["fact"], valid_at=None, include_closed=True, limit=9, offset=1, with_total=True
     )
     stats: MemoryStats = memories.stats("u")
     pruned: Sequence[Memory] = memories.prune(older_than=timedelta(days=90), max_importance=0.2, dry_run=True)
     memories.forget(kept.id)
     reembedded: Reembedded = memories.reembed(limit=10, drop_old=False)
-    print(found[0].memory.sources, found[0].score, found[0].ranks, chain, page.total, stats.by_kind, pruned, reembedded)
+    print(
+        found[0].memory.sources,
+        found[0].score,
+        found[0].ranks,
+        chain,
+        page.total,
+        page.next,
+        stats.by_kind,
+        pruned,
+        reembedded,
+    )
     learnt: Consolidation = session.consolidate()
     report: Report = memory.run_due(limit=3)
     profile: Profile = tenant.users.profile("u")
@@ -182,7 +194,7 @@ def long_term(memory: ChatMemory, session: Session) -> None:
     print(memory.migration_script("u"))
     tenant.items.put(("a", "b"), "k", {"v": 1}, user_id="u", text="words")
     item: Item | None = tenant.items.get(("a", "b"), "k")
-    items: list[Item] = tenant.items.search(("a",), query="words", filter={"v": 1}, limit=1, offset=0)
+    items: Page[Item] = tenant.items.search(("a",), query="words", filter={"v": 1}, limit=1, cursor=page.next)
     places: list[tuple[str, ...]] = tenant.items.namespaces(user_id="u")
     tenant.items.delete(("a", "b"), "k")
     print(item, items, places, memory.retry_parked() + memories.unprune())

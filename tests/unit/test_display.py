@@ -51,8 +51,8 @@ def shown(text: str) -> list[Any]:
         recalled,
         memory(text),
         profile,
-        Page((info(text),), 1, 10, 0),
-        Page((), 0, 1, 0),
+        Page((info(text),), 10, 0, total=1),
+        Page((), 1, 0),
     ]
 
 
@@ -78,4 +78,4 @@ def test_records_become_tables() -> None:
     assert messages[["seq", "content"]].to_numpy().tolist() == [[1, "a"], [2, "b"]]
     recalled = to_pandas([Recalled(memory("the words"), 0.5, {"lexical": 3})])
     assert recalled.loc[0, ["score", "lexical", "text"]].tolist() == [0.5, 3, "the words"]
-    assert Page((info("x"),), 1, 10, 0).to_pandas().loc[0, "kind"] == "chat"
+    assert Page((info("x"),), 10).to_pandas().loc[0, "kind"] == "chat"

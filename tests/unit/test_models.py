@@ -19,7 +19,7 @@ RECORDS = [
     MESSAGE,
     NewMessage("user", "x"),
     Event(NOW, "created", {}),
-    Page((MESSAGE,), 1, 10, 0),
+    Page((MESSAGE,), 10, 0, "x", 1),
     Erasure(messages=2),
     StatusChange(NOW, "pending", "running"),
     MetricPoint(1, 0.5, NOW),
@@ -51,7 +51,7 @@ def test_errors_are_readable_and_picklable(error: type[errors.ChatMemoryError]) 
 def test_reprs_can_be_read() -> None:
     """One line for a message, with its seq and role."""
     assert repr(MESSAGE) == "<Message 1 user: 'Hello there, friend'>"
-    assert repr(Page((MESSAGE,), 7, 1, 3)).startswith("<Page 3-4 of 7>")
+    assert repr(Page((MESSAGE,), 1, 3, total=7)).startswith("<Page 4 to 4 of 7>")
     assert "created" in repr(Event(NOW, "created", {}))
 
 

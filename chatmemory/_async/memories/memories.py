@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from chatmemory._async.memories.recall import Asked, AsyncRecall
 from chatmemory._async.memories.reembedding import AsyncReembedding
 from chatmemory._async.shared import AsyncParts
+from chatmemory._async.storage.transaction import Statement
 from chatmemory._public import public
 from chatmemory.errors import InvalidInputError, MemoryNotFoundError
-from chatmemory.memories.checks import check_kinds, check_memory_text, check_query, check_sources
+from chatmemory.memories.checks import check_kinds, check_memory_text, check_query, check_sources, trust_of
 from chatmemory.memories.records import (
     MEMORY_KINDS,
     TRUSTS,
@@ -22,8 +23,10 @@ from chatmemory.memories.records import (
     Reembedded,
     Trust,
     memory_from_row,
+    memory_key,
 )
-from chatmemory.records import Page
+from chatmemory.paging import check_page
+from chatmemory.records import JsonObject, Page
 from chatmemory.storage import queries
 from chatmemory.validation import (
     check_choice,
@@ -36,6 +39,7 @@ from chatmemory.validation import (
     new_id,
 )
 
+Statements: TypeAlias = list[Statement]  # inside the class, `list` is the method
 ORDINARY: tuple[MemoryKind, ...] = ("episode", "summary", "fact", "preference")  # runs stay out unless asked for
 
 
@@ -139,28 +143,14 @@ class AsyncMemories:
     async def _add(self, new: NewMemory) -> Memory:
         new = new._replace(vectors=tuple(await self._store.embedded([new.text])))
         cited = new.sources[0].session_id if new.sources else ""
-        async with self._database.transaction(self._tenant_id, cited) as connection:
-            trusts = [TRUSTS.index(new.trust)]
-            for source in new.sources:
-                params = {"id": source.session_id, "from": source.from_seq, "to": source.to_seq}
-                if source.to_seq == 0:
-                    await self._check_run(connection, source.session_id)
-                    continue
-                [(count, trust)] = await (
-                    await connection.execute(queries.messages.TRUST_OF_MESSAGES, params)
-                ).fetchall()
-                if count != source.to_seq - source.from_seq + 1:
-                    raise InvalidInputError(f"there are no messages {source.from_seq} to {source.to_seq} to cite.")
-                trusts.append(trust)
-            new = new._replace(trust=TRUSTS[min(trusts)])
-            await self._recall.note_cost(connection, new.user_id, "remember", new.text, new.vectors)
-            stored = await self._store.add(connection, self._tenant_id, new.user_id, [new])
-            rows = await (await connection.execute(queries.memories.MEMORIES_BY_ID, (stored.ids,))).fetchall()
+        async with self._database.transaction(self._tenant_id, cited) as transaction:
+            lookups = self._store.lookups(self._tenant_id, new.user_id, [new])
+            found = await transaction.run(*map(_citing, new.sources), *lookups)
+            new = new._replace(trust=trust_of(new.trust, new.sources, found))
+            stored, writes = self._store.writes(self._tenant_id, [new], found[len(new.sources) :])
+            costs = self._recall.costs(new.user_id, "remember", new.text, new.vectors)
+            [*_, rows] = await transaction.finish(*costs, *writes, (queries.memories.MEMORIES_BY_ID, (stored.ids,)))
         return memory_from_row(rows[0])
-
-    async def _check_run(self, connection: Any, session_id: str) -> None:
-        if not await (await connection.execute(queries.sessions.SESSION_NUMBER, (session_id,))).fetchall():
-            raise InvalidInputError(f"there is no session {session_id!r} to cite.")
 
     async def correct(self, memory_id: object, text: str, *, trust: Trust = "app") -> Memory:
         """Put a new memory in the place of one that is wrong; the old one is closed, and stays readable.
@@ -196,13 +186,16 @@ class AsyncMemories:
             closes=(old.id,),
         )
         vectors = tuple(await self._store.embedded([new.text]))
-        async with self._database.transaction(self._tenant_id) as connection:
-            await self._recall.note_cost(connection, new.user_id, "remember", new.text, vectors)
-            await connection.execute(queries.memories.LOCK_MEMORIES, (self._tenant_id, new.user_id))
-            if not await (await connection.execute(queries.memories.HOLDING, ([old.id],))).fetchall():
+        new = new._replace(vectors=vectors)
+        async with self._database.transaction(self._tenant_id) as transaction:
+            lookups = self._store.lookups(self._tenant_id, new.user_id, [new])
+            *found, holding = await transaction.run(*lookups, (queries.memories.HOLDING, (old.id,)))
+            if not holding:
                 raise InvalidInputError(f"memory {old.id!r} was superseded meanwhile; correct what took its place.")
-            stored = await self._store.add(connection, self._tenant_id, new.user_id, [new._replace(vectors=vectors)])
-        return await self.get(stored.ids[0])
+            stored, writes = self._store.writes(self._tenant_id, [new], found)
+            costs = self._recall.costs(new.user_id, "remember", new.text, vectors)
+            [*_, rows] = await transaction.finish(*costs, *writes, (queries.memories.MEMORIES_BY_ID, (stored.ids,)))
+        return memory_from_row(rows[0])
 
     async def forget(self, memory_id: object) -> None:
         """Remove a memory for good; what it superseded stays closed.
@@ -220,9 +213,10 @@ class AsyncMemories:
             MemoryNotFoundError: There is no such memory here.
         """
         id = check_id(memory_id, "memory_id")
+        await self._recall.counts.flush()
         rows = await self._database.fetch(self._tenant_id, queries.memories.GET_MEMORY, (id,))
         if not rows:
-            raise MemoryNotFoundError(f"There is no memory {id!r} here.")
+            raise _not_found(id)
         return memory_from_row(rows[0])
 
     async def history(self, memory_id: object) -> list[Memory]:
@@ -231,9 +225,13 @@ class AsyncMemories:
         Raises:
             MemoryNotFoundError: There is no such memory.
         """
-        id = (await self.get(memory_id)).id
+        id = check_id(memory_id, "memory_id")
+        await self._recall.counts.flush()
         rows = await self._database.fetch(self._tenant_id, queries.memories.MEMORY_HISTORY, {"id": id})
-        return [memory_from_row(row) for row in rows]
+        memories = [memory_from_row(row) for row in rows]
+        if id not in {memory.id for memory in memories}:
+            raise _not_found(id)
+        return memories
 
     async def list(
         self,
@@ -244,33 +242,46 @@ class AsyncMemories:
         include_closed: bool = False,
         limit: int = 100,
         offset: int = 0,
+        cursor: str | None = None,
+        with_total: bool = False,
     ) -> Page[Memory]:
-        """One page of memories, the newest first.
+        """List memories by page, the newest first.
 
         Args:
             user_id: Only this user's, without what the tenant shares; None: everybody's.
             kinds: Only these; None: all.
             valid_at: What held then; None: what holds now.
             include_closed: Whether what holds no longer is listed too.
-            limit: How many a page holds at most.
-            offset: How many to pass over.
+            limit: How many memories a page holds at most.
+            offset: How many memories to skip, at most 10,000; a cursor goes further, and costs the same on every page.
+            cursor: `next` of the page before; None: the first page.
+            with_total: Whether to count all memories that match, which costs in proportion to them.
+
+        Returns:
+            The page. With its `next` as cursor, the same call returns the page after it; None: it is the last.
 
         Raises:
-            InvalidInputError: A value cannot be used.
+            InvalidInputError: A value cannot be used, or the cursor belongs to another list.
         """
-        user = None if user_id is None else check_id(user_id, "user_id")
-        params = {
-            "user_id": user, "users": [user], "kinds": list(check_kinds(kinds, MEMORY_KINDS)),
-            "at": check_time(valid_at, "valid_at"), "valid": not include_closed,
-            "limit": check_count(limit, "limit"), "offset": check_count(offset, "offset"),
-        }  # fmt: skip
-        rows = await self._database.fetch(self._tenant_id, queries.memories.LIST_MEMORIES, params)
-        [(total,)] = await self._database.fetch(self._tenant_id, queries.memories.COUNT_MEMORIES, params)
-        return Page(tuple(map(memory_from_row, rows)), total, limit, offset)
+        params: JsonObject = {
+            "user_id": None if user_id is None else check_id(user_id, "user_id"),
+            "kinds": sorted(set(check_kinds(kinds, MEMORY_KINDS))),
+            "at": check_time(valid_at, "valid_at"),
+        }
+        which = {"of_user": user_id is not None, "valid": not include_closed}
+        request = check_page("memories", {**params, **which, "tenant": self._tenant_id}, limit, offset, cursor)
+        query = queries.memories.list_memories(**which, after=request.after is not None)
+        statements: Statements = [(query, {**params, **request.params})]
+        if with_total:
+            statements.append((queries.memories.count_memories(**which), params))
+        await self._recall.counts.flush()
+        rows, *counted = await self._database.run(self._tenant_id, *statements)
+        return request.page(rows, memory_from_row, memory_key, counted[0][0][0] if counted else None)
 
     async def stats(self, user_id: object = None) -> MemoryStats:
         """How the memories of a user, or of the tenant, have grown."""
         user = None if user_id is None else check_id(user_id, "user_id")
+        await self._recall.counts.flush()
         rows = await self._database.fetch(self._tenant_id, queries.memories.MEMORY_STATS, {"user_id": user})
         merged, superseded, never_recalled, pruned = (sum(row[column] for row in rows) for column in (2, 3, 4, 5))
         return MemoryStats(
@@ -308,14 +319,14 @@ class AsyncMemories:
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
             "limit": check_count(limit, "limit"),
         }  # fmt: skip
-        async with self._database.transaction(self._tenant_id) as connection:
-            rows = await (await connection.execute(queries.memories.TO_PRUNE, params)).fetchall()
+        await self._recall.counts.flush()
+        async with self._database.transaction(self._tenant_id) as transaction:
+            [rows] = await transaction.run((queries.memories.TO_PRUNE, params))
             found = [memory_from_row(row) for row in rows]
             if found and not dry_run:
-                await connection.execute(
-                    queries.memories.LOCK_USERS, {"users": [memory.user_id or "" for memory in found]}
-                )
-                await connection.execute(queries.memories.PRUNE, ([memory.id for memory in found],))
+                users = {"users": [memory.user_id or "" for memory in found]}
+                prune = (queries.memories.PRUNE, ([memory.id for memory in found],))
+                await transaction.finish((queries.memories.LOCK_USERS, users), prune)
         return found
 
     async def unprune(self, user_id: object = None) -> int:
@@ -345,3 +356,15 @@ class AsyncMemories:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of tenant {self._tenant_id!r}>"
+
+
+def _citing(source: MemorySource) -> Statement:
+    """Return the statement that looks a source up: how many messages it has, and how far they can be trusted."""
+    if source.to_seq == 0:  # a run
+        return queries.messages.TRUST_OF_SESSION, {"id": source.session_id}
+    params = {"id": source.session_id, "from": source.from_seq, "to": source.to_seq}
+    return queries.messages.TRUST_OF_MESSAGES, params
+
+
+def _not_found(memory_id: str) -> MemoryNotFoundError:
+    return MemoryNotFoundError(f"There is no memory {memory_id!r} here.")

@@ -4,7 +4,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from chatmemory._async.storage.database import AsyncDatabase
-from chatmemory._async.storage.transaction import AsyncTransaction
+from chatmemory._async.storage.transaction import Statement
 from chatmemory.memories.records import Spend
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
@@ -23,19 +23,17 @@ class AsyncSpending:
         self, tenant_id: str, user_id: str, session_id: str | None, purpose: str, model: str, spent: tuple[int, int]
     ) -> None:
         """Note what one call cost; what was spent on a session that is gone by now is nobody's but the tenant's."""
-        async with self._database.transaction(tenant_id) as connection:
-            await self.note(connection, tenant_id, user_id, session_id, purpose, model, spent)
+        await self._database.run_once(tenant_id, self.noting(tenant_id, user_id, session_id, purpose, model, spent))
 
-    async def note(
-        self, connection: AsyncTransaction, tenant_id: str, user_id: str, session_id: str | None, purpose: str,
-        model: str, spent: tuple[int, int],
-    ) -> None:  # fmt: skip
-        """The same, in the caller's transaction."""
+    def noting(
+        self, tenant_id: str, user_id: str, session_id: str | None, purpose: str, model: str, spent: tuple[int, int]
+    ) -> Statement:
+        """Return the statement that does the same."""
         params = {
             "tenant": tenant_id, "user": user_id, "session": session_id, "purpose": purpose, "model": model,
             "sent": spent[0], "answered": spent[1],
         }  # fmt: skip
-        await connection.execute(queries.learning.ADD_SPEND, params)
+        return queries.learning.ADD_SPEND, params
 
     async def since(self, tenant_id: str, since: datetime) -> Spend:
         """What one tenant's calls have cost since then."""

@@ -1,14 +1,15 @@
 """Storing memories: what is known already is confirmed, and not stored again."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 from chatmemory._async.memories.providers import AsyncProviders
 from chatmemory._async.storage.database import AsyncDatabase
-from chatmemory._async.storage.transaction import AsyncTransaction, Statement
+from chatmemory._async.storage.transaction import AsyncTransaction, Row, Statement
 from chatmemory.errors import ConfigurationError
-from chatmemory.memories.places import ALL_PLACES
+from chatmemory.memories.places import LAST_PLACE
 from chatmemory.memories.records import TRUSTS, NewMemory, digest
 from chatmemory.memories.vectors import pgvector_text, similarity
 from chatmemory.records import to_json
@@ -68,86 +69,116 @@ class AsyncMemoryStore:
                 "`vector` and run `chatmemory migrate`, or leave the embedder out: recall then goes by words."
             )
 
-    async def add(self, connection: AsyncTransaction, tenant_id: str, user_id: str, new: Iterable[NewMemory]) -> Stored:
-        """Store memories of one user in the caller's transaction; facts that are known are confirmed instead."""
-        await connection.execute(queries.memories.LOCK_MEMORIES, (tenant_id, user_id))
+    async def add(
+        self, transaction: AsyncTransaction, tenant_id: str, user_id: str, new: Sequence[NewMemory]
+    ) -> Stored:
+        """Store memories of one user in two round trips; facts that are known are confirmed instead."""
+        found = await transaction.run(*self.lookups(tenant_id, user_id, new))
+        stored, writes = self.writes(tenant_id, new, found)
+        await transaction.run(*writes)
+        return stored
+
+    def lookups(self, tenant_id: str, user_id: str, new: Sequence[NewMemory]) -> list[Statement]:
+        """Return the statements that lock a user's memories and find those that say the same as new ones."""
+        locking: Statement = (queries.memories.LOCK_MEMORIES, (tenant_id, user_id))
+        return [
+            locking,
+            *chain.from_iterable(self._lookups(tenant_id, memory) for memory in new if memory.is_known_once),
+        ]
+
+    def _lookups(self, tenant_id: str, memory: NewMemory) -> list[Statement]:
+        params: dict[str, Any] = {
+            "digest": digest(memory.text), "user_id": memory.user_id, "kinds": ONCE, "at": memory.valid_from
+        }  # fmt: skip
+        then: Statement = (queries.memories.KNOWN_THEN, params)
+        if not memory.vectors:
+            return [(queries.memories.KNOWN_MEMORY, params), then]
+        near = {
+            "tenant": tenant_id, "users": [memory.user_id], "letters": ["f", "p"], "model": self.model,
+            "vector": pgvector_text(memory.vectors[0]), "top": LOOKED_AT, "last": LAST_PLACE, "same": SAME,
+        }  # fmt: skip
+        return [(queries.memories.KNOWN_OR_NEAR, {**params, **near}), then]
+
+    def writes(
+        self, tenant_id: str, new: Sequence[NewMemory], found: Sequence[list[Row]]
+    ) -> tuple[Stored, list[Statement]]:
+        """Return what storing comes to, and the statements that store it.
+
+        Args:
+            tenant_id: Whose.
+            new: The memories that lookups() was given.
+            found: What its statements returned.
+        """
         ids: list[str] = []
         adding: list[NewMemory] = []
+        confirming: list[tuple[NewMemory, str]] = []
         closing: list[tuple[NewMemory, str]] = []
-        confirmed = 0
+        rows = iter(found[1:])
         for memory in new:
-            known = _among(adding, memory) or await self._known(connection, tenant_id, memory)
-            since_superseded = None if known else await self._known_then(connection, memory)
-            known = known or since_superseded
+            known, superseded = (
+                (_first(next(rows), memory), _first(next(rows), memory)) if memory.is_known_once else (None, None)
+            )
+            known = _among(adding, memory) or known
+            since = None if known or not memory.sources else superseded
+            known = known or since
             ids.append(known or memory.id)
-            if memory.closes and not since_superseded:
+            if memory.closes and not since:
                 closing.append((memory, ids[-1]))
             if known is None:
                 adding.append(memory)
             else:
-                confirmed += 1
-                await self._confirm(connection, tenant_id, known, memory)
-        for query, params in self.additions(tenant_id, adding):
-            await connection.execute(query, params)
-        await self._close(connection, closing)
-        return Stored(ids, dict(Counter(memory.kind for memory in adding)), confirmed)
+                confirming.append((memory, known))
+        stored = Stored(ids, dict(Counter(memory.kind for memory in adding)), len(confirming))
+        return stored, [*self.additions(tenant_id, adding), *_confirming(tenant_id, confirming), *_closing(closing)]
 
-    async def _known(self, connection: AsyncTransaction, tenant_id: str, memory: NewMemory) -> str | None:
-        """The id of a memory that says the same, and is not about to be closed."""
-        if not memory.is_known_once:
-            return None
-        params = (digest(memory.text), memory.user_id, ONCE)
-        rows = await (await connection.execute(queries.memories.KNOWN_MEMORY, params)).fetchall()
-        if not rows and memory.vectors:
-            model, vector = self._providers.embedding_model, pgvector_text(memory.vectors[0])
-            near = (tenant_id, [memory.user_id], ["f", "p"], model, vector, LOOKED_AT, *ALL_PLACES)
-            found = await (await connection.execute(queries.memories.FIND_NEAR, near)).fetchall()
-            alike = [id for id, alike in found if alike >= SAME]
-            rows = await (await connection.execute(queries.memories.HOLDING, (alike,))).fetchall() if alike else []
-        return next((id for (id,) in rows if id not in memory.closes), None)
+    def additions(self, tenant_id: str, adding: Sequence[NewMemory]) -> list[Statement]:
+        """Return the statements that store memories and their vectors, whatever is stored already."""
+        if not adding:
+            return []
+        rows = to_json([memory.row() for memory in adding])
+        statements: list[Statement] = [(queries.memories.ADD_MEMORIES, (tenant_id, self._settings.language, rows))]
+        vectors = [
+            {"memory_id": memory.id, "part": part, "embedding": pgvector_text(vector)}
+            for memory in adding
+            for part, vector in enumerate(memory.vectors)
+        ]
+        if vectors:
+            statements.append((queries.memories.ADD_VECTORS, (tenant_id, self.model, to_json(vectors))))
+        return statements
 
-    async def _known_then(self, connection: AsyncTransaction, memory: NewMemory) -> str | None:
-        """The id of a memory that says the same and held when this was said, and was superseded since."""
-        if not memory.is_known_once or not memory.sources:
-            return None
-        params = {
-            "digest": digest(memory.text), "user_id": memory.user_id, "kinds": ONCE, "at": memory.valid_from
-        }  # fmt: skip
-        rows = await (await connection.execute(queries.memories.KNOWN_THEN, params)).fetchall()
-        return rows[0][0] if rows and rows[0][0] not in memory.closes else None
 
-    async def _confirm(self, connection: AsyncTransaction, tenant_id: str, known: str, memory: NewMemory) -> None:
-        await connection.execute(queries.memories.CONFIRM_MEMORY, {"id": known, "importance": memory.importance})
+def _first(rows: list[Row], memory: NewMemory) -> str | None:
+    """The first memory found that is not about to be closed."""
+    return next((id for (id,) in rows if id not in memory.closes), None)
+
+
+def _confirming(tenant_id: str, confirming: list[tuple[NewMemory, str]]) -> list[Statement]:
+    statements: list[Statement] = []
+    for memory, known in confirming:
+        statements.append((queries.memories.CONFIRM_MEMORY, {"id": known, "importance": memory.importance}))
         for source in memory.sources:
             params = {
                 "tenant": tenant_id, "memory": known, "session": source.session_id, "from": source.from_seq,
                 "to": source.to_seq, "trust": TRUSTS.index(memory.trust),
             }  # fmt: skip
-            await connection.execute(queries.memories.ADD_SOURCE, params)
+            statements.append((queries.memories.ADD_SOURCE, params))
+    return statements
 
-    def additions(self, tenant_id: str, adding: Sequence[NewMemory]) -> list[Statement]:
-        """The statements that store memories, and their vectors, whatever is known already."""
-        if not adding:
-            return []
-        rows = to_json([memory.row() for memory in adding])
-        added: Statement = (queries.memories.ADD_MEMORIES, (tenant_id, self._settings.language, rows))
-        return [added, *self._vectors_of(tenant_id, adding)]
 
-    def _vectors_of(self, tenant_id: str, adding: Sequence[NewMemory]) -> list[Statement]:
-        rows = [
-            {"memory_id": memory.id, "part": part, "embedding": pgvector_text(vector)}
-            for memory in adding
-            for part, vector in enumerate(memory.vectors)
-        ]
-        params = (tenant_id, self._providers.embedding_model, to_json(rows))
-        return [(queries.memories.ADD_VECTORS, params)] if rows else []
-
-    async def _close(self, connection: AsyncTransaction, closing: list[tuple[NewMemory, str]]) -> None:
-        """Close what is superseded, by the new memory or by the one that said the same already."""
-        for memory, by in closing:
-            ids = [id for id in memory.closes if id != by]
-            closed = {"ids": ids, "by": by, "at": memory.valid_from, "user_id": memory.user_id}
-            await connection.execute(queries.memories.CLOSE_MEMORIES, closed)
+def _closing(closing: list[tuple[NewMemory, str]]) -> list[Statement]:
+    """Close what is superseded, by the new memory or by the one that said the same already."""
+    return [
+        (
+            queries.memories.CLOSE_MEMORIES,
+            {
+                "ids": [id for id in memory.closes if id != by],
+                "by": by,
+                "at": memory.valid_from,
+                "user_id": memory.user_id,
+            },
+        )
+        for memory, by in closing
+    ]
 
 
 def _among(adding: list[NewMemory], memory: NewMemory) -> str | None:

@@ -173,16 +173,15 @@ class AsyncRun:
 
     async def _change(self, changes: Changes) -> SessionInfo:
         changes = changes.checked()
-        async with self._database.transaction(self.tenant_id, self.id) as connection:
-            key = {"id": self.id, "user_id": None}
-            old = self._learn(await (await connection.execute(queries.sessions.LOCK_SESSION, key)).fetchall())
+        async with self._database.transaction(self.tenant_id, self.id) as transaction:
+            [rows] = await transaction.run((queries.sessions.LOCK_SESSION, {"id": self.id, "user_id": None}))
+            old = self._learn(rows)
             change = changed(old, changes)
             if change is None:
                 return old
             values, events = change
-            rows = await (await connection.execute(queries.sessions.UPDATE_SESSION, values)).fetchall()
-            for event in events:
-                await connection.execute(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, *event))
+            adding = [(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, *event)) for event in events]
+            rows, *_ = await transaction.finish((queries.sessions.UPDATE_SESSION, values), *adding)
         await self._windows.forget_user(self.tenant_id, self._info.user_id)
         return self._learn(rows)
 

@@ -9,20 +9,20 @@ from chatmemory._async.sessions.hiding import async_show
 from chatmemory._async.sessions.session import AsyncSession
 from chatmemory._async.shared import AsyncParts
 from chatmemory._async.storage.redis_windows import new_lease
-from chatmemory._async.storage.transaction import Row
+from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._public import public
 from chatmemory.errors import ChatMemoryError, InvalidInputError
 from chatmemory.kinds import check_details, declared
+from chatmemory.paging import check_page
 from chatmemory.records import Page, to_json
 from chatmemory.runs.comparison import Comparison, comparison_from_rows
 from chatmemory.sessions.changes import Changes
 from chatmemory.sessions.ending import End
-from chatmemory.sessions.records import SessionInfo, Status, session_from_row
+from chatmemory.sessions.records import SessionInfo, Status, activity_key, creation_key, session_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
 from chatmemory.validation import (
     check_choice,
-    check_count,
     check_duration,
     check_id,
     check_kind,
@@ -33,6 +33,7 @@ from chatmemory.validation import (
 )
 
 Infos: TypeAlias = list[SessionInfo]  # inside the class, `list` is the method
+Statements: TypeAlias = list[Statement]
 
 
 @public
@@ -172,8 +173,13 @@ class AsyncSessions:
         order: Literal["last_active", "created"] = "last_active",
         limit: int = 100,
         offset: int = 0,
+        cursor: str | None = None,
+        with_total: bool = False,
     ) -> Page[SessionInfo]:
-        """One page of sessions, newest first; deleted ones are left out.
+        """List sessions by page, newest first; deleted ones are left out.
+
+        A session that becomes active while one pages through may come twice, on an earlier place each time; one that
+        does not is never missed.
 
         Args:
             user_id: Only this user's.
@@ -183,30 +189,42 @@ class AsyncSessions:
             runs_only: Only those with a run status.
             created_after: Only created at this time or later.
             created_before: Only created before this time.
-            order: What newest means: the last activity, or the beginning.
-            limit: How many a page holds, 0 or more.
-            offset: How many to pass over.
+            order: Newest by the last activity, or by creation.
+            limit: How many sessions a page holds at most, 0 or more.
+            offset: How many sessions to skip, at most 10,000; a cursor goes further, and costs the same on every page.
+            cursor: `next` of the page before; None: the first page.
+            with_total: Whether to count all sessions that match, which costs in proportion to them.
+
+        Returns:
+            The page. With its `next` as cursor, the same call returns the page after it; None: it is the last.
+
+        Raises:
+            InvalidInputError: A value cannot be used, or the cursor belongs to another list.
         """
         if status is not None:
             check_choice(status, "status", get_args(Status))
         check_choice(order, "order", ("last_active", "created"))
         if active_only and status not in (None, "active"):
             raise InvalidInputError(f"active_only contradicts status={status!r}; give one of them.")
-        params = {
+        filters = {
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
             "kind": None if kind is None else check_kind(kind),
             "status": "active" if active_only else status,
-            "runs_only": runs_only,
-            "by_start": order == "created",
+            "runs_only": runs_only or None,
             "created_after": check_time(created_after, "created_after"),
             "created_before": check_time(created_before, "created_before"),
-            "limit": check_count(limit, "limit"),
-            "offset": check_count(offset, "offset"),
         }
-        async with self._database.transaction(self._tenant_id) as connection:
-            rows = await (await connection.execute(queries.sessions.LIST_SESSIONS, params)).fetchall()
-            [(total,)] = await (await connection.execute(queries.sessions.COUNT_SESSIONS, params)).fetchall()
-        return Page(tuple(map(session_from_row, rows)), total, limit, offset)
+        given = {name: value for name, value in filters.items() if value is not None}
+        scope = {**given, "tenant": self._tenant_id, "order": order}
+        request = check_page("sessions", scope, limit, offset, cursor)
+        by_creation, after = order == "created", request.after is not None
+        query = queries.sessions.list_sessions(given, by_creation=by_creation, after=after)
+        statements: Statements = [(query, {**given, **request.params})]
+        if with_total:
+            statements.append((queries.sessions.count_sessions(given), given))
+        rows, *counted = await self._database.run(self._tenant_id, *statements)
+        total = counted[0][0][0] if counted else None
+        return request.page(rows, session_from_row, creation_key if by_creation else activity_key, total)
 
     async def compare(self, session_ids: Iterable[object]) -> Comparison:
         """Runs side by side: their details, their results, and the best of each of their metrics.
@@ -219,9 +237,9 @@ class AsyncSessions:
         """
         ids = [check_id(session_id, "session_id") for session_id in session_ids]
         await self._parts.metrics.flush()
-        async with self._database.transaction(self._tenant_id) as connection:
-            rows = await (await connection.execute(queries.sessions.SESSIONS_BY_ID, (ids,))).fetchall()
-            extremes = await (await connection.execute(queries.runs.EXTREMES, (ids,))).fetchall()
+        rows, extremes = await self._database.run(
+            self._tenant_id, (queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))
+        )
         try:
             return comparison_from_rows(ids, rows, extremes)
         except KeyError as error:

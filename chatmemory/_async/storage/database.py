@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from chatmemory import _forks
 from chatmemory._async.storage.migrations import apply, ensure_schema
-from chatmemory._async.storage.transaction import AsyncTransaction, Params, Row, Statement
+from chatmemory._async.storage.transaction import AsyncTransaction, Params, Row, Statement, is_reusable
 from chatmemory._concurrency import AsyncLock, async_in_thread, async_undisturbed, has_news
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.errors import ConfigurationError, StorageUnavailableError
@@ -80,8 +80,8 @@ class AsyncDatabase:
                 cursor = await connection.execute(query, params, prepare=self._prepare, binary=True)
                 return await cursor.fetchall()
             finally:
-                self._used[connection] = time.monotonic()
                 await async_undisturbed(pool.putconn, connection)
+                self._used[connection] = time.monotonic()
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
@@ -132,22 +132,29 @@ class AsyncDatabase:
             try:
                 yield connection
             finally:
-                self._used[connection] = time.monotonic()
-                await async_undisturbed(pool.putconn, connection)
+                await self._give_back(pool, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
+    async def _give_back(self, pool: Pool, connection: AsyncConnection[Row]) -> None:
+        """Return a connection to the pool, whatever interrupts that: one that is not returned is lost for good."""
+        try:
+            if not is_reusable(connection):  # the pool looks at the transaction alone
+                await async_undisturbed(connection.close)
+        finally:
+            await async_undisturbed(pool.putconn, connection)
+        self._used[connection] = time.monotonic()
+
     async def _live(self, pool: Pool) -> AsyncConnection[Row]:
         connection = await pool.getconn()
-        if not self._may_be_dead(connection):
-            return connection
         try:
-            await pool.check_connection(connection)
+            if self._may_be_dead(connection):
+                await pool.check_connection(connection)
         except psycopg.OperationalError:
             await async_undisturbed(pool.putconn, connection)
             await self.heal()
             return await pool.getconn()
-        except BaseException:  # cancelled
+        except BaseException:  # cancelled, or interrupted
             await async_undisturbed(pool.putconn, connection)
             raise
         return connection
@@ -164,11 +171,23 @@ class AsyncDatabase:
 
         They are repeated if Postgres goes away, so all of them must be safe to repeat.
         """
+        try:
+            return await self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
+        except StorageUnavailableError as error:
+            if not went_away(error):
+                raise
         async for attempt in self.retrying():
             with attempt:
-                async with self.transaction(tenant_id, subject, snapshot=snapshot) as transaction:
-                    rows = await transaction.finish(*statements)
+                await self.heal()
+                rows = await self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
         return rows
+
+    async def run_once(
+        self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
+    ) -> list[list[Row]]:
+        """Run statements that are not safe to repeat as a tenant, in one transaction and one round trip."""
+        async with self.transaction(tenant_id, subject, snapshot=snapshot) as transaction:
+            return await transaction.finish(*statements)
 
     async def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
         """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""

@@ -1,10 +1,12 @@
 """One tenant's transaction, in which statements that are given together travel together."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncServerCursor
-from psycopg.pq import TransactionStatus
+from psycopg.errors import PipelineAborted
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from chatmemory._concurrency import async_undisturbed
 from chatmemory.storage import queries
@@ -68,24 +70,67 @@ class AsyncTransaction:
             await self._send((), commit=False)
 
     async def _send(self, statements: Sequence[Statement], *, commit: bool) -> list[list[Row]]:
-        async with self._connection.pipeline():
-            if not self._begun:
-                self._begun = True
-                await self._connection.execute(self._how)
-                await self._connection.execute(queries.admin.ENTER_TENANT, (self._tenant_id,), prepare=self._prepare)
-            cursors = [
-                await self._connection.execute(query, params, prepare=self._prepare) for query, params in statements
-            ]
-            if commit:
-                self._finished = True
-                await self._connection.execute(queries.admin.COMMIT)
+        """Send statements together, and read their answers.
+
+        An error inside a pipeline is kept until the pipeline has ended: psycopg would log what the statements behind
+        it answer, and may raise that in its place.
+        """
+        cursors: list[AsyncCursor[Row]] = []
+        failure: BaseException | None = None
+        outside = sys.exception()
+        try:
+            async with self._connection.pipeline():
+                try:
+                    await self._send_all(statements, cursors, commit=commit)
+                except BaseException as error:  # noqa: BLE001  # raised below
+                    failure = error
+        except BaseException as error:  # noqa: BLE001  # raised as what it is
+            raise failure or first_error(error, outside) from None
+        if failure is not None:
+            raise failure
         return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    async def _send_all(
+        self, statements: Sequence[Statement], cursors: list[AsyncCursor[Row]], *, commit: bool
+    ) -> None:
+        if not self._begun:
+            self._begun = True
+            await self._connection.execute(self._how)
+            await self._connection.execute(queries.admin.ENTER_TENANT, (self._tenant_id,), prepare=self._prepare)
+        for query, params in statements:
+            cursors.append(await self._connection.execute(query, params, prepare=self._prepare))
+        if commit:
+            self._finished = True
+            await self._connection.execute(queries.admin.COMMIT)
 
     async def leave(self, *, failed: bool) -> None:
         """Commit what was begun, or roll it back; a connection that is lost has nothing left to undo."""
+        if not is_reusable(self._connection):
+            await async_undisturbed(self._connection.close)
         if self._connection.closed or self._connection.info.transaction_status == TransactionStatus.IDLE:
             return
         if not failed and self._begun and not self._finished:
             await self._connection.execute(queries.admin.COMMIT)
         else:
             await async_undisturbed(self._connection.execute, queries.admin.ROLLBACK)
+
+
+def first_error(error: BaseException, outside: BaseException | None = None) -> BaseException:
+    """Return the error that made a pipeline fail, where psycopg raises another in its place.
+
+    Args:
+        error: What psycopg raised: the answer to a statement behind the one that failed; or, after an interrupt, that a
+            pipeline cannot end now.
+        outside: What was handled before the pipeline began; it is not the cause.
+    """
+    first, cause = error, error.__context__
+    while cause is not None and cause is not outside:
+        if isinstance(first, PipelineAborted) or not isinstance(cause, Exception):
+            first = cause
+        cause = cause.__context__
+    return first
+
+
+def is_reusable(connection: AsyncConnection[Row]) -> bool:
+    """Whether a connection can be given to the next caller: an interrupt may leave one in the middle of a pipeline."""
+    return connection._pipeline is None and connection.pgconn.pipeline_status == PipelineStatus.OFF

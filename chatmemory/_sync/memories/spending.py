@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from chatmemory._sync.storage.database import Database
-from chatmemory._sync.storage.transaction import Transaction
+from chatmemory._sync.storage.transaction import Statement
 from chatmemory.memories.records import Spend
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
@@ -25,19 +25,17 @@ class Spending:
         self, tenant_id: str, user_id: str, session_id: str | None, purpose: str, model: str, spent: tuple[int, int]
     ) -> None:
         """Note what one call cost; what was spent on a session that is gone by now is nobody's but the tenant's."""
-        with self._database.transaction(tenant_id) as connection:
-            self.note(connection, tenant_id, user_id, session_id, purpose, model, spent)
+        self._database.run_once(tenant_id, self.noting(tenant_id, user_id, session_id, purpose, model, spent))
 
-    def note(
-        self, connection: Transaction, tenant_id: str, user_id: str, session_id: str | None, purpose: str,
-        model: str, spent: tuple[int, int],
-    ) -> None:  # fmt: skip
-        """The same, in the caller's transaction."""
+    def noting(
+        self, tenant_id: str, user_id: str, session_id: str | None, purpose: str, model: str, spent: tuple[int, int]
+    ) -> Statement:
+        """Return the statement that does the same."""
         params = {
             "tenant": tenant_id, "user": user_id, "session": session_id, "purpose": purpose, "model": model,
             "sent": spent[0], "answered": spent[1],
         }  # fmt: skip
-        connection.execute(queries.learning.ADD_SPEND, params)
+        return queries.learning.ADD_SPEND, params
 
     def since(self, tenant_id: str, since: datetime) -> Spend:
         """What one tenant's calls have cost since then."""

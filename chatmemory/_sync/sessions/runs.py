@@ -175,16 +175,15 @@ class Run:
 
     def _change(self, changes: Changes) -> SessionInfo:
         changes = changes.checked()
-        with self._database.transaction(self.tenant_id, self.id) as connection:
-            key = {"id": self.id, "user_id": None}
-            old = self._learn(connection.execute(queries.sessions.LOCK_SESSION, key).fetchall())
+        with self._database.transaction(self.tenant_id, self.id) as transaction:
+            [rows] = transaction.run((queries.sessions.LOCK_SESSION, {"id": self.id, "user_id": None}))
+            old = self._learn(rows)
             change = changed(old, changes)
             if change is None:
                 return old
             values, events = change
-            rows = connection.execute(queries.sessions.UPDATE_SESSION, values).fetchall()
-            for event in events:
-                connection.execute(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, *event))
+            adding = [(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, *event)) for event in events]
+            rows, *_ = transaction.finish((queries.sessions.UPDATE_SESSION, values), *adding)
         self._windows.forget_user(self.tenant_id, self._info.user_id)
         return self._learn(rows)
 

@@ -18,7 +18,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from chatmemory import _forks
 from chatmemory._concurrency import Lock, has_news, in_thread, undisturbed
 from chatmemory._sync.storage.migrations import apply, ensure_schema
-from chatmemory._sync.storage.transaction import Params, Row, Statement, Transaction
+from chatmemory._sync.storage.transaction import Params, Row, Statement, Transaction, is_reusable
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.errors import ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
@@ -82,8 +82,8 @@ class Database:
                 cursor = connection.execute(query, params, prepare=self._prepare, binary=True)
                 return cursor.fetchall()
             finally:
-                self._used[connection] = time.monotonic()
                 undisturbed(pool.putconn, connection)
+                self._used[connection] = time.monotonic()
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
@@ -132,22 +132,29 @@ class Database:
             try:
                 yield connection
             finally:
-                self._used[connection] = time.monotonic()
-                undisturbed(pool.putconn, connection)
+                self._give_back(pool, connection)
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
+    def _give_back(self, pool: Pool, connection: Connection[Row]) -> None:
+        """Return a connection to the pool, whatever interrupts that: one that is not returned is lost for good."""
+        try:
+            if not is_reusable(connection):  # the pool looks at the transaction alone
+                undisturbed(connection.close)
+        finally:
+            undisturbed(pool.putconn, connection)
+        self._used[connection] = time.monotonic()
+
     def _live(self, pool: Pool) -> Connection[Row]:
         connection = pool.getconn()
-        if not self._may_be_dead(connection):
-            return connection
         try:
-            pool.check_connection(connection)
+            if self._may_be_dead(connection):
+                pool.check_connection(connection)
         except psycopg.OperationalError:
             undisturbed(pool.putconn, connection)
             self.heal()
             return pool.getconn()
-        except BaseException:  # cancelled
+        except BaseException:  # cancelled, or interrupted
             undisturbed(pool.putconn, connection)
             raise
         return connection
@@ -162,11 +169,23 @@ class Database:
 
         They are repeated if Postgres goes away, so all of them must be safe to repeat.
         """
+        try:
+            return self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
+        except StorageUnavailableError as error:
+            if not went_away(error):
+                raise
         for attempt in self.retrying():
             with attempt:
-                with self.transaction(tenant_id, subject, snapshot=snapshot) as transaction:
-                    rows = transaction.finish(*statements)
+                self.heal()
+                rows = self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
         return rows
+
+    def run_once(
+        self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
+    ) -> list[list[Row]]:
+        """Run statements that are not safe to repeat as a tenant, in one transaction and one round trip."""
+        with self.transaction(tenant_id, subject, snapshot=snapshot) as transaction:
+            return transaction.finish(*statements)
 
     def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
         """Run one statement as a tenant; repeated if Postgres goes away, so it must be safe to repeat."""

@@ -1,5 +1,7 @@
 """Items of an app's own under namespaces and keys."""
 
+from typing import LiteralString
+
 from chatmemory.storage.queries.columns import ITEM
 
 PUT_ITEM = (
@@ -10,16 +12,33 @@ PUT_ITEM = (
 )
 DELETE_ITEM = "delete from chatmemory.store_items where tenant_id = %s and path = %s and key = %s"
 GET_ITEM = "select " + ITEM + ", null from chatmemory.store_items where path = %s and key = %s"
-# The items below a namespace, those that share words with the query first, then the newest first.
-FIND_ITEMS = (
-    "with asked as (select string_agg("
-    r"'''' || replace(replace(w, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery as words "
-    "from unnest(tsvector_to_array(to_tsvector(%(language)s::regconfig, %(query)s))) w) "
-    "select " + ITEM + ", nullif(ts_rank(lexemes, words, 1), 0) as score from chatmemory.store_items, asked "
-    "where (%(user_id)s::text is null or user_id = %(user_id)s) "
-    "and namespace[1:cardinality(%(prefix)s::text[])] = %(prefix)s::text[] "
-    "order by score desc nulls last, number desc limit %(limit)s offset %(offset)s"
-)
+_BELOW = ("", " and namespace[1:cardinality(%(prefix)s::text[])] = %(prefix)s::text[]")
+_OF_USER = ("", " and user_id = %(user_id)s")
+_AFTER = ("", " and number < %(after)s")
+
+
+def list_items(*, of_user: bool, below: bool, after: bool) -> LiteralString:
+    """The items in a namespace and below it, the newest first, each with its number."""
+    which = _OF_USER[of_user] + _BELOW[below] + _AFTER[after]
+    return (
+        "select " + ITEM + ", null, number from chatmemory.store_items where true" + which
+        + " order by number desc limit %(limit)s offset %(offset)s"
+    )  # fmt: skip
+
+
+def find_items(*, of_user: bool, below: bool) -> LiteralString:
+    """The same, but those that share words with the query come first, the best first."""
+    return (
+        "with asked as (select string_agg("
+        r"'''' || replace(replace(w, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery as words "
+        "from unnest(tsvector_to_array(to_tsvector(%(language)s::regconfig, %(query)s))) w) "
+        "select " + ITEM + ", nullif(ts_rank(lexemes, words, 1), 0) as score, number "
+        "from chatmemory.store_items, asked "
+        "where true" + _OF_USER[of_user] + _BELOW[below]
+        + " order by score desc nulls last, number desc limit %(limit)s offset %(offset)s"
+    )  # fmt: skip
+
+
 NAMESPACES = (
     "select distinct namespace from chatmemory.store_items where %(user_id)s::text is null or user_id = %(user_id)s"
 )

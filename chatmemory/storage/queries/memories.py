@@ -1,5 +1,7 @@
 """Long-term memories: find, store, close, remove."""
 
+from typing import LiteralString
+
 from chatmemory.storage.queries.columns import MEMORY
 
 # What a deleted session taught is hidden with it.
@@ -28,10 +30,20 @@ LOCK_USERS = (
     "select from chatmemory.memory_users where %(users)s::text[] is null or user_id = any(%(users)s) "
     "order by user_id for no key update"
 )
-FIND_TERMS = (
-    "select place, term, count, length, frequency, total from chatmemory.find_terms(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_TERMS = (
+    "select place, term, count, length, frequency, total from chatmemory.find_terms("
+    "%(tenant)s, %(users)s, %(letters)s, %(language)s, %(query)s, %(top)s, %(most)s, "
 )
-FIND_NEAR = "select * from chatmemory.find_near(%s, %s, %s, %s, %s, %s, %s, %s)"
+_NEAR = "select * from chatmemory.find_near(%(tenant)s, %(users)s, %(letters)s, %(model)s, %(vector)s, %(top)s, "
+# Between which places to look: everywhere, or where a session's turns lie; nowhere, if there is no such session.
+_EVERYWHERE = "0, %(last)s)"
+_OF_SESSION = " from chatmemory.sessions s where s.id = %(session_id)s and s.deleted_at is null)"
+_IN_SESSION = (
+    "(select coalesce(min(s.number) << 24, 0)" + _OF_SESSION + ", "
+    "(select coalesce((min(s.number) + 1 << 24) - 1, 0)" + _OF_SESSION + ")"
+)
+FIND_TERMS, FIND_TERMS_IN_SESSION = _TERMS + _EVERYWHERE, _TERMS + _IN_SESSION
+FIND_NEAR, FIND_NEAR_IN_SESSION = _NEAR + _EVERYWHERE, _NEAR + _IN_SESSION
 ADD_VECTORS = "select chatmemory.add_vectors(%s, %s, %s)"
 HAS_VECTORS = "select to_regclass('chatmemory.memory_vectors') is not null"
 # Candidates of a recall, by place or by id, that may be shown and hold at the time asked for.
@@ -43,6 +55,11 @@ CANDIDATES = (
     + _SHOWN
     + " and (%(session_id)s::text is null or exists (select from chatmemory.memory_sources s "
     "where s.tenant_id = m.tenant_id and s.memory_id = m.id and s.session_id = %(session_id)s))"
+)
+# Those of them that will most likely be the best.
+LIKELY_MEMORIES = (
+    "select " + MEMORY + " from chatmemory.memories m where (m.place = any(%(likely_places)s) "
+    "or m.id = any(%(likely_ids)s)) and m.user_id = any(%(users)s) and m.kind = any(%(kinds)s)"
 )
 MEMORIES_BY_ID = "select " + MEMORY + " from chatmemory.memories m where m.id = any(%s)"
 # The first place of a memory's session, and the first behind it, as in chatmemory/memories/places.py.
@@ -76,21 +93,41 @@ DROP_OLD_VECTORS = (
     "select from chatmemory.memory_vectors n "
     "where n.tenant_id = v.tenant_id and n.memory_id = v.memory_id and n.model = %(model)s)"
 )
-# A recall need not wait until it is on disk that it was one, nor for whoever is at one of its memories.
+# Counting a recall neither waits for the disk nor for a lock on a memory.
 SOON = "set local synchronous_commit = off"
 RECALLED = (
-    "update chatmemory.memories set recalled_at = clock_timestamp(), recall_count = recall_count + 1 where id in ("
-    "select id from chatmemory.memories where id = any(%s) for no key update skip locked)"
+    "update chatmemory.memories m set recalled_at = clock_timestamp(), recall_count = m.recall_count + n.count "
+    "from unnest(%(ids)s::text[], %(counts)s::bigint[]) n(id, count) where m.id = n.id and m.id in ("
+    "select id from chatmemory.memories where id = any(%(ids)s) for no key update skip locked)"
 )
 GET_MEMORY = "select " + MEMORY + " from chatmemory.memories m where m.id = %s" + _SHOWN
-_LISTED_MEMORIES = (
-    " from chatmemory.memories m where (%(user_id)s::text is null or m.user_id = any(%(users)s)) "
-    "and m.kind = any(%(kinds)s) and (not %(valid)s or (true" + _VALID + "))" + _SHOWN
-)
-LIST_MEMORIES = (
-    "select " + MEMORY + _LISTED_MEMORIES + " order by m.valid_from desc, m.id desc limit %(limit)s offset %(offset)s"
-)
-COUNT_MEMORIES = "select count(*)" + _LISTED_MEMORIES
+_OF_USER = ("", " and m.user_id = %(user_id)s")
+_LISTED_VALID = ("", _VALID)
+_AFTER = ("", " and (m.valid_from, m.id) < (%(after)s, %(after_id)s)")
+_NEWEST_FIRST: LiteralString = " order by m.valid_from desc, m.id desc"
+
+
+def list_memories(*, of_user: bool, valid: bool, after: bool) -> LiteralString:
+    """One page of memories, the newest first: so many of each kind, of which an index holds each in order."""
+    return (
+        "select " + MEMORY + " from (select p.id from unnest(%(kinds)s::text[]) k(kind) cross join lateral ("
+        "select m.id, m.valid_from from chatmemory.memories m where m.kind = k.kind"
+        + _OF_USER[of_user]
+        + _LISTED_VALID[valid]
+        + _SHOWN
+        + _AFTER[after]
+        + _NEWEST_FIRST
+        + " limit %(limit)s::bigint + %(offset)s::bigint) p order by p.valid_from desc, p.id desc "
+        "limit %(limit)s offset %(offset)s) page join chatmemory.memories m on m.id = page.id" + _NEWEST_FIRST
+    )
+
+
+def count_memories(*, of_user: bool, valid: bool) -> LiteralString:
+    """How many memories all pages hold."""
+    listed = _OF_USER[of_user] + _LISTED_VALID[valid] + _SHOWN
+    return "select count(*) from chatmemory.memories m where m.kind = any(%(kinds)s)" + listed
+
+
 # A memory with all that it took the place of, and what took its place, oldest first.
 MEMORY_HISTORY = (
     "with recursive line(id) as (values (%(id)s::text) union "
@@ -108,14 +145,19 @@ CLOSE_MEMORIES = (
 )
 # A memory that holds and says the same in the same words.
 KNOWN_MEMORY = (
-    "select m.id from chatmemory.memories m where m.digest = decode(%s, 'hex') and m.user_id = %s "
-    "and m.kind = any(%s) and m.valid_to is null" + _SHOWN + " order by m.created_at limit 1"
+    "select m.id from chatmemory.memories m where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
+    "and m.kind = any(%(kinds)s) and m.valid_to is null" + _SHOWN + " order by m.created_at limit 1"
 )
-HOLDING = (
-    "select m.id from chatmemory.memories m where m.id = any(%s) and m.valid_to is null"
+# Where there is none, those that mean the same; vectors are not looked at where there is one.
+KNOWN_OR_NEAR = (
+    "with same as (" + KNOWN_MEMORY + ") select id from same union all (select m.id from chatmemory.find_near("
+    "%(tenant)s, %(users)s, %(letters)s, %(model)s, %(vector)s, %(top)s, 0, %(last)s) n "
+    "join chatmemory.memories m on m.id = n.memory_id "
+    "where not exists (select from same) and n.similarity >= %(same)s and m.valid_to is null"
     + _SHOWN
-    + " order by m.created_at"
+    + " order by m.created_at)"
 )
+HOLDING = "select m.id from chatmemory.memories m where m.id = %s and m.valid_to is null" + _SHOWN
 # One that said the same, held at that time, and was superseded since.
 KNOWN_THEN = (
     "select m.id from chatmemory.memories m where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "

@@ -43,6 +43,8 @@ TRUST_OF_MESSAGES = (
     "from chatmemory.messages where session_id = %(id)s and seq between %(from)s and %(to)s "
     "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null)"
 )
+# A session that is cited as a whole counts as one message of an app.
+TRUST_OF_SESSION = "select count(*), 3 from chatmemory.sessions where id = %(id)s and deleted_at is null"
 HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %s and seq <= %s and role = 'tool')"
 
 # A user's data.

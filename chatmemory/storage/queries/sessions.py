@@ -1,5 +1,8 @@
 """Sessions: begin, find, change, end, hide, copy; their timeline."""
 
+from collections.abc import Collection
+from typing import LiteralString
+
 from chatmemory.storage.queries.columns import EVENT, SESSION
 
 # The runs that the statement has ended by itself and that leave no result yet, as JSON; null or empty: none.
@@ -32,21 +35,44 @@ LOCK_TO_END = SESSIONS_TO_END + " for no key update"
 LOCK_USER = "select chatmemory.lock_user(%s, %s)"
 LOCK_SESSION = GET_SESSION + " for no key update"
 
-_LISTED = (
-    " from chatmemory.sessions where deleted_at is null"
-    " and (%(user_id)s::text is null or user_id = %(user_id)s)"
-    " and (%(kind)s::text is null or kind = %(kind)s)"
-    " and (%(status)s::text is null or status = %(status)s)"
-    " and (not %(runs_only)s or run_status is not null)"
-    " and (%(created_after)s::timestamptz is null or created_at >= %(created_after)s)"
-    " and (%(created_before)s::timestamptz is null or created_at < %(created_before)s)"
+_FILTERS: dict[str, LiteralString] = {
+    "user_id": " and user_id = %(user_id)s",
+    "kind": " and kind = %(kind)s",
+    "status": " and status = %(status)s",
+    "runs_only": " and run_status is not null",
+    "created_after": " and created_at >= %(created_after)s",
+    "created_before": " and created_at < %(created_before)s",
+}
+_BY_CREATION = ("", " and (created_at, id) < (%(after)s, %(after_id)s)")
+_BY_ACTIVITY = (
+    "",
+    " and last_active_hour <= date_trunc('hour', %(after)s::timestamptz at time zone 'UTC') "
+    "and (last_active_at, id) < (%(after)s, %(after_id)s)",
 )
-# One page of sessions, last active or last begun first, and how many there are in all.
-LIST_SESSIONS = (
-    "select " + SESSION + _LISTED + " order by "
-    "case when %(by_start)s then created_at else last_active_at end desc, id desc limit %(limit)s offset %(offset)s"
-)
-COUNT_SESSIONS = "select count(*)" + _LISTED
+_CREATED_LAST_FIRST: LiteralString = " order by created_at desc, id desc"
+# The hour, which an index holds, comes first for the planner; it changes nothing in the order.
+_ACTIVE_LAST_FIRST: LiteralString = " order by last_active_hour desc, last_active_at desc, id desc"
+
+
+def _listed(filters: Collection[str]) -> LiteralString:
+    listed: LiteralString = " from chatmemory.sessions where deleted_at is null"
+    for name, condition in _FILTERS.items():
+        if name in filters:
+            listed += condition
+    return listed
+
+
+def list_sessions(filters: Collection[str], *, by_creation: bool, after: bool) -> LiteralString:
+    """One page of sessions, last created or last active first; only what is given is asked, so that indexes serve."""
+    behind = (_BY_CREATION if by_creation else _BY_ACTIVITY)[after]
+    order = _CREATED_LAST_FIRST if by_creation else _ACTIVE_LAST_FIRST
+    return "select " + SESSION + _listed(filters) + behind + order + " limit %(limit)s offset %(offset)s"
+
+
+def count_sessions(filters: Collection[str]) -> LiteralString:
+    """How many sessions all pages hold."""
+    return "select count(*)" + _listed(filters)
+
 
 # Active sessions that were idle for longer than an interval, oldest first.
 IDLE_SESSIONS = (
