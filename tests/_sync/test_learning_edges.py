@@ -12,7 +12,7 @@ import pytest
 from chatmemory import ChatMemory, ConfigurationError, InvalidInputError, MemorySource, Session, Tenant
 from chatmemory._sync.memories.worker import Worker
 from chatmemory.errors import LlmError
-from chatmemory.memories.ranking import rank
+from chatmemory.memories.ranking import by_place
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
 from tests.helpers import calls, meanwhile
 
@@ -306,10 +306,10 @@ def test_what_is_forgotten_while_it_is_recalled_is_left_out(
 
     def forgetting(*given: Any) -> Any:
         meanwhile(postgres_url, lambda acme: acme.memories.forget(gone.id))
-        return rank(*given)
+        return by_place(*given)
 
     for half in ("_sync", "_sync"):
-        monkeypatch.setattr(f"chatmemory.{half}.memories.recall.rank", forgetting)
+        monkeypatch.setattr(f"chatmemory.{half}.memories.recall.by_place", forgetting)
     assert [each.memory.id for each in memories.recall("boat", user_id="ann")] == [kept.id]
 
 
