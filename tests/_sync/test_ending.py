@@ -165,7 +165,7 @@ def test_a_thousand_sessions_end_together(postgres_url: str, memory: ChatMemory)
     assert len(done) == 999
     assert {info.status for info in done} == {"completed"}
     assert {(info.run_status, info.progress) for info in done} == {(None, None), ("completed", 100.0)}
-    assert (memory.tenant("acme").memories.list(kinds=["result"], limit=0)).total == 100
+    assert (memory.tenant("acme").memories.list(kinds=["result"], limit=0, with_total=True)).total == 100
     assert rows(postgres_url, "select count(*) from chatmemory.sessions where due_at is not null") == [(900,)]
     assert rows(postgres_url, "select count(*) from chatmemory.events where type = 'ended'") == [(1000,)]
 
