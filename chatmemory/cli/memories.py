@@ -229,9 +229,9 @@ def prune(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close old, unimportant memories that were never recalled; --undo reopens them.
+    """Close old, unimportant memories; --undo reopens them.
 
-    Nothing is removed. Use --dry-run first.
+    Only memories that were never recalled are closed. Nothing is removed. Use --dry-run first.
     """
     if undo == (older_than is not None) or (undo and dry_run):
         raise typer.BadParameter("Give either --older-than, with or without --dry-run, or --undo.")

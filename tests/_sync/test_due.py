@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_due.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""What being idle costs, and how a worker hears of work."""
+"""The cost of idle sessions, and the waking of workers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ LOOKED_AT = (
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params or None)
         return cursor.fetchall() if cursor.description else []
@@ -141,7 +141,7 @@ def test_a_worker_is_woken_by_postgres(postgres_url: str, settings: Settings) ->
 
 @pytest.mark.usefixtures("silent")
 def test_a_worker_hears_again_after_its_connection_was_lost(postgres_url: str, settings: Settings) -> None:
-    """What becomes due meanwhile is found as soon as it hears."""
+    """A session that becomes due meanwhile is found when the worker is woken."""
     settings = settings.model_copy(update={"worker_poll_seconds": 600.0})
     with ChatMemory.open(postgres_url, settings=settings) as memory:
 

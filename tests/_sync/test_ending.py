@@ -16,7 +16,7 @@ from tests.helpers import meanwhile
 
 
 def rows(url: str, query: str, *params: object) -> list[tuple[Any, ...]]:
-    """What a statement of the test's own gives, across tenants."""
+    """Return the rows of a statement, across tenants."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), params or None)
         return cursor.fetchall() if cursor.description else []
@@ -36,7 +36,7 @@ def texts(memory: ChatMemory, *kinds: MemoryKind) -> list[str]:
 def test_kinds_are_learnt_from_as_they_declare_also_where_nobody_knows_them(
     postgres_url: str, memory: ChatMemory
 ) -> None:
-    """What a kind learns stands in its sessions' rows: this process has not registered any of these."""
+    """The sessions' rows say what a kind learns: this process has not registered any of these kinds."""
     done = elsewhere(
         postgres_url,
         """

@@ -61,7 +61,7 @@ _ACTIVE_LAST_FIRST: LiteralString = " order by last_active_hour desc, last_activ
 
 
 def _listed(filters: Collection[str]) -> LiteralString:
-    listed: LiteralString = " from chatmemory.sessions where deleted_at is null"
+    listed: LiteralString = " from chatmemory.sessions where listed"
     for name, condition in _FILTERS.items():
         if name in filters:
             listed += condition
