@@ -12,7 +12,8 @@ import pytest
 from chatmemory import ChatMemory, ConfigurationError, InvalidInputError, MemorySource, Session, Tenant
 from chatmemory._sync.memories.worker import Worker
 from chatmemory.errors import LlmError
-from chatmemory.memories.ranking import by_place
+from chatmemory.memories.ranking import rank
+from chatmemory.storage import queries
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
 from tests.helpers import calls, meanwhile
 
@@ -306,10 +307,12 @@ def test_what_is_forgotten_while_it_is_recalled_is_left_out(
 
     def forgetting(*given: Any) -> Any:
         meanwhile(postgres_url, lambda acme: acme.memories.forget(gone.id))
-        return by_place(*given)
+        return rank(*given)
 
     for half in ("_sync", "_sync"):
-        monkeypatch.setattr(f"chatmemory.{half}.memories.recall.by_place", forgetting)
+        monkeypatch.setattr(f"chatmemory.{half}.memories.recall.rank", forgetting)
+    none_read_ahead = queries.memories.LIKELY_MEMORIES + " and false"
+    monkeypatch.setattr(queries.memories, "LIKELY_MEMORIES", none_read_ahead)
     assert [each.memory.id for each in memories.recall("boat", user_id="ann")] == [kept.id]
 
 
