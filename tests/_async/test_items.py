@@ -117,5 +117,5 @@ async def test_a_batch_is_all_or_none(async_memory: AsyncChatMemory) -> None:
     assert await items.search() == []
     await items.put_many([NewItem(PLACE, "k", {"n": 1}), NewItem(PLACE, "k", {"n": 2}), NewItem(PLACE, "j", None)])
     assert [item.value for item in await items.search()] == [{"n": 2}]
-    with pytest.raises(InvalidInputError, match="no operator"):
+    with pytest.raises(InvalidInputError, match="not a filter operator"):
         await items.search(filter={"n": {"$near": 1}})

@@ -119,5 +119,5 @@ def test_a_batch_is_all_or_none(memory: ChatMemory) -> None:
     assert items.search() == []
     items.put_many([NewItem(PLACE, "k", {"n": 1}), NewItem(PLACE, "k", {"n": 2}), NewItem(PLACE, "j", None)])
     assert [item.value for item in items.search()] == [{"n": 2}]
-    with pytest.raises(InvalidInputError, match="no operator"):
+    with pytest.raises(InvalidInputError, match="not a filter operator"):
         items.search(filter={"n": {"$near": 1}})

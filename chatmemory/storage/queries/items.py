@@ -1,4 +1,4 @@
-"""Items of an app's own under namespaces and keys."""
+"""Items that an app stores under namespaces and keys."""
 
 from chatmemory.storage.queries.columns import ITEM
 
@@ -10,7 +10,7 @@ PUT_ITEM = (
 )
 DELETE_ITEM = "delete from chatmemory.store_items where tenant_id = %s and path = %s and key = %s"
 GET_ITEM = "select " + ITEM + ", null from chatmemory.store_items where path = %s and key = %s"
-# The items below a namespace, those that share words with the query first, then the newest first.
+# Find the items below a namespace: matches of the query first, best first; then the others, newest first.
 FIND_ITEMS = (
     "with asked as (select string_agg("
     r"'''' || replace(replace(w, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery as words "

@@ -1,14 +1,14 @@
-"""Long-term memories: find, store, close, remove."""
+"""Long-term memories: find, store, supersede, remove."""
 
 from chatmemory.storage.queries.columns import MEMORY
 
-# What a deleted session taught is hidden with it.
+# Memories that cite a deleted session are hidden.
 _SHOWN = (
     " and not exists (select from chatmemory.memory_sources s join chatmemory.sessions t "
     "on t.tenant_id = s.tenant_id and t.id = s.session_id "
     "where s.tenant_id = m.tenant_id and s.memory_id = m.id and t.deleted_at is not null)"
 )
-# Now is not compared with the rows' times: they come from the apps' clocks, which need not be Postgres' own.
+# Without a time, valid_to decides alone: valid_from comes from an app's clock, which may be ahead of Postgres' clock.
 _VALID = (
     " and case when %(at)s::timestamptz is null then m.valid_to is null "
     "else m.valid_from <= %(at)s and coalesce(m.valid_to > %(at)s, true) end"
@@ -23,7 +23,7 @@ LOCK_MEMORIES_OF = (
     "insert into chatmemory.memory_users (tenant_id, user_id) select %s, u.id from unnest(%s::text[]) u(id) "
     "order by u.id on conflict (tenant_id, user_id) do update set places = memory_users.places"
 )
-# Whoever changes memories locks their users' rows first, in this order, then sessions, then memories.
+# A writer locks the rows of the memories' users first, in this order; then sessions; then memories.
 LOCK_USERS = (
     "select from chatmemory.memory_users where %(users)s::text[] is null or user_id = any(%(users)s) "
     "order by user_id for no key update"
@@ -34,7 +34,7 @@ FIND_TERMS = (
 FIND_NEAR = "select * from chatmemory.find_near(%s, %s, %s, %s, %s, %s, %s, %s)"
 ADD_VECTORS = "select chatmemory.add_vectors(%s, %s, %s)"
 HAS_VECTORS = "select to_regclass('chatmemory.memory_vectors') is not null"
-# Candidates of a recall, by place or by id, that may be shown and hold at the time asked for.
+# Get the candidates of a recall, by place or id, that are visible and valid at the given time.
 CANDIDATES = (
     "select m.id, m.place, m.speaker_terms, m.importance from chatmemory.memories m "
     "where (m.place = any(%(places)s) or m.id = any(%(ids)s)) and m.user_id = any(%(users)s) "
@@ -45,10 +45,10 @@ CANDIDATES = (
     "where s.tenant_id = m.tenant_id and s.memory_id = m.id and s.session_id = %(session_id)s))"
 )
 MEMORIES_BY_ID = "select " + MEMORY + " from chatmemory.memories m where m.id = any(%s)"
-# The first place of a memory's session, and the first behind it, as in chatmemory/memories/places.py.
+# The first place of a memory's session, and the first place after that session, as in chatmemory/memories/places.py.
 _FIRST_OF_SESSION = "m.place >> 24 << 24"
 _BEHIND_SESSION = "(m.place >> 24) + 1 << 24"
-# Memories without a vector of a model, by place; episodes with what stands before and after them in their session.
+# Memories without a vector of a model, by place. An episode comes with its two neighbours on each side in the session.
 _WITHOUT_VECTOR = (
     " from chatmemory.memories m where not exists (select from chatmemory.memory_vectors v "
     "where v.tenant_id = m.tenant_id and v.memory_id = m.id and v.model = %(model)s)"
@@ -76,7 +76,7 @@ DROP_OLD_VECTORS = (
     "select from chatmemory.memory_vectors n "
     "where n.tenant_id = v.tenant_id and n.memory_id = v.memory_id and n.model = %(model)s)"
 )
-# A recall need not wait until it is on disk that it was one, nor for whoever is at one of its memories.
+# Counting a recall neither waits for the disk nor for a lock on a memory.
 SOON = "set local synchronous_commit = off"
 RECALLED = (
     "update chatmemory.memories set recalled_at = clock_timestamp(), recall_count = recall_count + 1 where id in ("
@@ -91,7 +91,7 @@ LIST_MEMORIES = (
     "select " + MEMORY + _LISTED_MEMORIES + " order by m.valid_from desc, m.id desc limit %(limit)s offset %(offset)s"
 )
 COUNT_MEMORIES = "select count(*)" + _LISTED_MEMORIES
-# A memory with all that it took the place of, and what took its place, oldest first.
+# A memory with all the memories it superseded and those that superseded it, oldest first.
 MEMORY_HISTORY = (
     "with recursive line(id) as (values (%(id)s::text) union "
     "select case when m.id = l.id then m.superseded_by else m.id end from line l join chatmemory.memories m "
