@@ -528,7 +528,7 @@ async def test_after_enough_failures_a_session_is_parked(
         assert all(15 * 2**n - 2 < wait < 45 * 2**n for n, wait in enumerate(waits)), waits
         assert (await memory.run_due()).failed == 0
         [event] = [event for event in await session.events() if event.type == "parked"]
-        assert "has not the form asked for" in event.data["reason"]
+        assert "does not match the requested schema" in event.data["reason"]
         assert await memory.retry_parked() == 0
         openai_server.chat = lambda _: learnt()
         assert (await memory.run_due()).processed == 1
@@ -616,7 +616,7 @@ EMBEDDER_FAULTS: dict[str, Reply] = {
     "500": failing(500),
     "too few": embeddings([vector_of("one")]),
     "none": embeddings([]),
-    "no list": Reply(body={"data": None}),
+    "not return a list": Reply(body={"data": None}),
     "text": Reply(body=b"<html>", headers={"content-type": "text/html"}),
     "broken": Reply(body=b"{"),
 }
@@ -921,6 +921,6 @@ async def test_the_log_names_failures_without_content(
     session = await talk(async_taught)
     done = await session.consolidate()
     shown = f"{caplog.text} {done} {[event.data for event in await session.events()]}"
-    assert "not the form" in shown
+    assert "not match the requested schema" in shown
     assert "Lisbon" not in shown
     assert KEY not in shown
