@@ -616,7 +616,7 @@ EMBEDDER_FAULTS: dict[str, Reply] = {
     "500": failing(500),
     "too few": embeddings([vector_of("one")]),
     "none": embeddings([]),
-    "not return a list": Reply(body={"data": None}),
+    "no list": Reply(body={"data": None}),
     "text": Reply(body=b"<html>", headers={"content-type": "text/html"}),
     "broken": Reply(body=b"{"),
 }
