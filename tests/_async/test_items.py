@@ -9,7 +9,7 @@ PLACE = ("memories", "ann")
 
 
 async def test_items_are_put_read_replaced_and_deleted(async_memory: AsyncChatMemory) -> None:
-    """A value comes back to the letter; a second put replaces it and keeps when it was created."""
+    """A value comes back exactly as stored; a second put replaces it and leaves created_at."""
     items = async_memory.tenant("acme").items
     value = {"b": 1e22, "a": [-0.0, None, {"z": "ä\\ü 🎈"}], "": "'"}
     await items.put(PLACE, "k-1", value, user_id="ann")

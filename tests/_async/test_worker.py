@@ -231,7 +231,7 @@ async def test_facts_are_learnt_with_their_sources(
         "Somebody asked about Lisbon.": ("fact", "assistant", [1, 2]),
     }
     assert {each.session_id for memory in facts for each in memory.sources} == {session.id}
-    assert "2 facts cite no message there is" in caplog.text
+    assert "2 facts cite unknown messages" in caplog.text
     assert "rich" not in caplog.text
     assert [episode.text for episode in await known(async_taught, "episode")] == [text for _, text in DIALOGUE]
     assert openai_server.keys == {f"Bearer {KEY}"}

@@ -11,7 +11,7 @@ PLACE = ("memories", "ann")
 
 
 def test_items_are_put_read_replaced_and_deleted(memory: ChatMemory) -> None:
-    """A value comes back to the letter; a second put replaces it and keeps when it was created."""
+    """A value comes back exactly as stored; a second put replaces it and leaves created_at."""
     items = memory.tenant("acme").items
     value = {"b": 1e22, "a": [-0.0, None, {"z": "ä\\ü 🎈"}], "": "'"}
     items.put(PLACE, "k-1", value, user_id="ann")

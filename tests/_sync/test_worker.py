@@ -227,7 +227,7 @@ def test_facts_are_learnt_with_their_sources(
         "Somebody asked about Lisbon.": ("fact", "assistant", [1, 2]),
     }
     assert {each.session_id for memory in facts for each in memory.sources} == {session.id}
-    assert "2 facts cite no message there is" in caplog.text
+    assert "2 facts cite unknown messages" in caplog.text
     assert "rich" not in caplog.text
     assert [episode.text for episode in known(taught, "episode")] == [text for _, text in DIALOGUE]
     assert openai_server.keys == {f"Bearer {KEY}"}
@@ -596,7 +596,7 @@ EMBEDDER_FAULTS: dict[str, Reply] = {
     "500": failing(500),
     "too few": embeddings([vector_of("one")]),
     "none": embeddings([]),
-    "not return a list": Reply(body={"data": None}),
+    "no list": Reply(body={"data": None}),
     "text": Reply(body=b"<html>", headers={"content-type": "text/html"}),
     "broken": Reply(body=b"{"),
 }

@@ -37,7 +37,7 @@ FLUSH_SECONDS = 0.05  # the longest time from an append to its arrival in Redis
 
 
 class Found(NamedTuple):
-    """What a reader found in Redis.
+    """The result of a read from Redis.
 
     Attributes:
         window: The window; None: there is none, or it is too old.
