@@ -1,4 +1,4 @@
-"""The floor: the same work as chatmemory's, written by hand for psycopg and redis-py, with nothing around it.
+"""The floor: chatmemory's work written by hand for psycopg and redis-py, as a lower bound.
 
 Plain tables in the same database, with the same keys and foreign key but no row-level security; one connection
 in autocommit without a pool; one prepared statement for each piece of work; the window as a Redis list, written and
@@ -63,7 +63,7 @@ APPEND_TWO = _COUNT.format(2) + (
     "(values (1, %s, %s, %s, %s), (0, %s, %s, %s, %s)) as v (back, id, role, content, metadata) "
     "returning seq, created_at"
 )
-# Both rows, and the newest 20 with them; what a statement inserts it does not see as rows of the table.
+# Insert both rows and return the newest 20 with them. A statement does not see its own inserts in the table.
 APPEND_AND_READ = (
     _COUNT.format(2).replace(") insert", "), i as (insert")
     + "select s.tenant_id, s.id, s.last_seq - v.back, v.id, v.role, v.content, v.metadata::json, now() from s, "
@@ -91,7 +91,7 @@ FILL_MEMORY = (
     "insert into bench_floor.memories (tenant_id, id, user_id, text, lexemes) "
     "values (%(tenant)s, %(id)s, %(user)s, %(text)s, to_tsvector('english', %(text)s))"
 )
-# The best by words, and a note that they were recalled, which need not be on disk.
+# Find the best memories by words, and count the recall without waiting for the disk.
 RECALL = (
     "with q as materialized (select websearch_to_tsquery('english', %(query)s) as words, "
     "set_config('synchronous_commit', 'off', true)), "
@@ -104,18 +104,18 @@ RECALL = (
 
 
 def cached(id: str, role: str, content: str) -> str:
-    """A message as it stands in Redis."""
+    """Return a message in the form stored in Redis."""
     return json.dumps({"id": id, "role": role, "content": content})
 
 
 def create_tables(url: str) -> None:
-    """Make the floor's tables, empty."""
+    """Create the floor's tables, empty."""
     with psycopg.connect(url) as connection:
         connection.execute(TABLES.encode())
 
 
 def fill(url: str, session_id: str, texts: Sequence[tuple[str, str]]) -> None:
-    """Make a session that holds these (role, content)."""
+    """Create a session with these (role, content)."""
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(FILL_SESSION, (TENANT, session_id, len(texts), len(texts)))
         with cursor.copy(FILL_MESSAGES) as copy:

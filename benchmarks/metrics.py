@@ -1,10 +1,10 @@
-"""What metrics cost: how fast a run may log, and how fast its curve is read back.
+"""The cost of metrics: the time to log points, and to read a curve back.
 
     python -m benchmarks.metrics [--points 1000000] [--postgres URL] [--json]
 
-One run logs its points with one call each, as a training loop does; then the curve is read downsampled. The goals are
-those of the issue: 50,000 points written in a second, and 2,000 points read in 0.3 s. Beside them, what the same
-points cost in tables by hand: COPY of a row for each, without row-level security, and min and max of its buckets.
+One run logs its points with one call each, as a training loop does; then the curve is read downsampled. The goals:
+50,000 points written in a second, and 2,000 points read in 0.3 s. For comparison, the same points in a hand-made table:
+COPY of one row each, without row-level security, and the min and max of each bucket.
 """
 
 import argparse
@@ -32,14 +32,14 @@ FLOOR_READ = (
 
 
 def took(call: Callable[[], object]) -> float:
-    """The seconds of a call."""
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def log(memory: ChatMemory, points: int) -> tuple[Session, float, float]:
-    """A run of so many points; the seconds that logging took the run, and those until all of it was written."""
+    """Log a run; return the seconds that logging took, and the seconds until all points were written."""
     session = memory.tenant("bench").sessions.create(user_id="bench", kind="training")
     start = time.perf_counter()
     for step in range(points):
@@ -50,7 +50,7 @@ def log(memory: ChatMemory, points: int) -> tuple[Session, float, float]:
 
 
 def floor(url: str, points: int) -> tuple[float, float]:
-    """The same by hand: seconds to write, seconds to read."""
+    """Do the same by hand; return the seconds to write and to read."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(FLOOR)
 
@@ -64,7 +64,7 @@ def floor(url: str, points: int) -> tuple[float, float]:
 
 
 def measure(url: str, points: int) -> dict[str, float]:
-    """All figures."""
+    """Return all figures."""
     with ChatMemory.open(url, settings=Settings(cleanup_inactive_sessions=False)) as memory:
         session, logged, written = log(memory, points)
         read = [took(lambda: session.metrics(max_points=MOST_POINTS)) for _ in range(7)]
@@ -86,7 +86,7 @@ def measure(url: str, points: int) -> dict[str, float]:
 
 
 def show(figures: dict[str, float]) -> None:
-    """The table of docs/benchmarks.md."""
+    """Print the table of docs/benchmarks.md."""
     write, read = figures["written_per_second"], figures["read_seconds"]
     floor_write = figures["floor_written_per_second"]
     print("| what | measured | goal | by hand |\n| --- | ---: | ---: | ---: |")
@@ -102,7 +102,7 @@ def show(figures: dict[str, float]) -> None:
 
 
 def main() -> None:
-    """Measure, on a private Postgres unless one is named."""
+    """Measure on the named Postgres, or on a private one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=1_000_000)
     parser.add_argument("--postgres")

@@ -1,10 +1,10 @@
-"""What a provider's prompt cache would serve of the prompts of a long conversation, trimmed in steps or at each turn.
+"""The share of a long conversation's prompts that a provider's cache serves, trimmed in steps or at each turn.
 
     python -m benchmarks.prefix [--turns 200] [--budgets 2000,4000,8000] [--seed 1] [--json]
 
-A provider keeps the prompts it has seen, and takes from there what the next one begins with: here the messages that
-two consecutive prompts have in common from the beginning on, by tokens. Providers round that down (OpenAI to steps of
-128 tokens from 1024 on), which is left out. Pure: no server, and the same numbers each time.
+A provider caches prompts, and serves the beginning that the next prompt shares with one of them: here the messages that
+two consecutive prompts have in common from the beginning, in tokens. Providers round that down (OpenAI to steps of 128
+tokens, from 1024 on), which is left out. Pure: no server, and the same numbers each time.
 """
 
 import argparse
@@ -36,7 +36,7 @@ TRIMMINGS = {"in steps": None, "at each turn": 0.0}  # trim_step; None is the se
 
 
 def conversation(turns: int, counter: Counter, seed: int) -> list[Message]:
-    """What is said in so many turns."""
+    """Make the messages of a conversation."""
     rng = random.Random(seed)
     messages = []
     for seq in range(1, 2 * turns + 1):
@@ -48,7 +48,7 @@ def conversation(turns: int, counter: Counter, seed: int) -> list[Message]:
 
 
 def contexts(messages: Sequence[Message], request: Request, counter: Counter) -> Iterator[Context]:
-    """What the model gets at each turn, after the user's message."""
+    """Yield the prompt of each turn, after the user's message."""
     for end in range(1, len(messages) + 1, 2):
         said = messages[:end]
         window = Window(said, None, 1, end, sum(message.tokens or 0 for message in said), "postgres")
@@ -56,13 +56,13 @@ def contexts(messages: Sequence[Message], request: Request, counter: Counter) ->
 
 
 def in_common(one: Context, next: Context) -> int:
-    """The tokens that two prompts begin with alike: the same system message, and the same messages."""
+    """Return the tokens of the common beginning of two prompts."""
     pairs = takewhile(lambda pair: pair[0] == pair[1], zip(one.messages, next.messages, strict=False))
     return one.tokens_by_part["system"] + sum(message.tokens or 0 for message, _ in pairs)
 
 
 def measured(prompts: Sequence[Context]) -> dict[str, float]:
-    """What one way of trimming comes to, as shares."""
+    """Return the figures of one way of trimming, as shares."""
     pairs = list(pairwise(prompts))
     full = [context for context in prompts if context.omitted]
     return {
@@ -73,7 +73,7 @@ def measured(prompts: Sequence[Context]) -> dict[str, float]:
 
 
 def results(turns: int, budgets: Sequence[int], seed: int) -> list[dict[str, Any]]:
-    """One record for each budget and way of trimming."""
+    """Return one record for each budget and way of trimming."""
     counter = Tiktoken(None)
     messages = conversation(turns, counter, seed)
     records = []
@@ -86,7 +86,7 @@ def results(turns: int, budgets: Sequence[int], seed: int) -> list[dict[str, Any
 
 
 def show(records: Sequence[dict[str, Any]], turns: int) -> None:
-    """Print them as a table."""
+    """Print the records as a table."""
     table = Table(title=f"prompts of {turns} turns, in %", title_justify="left")
     columns = ("budget", "trimmed", "tokens from the prompt cache", "same beginning", "budget used when full")
     for column in columns:

@@ -1,8 +1,8 @@
-"""A proxy in front of Postgres that counts round trips, and that can make the way longer.
+"""A proxy in front of Postgres that counts round trips, and that can add a delay.
 
-A round trip begins where the client sends something after all that it sent before was answered, and the answers have
-reached it. Several statements that travel together are one. The proxy runs in a process of its own, so that it takes
-no time from the client's interpreter; `Proxy` starts it and talks to it.
+A round trip begins when the client sends something after the answers to everything it sent before have reached it.
+Several statements sent together are one round trip. The proxy runs in a process of its own, so that it takes no time
+from the client's interpreter; `Proxy` starts and controls it.
 
     python -m benchmarks.proxy HOST PORT   # HOST may be the directory of a Unix socket
 """
@@ -21,7 +21,7 @@ from typing import IO, Self, cast
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 CHUNK = 1 << 18
-# The client's messages that are answered, and what the server answers them with.
+# The client's messages that the server answers, with the types of the answers.
 ANSWERS = {b"P": b"1", b"B": b"2", b"C": b"3", b"D": b"Tn", b"E": b"CIs", b"F": b"", b"Q": b"", b"S": b"", b"p": b"R"}
 STARTUP = b""
 ENDS_A_SERIES = (b"Q", b"S", b"F")  # answered by ReadyForQuery
@@ -36,11 +36,11 @@ class Frames:
 
     @property
     def is_inside(self) -> bool:
-        """Whether the last message has not fully arrived."""
+        """True if the last message has not fully arrived."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The types of the messages that these bytes complete; a startup message has none."""
+        """Return the types of the messages that these bytes complete; a startup message has none."""
         self._buffer += data
         while True:
             head = 0 if self._untyped else 1
@@ -54,7 +54,7 @@ class Frames:
 
 
 class Conversation:
-    """One connection: which of the client's messages wait for their answer."""
+    """One connection, and the client's messages that wait for their answer."""
 
     def __init__(self) -> None:
         self._from_client = Frames(starts_untyped=True)
@@ -63,14 +63,14 @@ class Conversation:
         self._invited = False  # the server waits for COPY data
 
     def sent(self, data: bytes) -> bool:
-        """The client sends this; return whether it begins a round trip."""
+        """Note a message from the client; return whether it begins a round trip."""
         begins = (self._invited or not self._waiting) and not self._from_client.is_inside and data[:1] != b"X"
         self._invited = False
         self._waiting.extend(type for type in self._from_client.feed(data) if type in ANSWERS or type == STARTUP)
         return begins
 
     def answered(self, data: bytes) -> None:
-        """This has reached the client."""
+        """Note that a message has reached the client."""
         for type in self._from_server.feed(data):
             self._answer(type)
 
@@ -92,7 +92,7 @@ class Conversation:
 
 
 class Totals:
-    """The figures of all connections."""
+    """The counts over all connections."""
 
     def __init__(self) -> None:
         self.delay = 0.0  # seconds, in each direction
@@ -100,19 +100,19 @@ class Totals:
         self._round_trips = 0
 
     def count(self) -> None:
-        """One round trip more."""
+        """Count a round trip."""
         with self._lock:
             self._round_trips += 1
 
     def take(self) -> int:
-        """The round trips since this was last asked."""
+        """Return the round trips since the last call."""
         with self._lock:
             count, self._round_trips = self._round_trips, 0
         return count
 
 
 class Link:
-    """One client's connection, and ours to the server."""
+    """A client's connection, and the proxy's own to the server."""
 
     def __init__(self, client: socket.socket, server: socket.socket, totals: Totals) -> None:
         self._other = {client: server, server: client}
@@ -121,7 +121,7 @@ class Link:
         self._under_way: deque[tuple[float, socket.socket, bytes]] = deque()
 
     def run(self) -> None:
-        """Pass on what comes, each in its time, until one side hangs up."""
+        """Forward messages, after the delay, until one side closes."""
         try:
             while self._receive():
                 self._deliver()
@@ -151,7 +151,7 @@ class Link:
 
 
 def serve(host: str, port: str) -> None:
-    """Listen on a port that is printed, and obey what stands on stdin: a delay in seconds, or "count"."""
+    """Listen on a port and print it; read commands from stdin: a delay in seconds, or "count"."""
     totals = Totals()
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=_accept, args=(listener, host, port, totals), daemon=True).start()
@@ -212,12 +212,12 @@ class Proxy:
         return self._answer()
 
     def take_count(self) -> int:
-        """The round trips since this was last asked."""
+        """Return the round trips since the last call."""
         return int(self._ask("count"))
 
     @contextmanager
     def delayed(self, seconds: float) -> Iterator[None]:
-        """Make the way longer, in each direction."""
+        """Set the delay in each direction."""
         self._ask(str(seconds))
         try:
             yield

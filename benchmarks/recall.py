@@ -1,10 +1,10 @@
-"""What a recall costs a user with many memories, by words and by words and meaning.
+"""The cost of a recall for a user with many memories, by words, and by words and meaning.
 
     python -m benchmarks.recall [--memories 100000] [--others 10 10000] [--postgres URL] [--json]
 
-One user gets episodes in sessions of 50 turns, with words as rare and as common as in talk (Zipf), a date, and vectors
-of 384 numbers; then others join the tenant. The embedder's own time is left out: questions come with their vectors.
-The goal is that of the issue: a median of 50 ms, however many other users there are.
+One user gets episodes in sessions of 50 turns, with word frequencies as in talk (Zipf), a date, and vectors of 384
+numbers; then others join the tenant. The embedder's own time is left out: questions come with their vectors. The goal
+is a median of 50 ms, however many other users there are.
 """
 
 import argparse
@@ -58,28 +58,28 @@ class Talk:
             yield SYLLABLES[rest]
 
     def words(self, count: int) -> list[str]:
-        """So many words."""
+        """Make a text of words."""
         drawn = (self._random.random() * self._weights[-1] for _ in range(count))
         return [self._words[bisect.bisect(self._weights, each)] for each in drawn]
 
     def turn(self) -> str:
-        """What somebody says at a time: 4 to 40 words."""
+        """Make the text of a turn: 4 to 40 words."""
         return " ".join(self.words(self._random.randint(4, 40)))
 
     def vector(self) -> list[float]:
-        """A meaning near one of the topics."""
+        """Make a vector near one of the topics."""
         pair = zip(self._random.choice(self._topics), self._random.choice(self._around), strict=True)
         return [first + second for first, second in pair]
 
     def question(self, turn: str) -> str:
-        """A question that a turn answers: four of its words among common ones, and now and then a date."""
+        """Make a question to a turn: four of its words among common ones, and sometimes a date."""
         said = self._random.sample(turn.split(), 4)
         date = self._random.choice(["", "", "May", "June 2023"])
         return " ".join([*said, *self.words(4), date])
 
 
 class Given:
-    """An embedder whose answers are known beforehand."""
+    """An embedder with prepared answers."""
 
     name, dimensions = "bench", DIMENSIONS
 
@@ -87,12 +87,12 @@ class Given:
         self.vectors: dict[str, list[float]] = {}
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """What was given for these texts."""
+        """Return the prepared vectors of these texts."""
         return [self.vectors[text] for text in texts]
 
 
 def fill(connection: psycopg.Connection[Any], user: str, talk: Talk, count: int) -> list[str]:
-    """Give a user so many memories; return some of the turns."""
+    """Give a user memories; return some of the turns."""
     kept = []
     for start in range(0, count, BATCH):
         rows: list[dict[str, Any]] = []
@@ -119,14 +119,14 @@ def fill(connection: psycopg.Connection[Any], user: str, talk: Talk, count: int)
 
 
 def timed(call: Callable[[], object]) -> float:
-    """The seconds of a call."""
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def recall(url: str, questions: Sequence[str], embedder: Given | None) -> dict[str, float]:
-    """Ask every question once to warm up a little, then all of them."""
+    """Warm up, then time every question."""
     with ChatMemory.open(url, settings=Settings(cleanup_inactive_sessions=False), embedder=embedder) as memory:
         memories = memory.tenant(TENANT).memories
         for question in questions[:10]:
@@ -136,7 +136,7 @@ def recall(url: str, questions: Sequence[str], embedder: Given | None) -> dict[s
 
 
 def measure(url: str, memories: int, others: Sequence[int], asked: int) -> dict[str, Any]:
-    """All figures, with more and more other users."""
+    """Return all figures, with increasing numbers of other users."""
     with ChatMemory.open(url) as memory:
         memory.tenant(TENANT).memories.stats()
     talk, embedder = Talk(3), Given()
@@ -162,7 +162,7 @@ def measure(url: str, memories: int, others: Sequence[int], asked: int) -> dict[
 
 
 def show(figures: dict[str, Any]) -> None:
-    """The table of docs/benchmarks.md."""
+    """Print the table of docs/benchmarks.md."""
     print(f"one user with {figures['memories']:,} memories, filled in {figures['fill_seconds']:.0f} s")
     print(
         "| other users | by words, p50 | p95 | by words and vectors, p50 | p95 |\n| ---: | ---: | ---: | ---: | ---: |"
@@ -176,7 +176,7 @@ def show(figures: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Measure, on a private Postgres unless one is named."""
+    """Measure on the named Postgres, or on a private one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", type=int, default=100_000)
     parser.add_argument("--others", type=int, nargs="*", default=[10, 10_000])

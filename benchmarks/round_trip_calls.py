@@ -1,4 +1,4 @@
-"""The public calls whose round trips are counted, each with its goal and with its present number."""
+"""The public calls whose round trips are counted, each with its goal and its current number."""
 
 import asyncio
 import inspect
@@ -18,7 +18,7 @@ TENANT, USER = "bench", "ann"
 TEXT = "I would like to work from Lisbon in July, if the team agrees."
 QUERY = "Where does Ann want to work?"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-# Without a clean-up beside the calls; with as many sessions as the benchmark makes.
+# No clean-up in the background; a limit that the benchmark's sessions do not reach.
 SETTINGS = Settings(cleanup_inactive_sessions=False, max_sessions_per_user=1_000_000)
 DUE = SETTINGS.consolidation_messages
 
@@ -34,7 +34,7 @@ class OneMeaning:
 
 
 class World:
-    """One memory without and one with an embedder, sync or async, and what the calls are made on."""
+    """One memory without and one with an embedder, sync or async, and the objects that calls are made on."""
 
     def __init__(self, url: str, face: type[ChatMemory] | type[AsyncChatMemory]) -> None:
         self._runner = asyncio.Runner()
@@ -60,11 +60,11 @@ class World:
             self.do(memory._parts.recall_counts.flush)
 
     def new(self, prefix: str) -> str:
-        """An id that is not in use."""
+        """Return an unused id."""
         return f"{prefix}-{self.memory.__class__.__name__}-{next(self._numbers)}"
 
     def do(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
-        """The result of a call, whichever face it is made on."""
+        """Return the result of a call, sync or async."""
         if self._is_sync:
             result = function(*args, **named)
             return list(result) if isinstance(result, Iterator) else result
@@ -90,30 +90,30 @@ async def _done(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
 
 
 def turns(count: int) -> list[NewMessage]:
-    """So many messages, by turns of the user and the assistant."""
+    """Make messages, alternately of the user and the assistant."""
     return [NewMessage(("user", "assistant")[number % 2], TEXT) for number in range(count)]
 
 
 def conversation(world: World, length: int = 4, **how: Any) -> Any:
-    """A new session with a few messages."""
+    """Make a session with a few messages."""
     session = world.do(world.sessions.create, **{"user_id": USER, **how})
     world.do(session.append_many, turns(length))
     return session
 
 
 def appended(world: World) -> Any:
-    """A session to which this handle has just appended."""
+    """Make a session to which this handle has just appended."""
     world.do(world.kept.append_many, turns(2))
     return world.kept
 
 
 def seen_before(world: World) -> Any:
-    """Another handle on a session that this process has used."""
+    """Get another handle on a session that this process has used."""
     return world.do(world.sessions.get, world.kept.id)
 
 
 def run(world: World) -> Any:
-    """A new training that is running, with a metric."""
+    """Make a running training with a metric."""
     session = world.do(world.sessions.create, user_id=USER, kind="training")
     world.do(session.move, "running")
     world.do(session.log_metrics, {"loss": 0.5}, step=1)
@@ -122,7 +122,7 @@ def run(world: World) -> Any:
 
 
 def research(world: World) -> Any:
-    """A new research that is running."""
+    """Make a running research."""
     session = world.do(world.sessions.create, user_id=USER, kind="research")
     for run_status in ("initializing", "running"):
         world.do(session.move, run_status)
@@ -130,21 +130,21 @@ def research(world: World) -> Any:
 
 
 def paused(world: World) -> Any:
-    """A research that is paused."""
+    """Make a paused research."""
     session = research(world)
     world.do(session.pause)
     return session
 
 
 def deleted(world: World) -> Any:
-    """A session that is hidden."""
+    """Make a deleted session."""
     session = conversation(world)
     world.do(session.delete)
     return session
 
 
 def exported(world: World) -> BytesIO:
-    """A session that is only in a file."""
+    """Make a session that is only in an export file."""
     session = conversation(world)
     file = BytesIO(world.do(session.export).encode())
     world.do(session.erase)
@@ -152,29 +152,29 @@ def exported(world: World) -> BytesIO:
 
 
 def nothing_due(world: World) -> None:
-    """Learn from all that is due."""
+    """Learn from all due sessions."""
     while world.do(world.memory.run_due).processed:
         pass
 
 
 def one_due(world: World) -> Any:
-    """A session with so many new messages that it is due, and nothing else that is."""
+    """Make a session that is due, as the only one."""
     nothing_due(world)
     return conversation(world, DUE)
 
 
 def fact(world: World, text: str) -> Any:
-    """A memory of the user."""
+    """Make a memory of the user."""
     return world.do(world.memories.remember, text, user_id=USER)
 
 
 def new_fact(world: World) -> Any:
-    """A memory that nothing else says."""
+    """Make a memory with a new text."""
     return fact(world, f"Ann has seen {world.new('place')}.")
 
 
 def somebody(world: World) -> str:
-    """Another user, with a session, a memory and an item."""
+    """Make another user, with a session, a memory and an item."""
     user = world.new("user")
     conversation(world, user_id=user)
     world.do(world.memories.remember, "Likes tea.", user_id=user)
@@ -183,7 +183,7 @@ def somebody(world: World) -> str:
 
 
 def organisation(world: World) -> Any:
-    """Another tenant, with a session, a memory and an item."""
+    """Make another tenant, with a session, a memory and an item."""
     tenant = world.memory.tenant(world.new("tenant"))
     session = world.do(tenant.sessions.create, user_id=USER)
     world.do(session.append_many, turns(4))
@@ -193,7 +193,7 @@ def organisation(world: World) -> Any:
 
 
 def kept(world: World) -> Any:
-    """The session that the world began with."""
+    """Return the first session of the world."""
     return world.kept
 
 
@@ -216,17 +216,17 @@ class Call(NamedTuple):
 
     @property
     def most(self) -> int:
-        """What a test accepts: the goal, or the present number where the goal is not reached yet."""
+        """The number a test accepts: the goal, or the current number if the goal is not reached yet."""
         return max(self.now, self.goal or 0)
 
     @property
     def method(self) -> str:
-        """The method's name, with the one of what it belongs to."""
+        """The method's name, with its owner's."""
         return self.name.replace(",", " ").split()[0]
 
     @property
     def is_read(self) -> bool:
-        """Whether it only reads, and no commit waits for a disk."""
+        """True if the call only reads, so that no commit waits for a disk."""
         return self.method.partition(".")[2] in READS.split()
 
 

@@ -1,11 +1,11 @@
-"""The round trips to Postgres that each public call takes, and what it takes where Postgres is 1 ms away.
+"""The round trips to Postgres of each public call, and its time with Postgres 1 ms away.
 
     python -m benchmarks.round_trips [--runs 20] [--calls recall] [--postgres URL] [--json]
 
-A proxy of our own (benchmarks/proxy.py) stands between the library and Postgres, without Redis. A call is made a few
-times uncounted, so that its connection is open and its statements are prepared; then its round trips are counted in
-sync and in async. After that the sync calls are timed with 1 ms added each way, each beside one hand-written statement
-of benchmarks/floor.py on the same way: an append, or the newest 20 messages where the call only reads.
+A proxy (benchmarks/proxy.py) stands between the library and Postgres, without Redis. A call is made a few times
+uncounted, so that its connection is open and its statements are prepared; then its round trips are counted, sync and
+async. After that the sync calls are timed with 1 ms added in each direction, next to one hand-written statement of
+benchmarks/floor.py through the same proxy: an append, or the newest 20 messages if the call only reads.
 """
 
 import argparse
@@ -30,14 +30,14 @@ from tests.fixtures import tokens  # noqa: F401  # counting tokens is part of an
 
 UNCOUNTED_RUNS = 7  # psycopg prepares a statement when it runs for the sixth time
 COUNTED_RUNS = 3
-APART = 0.003  # seconds each way while counting: what a client sends without waiting lies far closer together
-DELAY = 0.001  # seconds each way while timing
+APART = 0.003  # seconds in each direction while counting: far more than between statements sent together
+DELAY = 0.001  # seconds in each direction while timing
 FLOOR_SESSION = "floor"
 
 
 @contextmanager
 def opened(url: str, face: type[ChatMemory] | type[AsyncChatMemory]) -> Iterator[World]:
-    """A world on this database."""
+    """Make a world on this database."""
     world = World(url, face)
     try:
         yield world
@@ -46,13 +46,13 @@ def opened(url: str, face: type[ChatMemory] | type[AsyncChatMemory]) -> Iterator
 
 
 def warm(world: World, call: Call) -> None:
-    """Make a call as often as it takes to prepare its statements."""
+    """Repeat a call until its statements are prepared."""
     for _ in range(UNCOUNTED_RUNS):
         world.do(call.make, world, call.given(world))
 
 
 def count(proxy: Proxy, world: World, call: Call) -> int:
-    """The round trips of a call in the steady state."""
+    """Return the round trips of a call whose statements are prepared."""
     warm(world, call)
     counts = []
     for _ in range(COUNTED_RUNS):
@@ -66,23 +66,23 @@ def count(proxy: Proxy, world: World, call: Call) -> int:
 
 
 def count_all(proxy: Proxy, face: type[ChatMemory] | type[AsyncChatMemory], calls: Sequence[Call]) -> dict[str, int]:
-    """The round trips of each call, by its name."""
+    """Return the round trips of each call, by its name."""
     with opened(proxy.url, face) as world:
         return {call.name: count(proxy, world, call) for call in calls}
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """The seconds of a call."""
+    """Return the seconds that a call takes."""
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
 
 
 def time_all(proxy: Proxy, calls: Sequence[Call], runs: int) -> dict[str, tuple[float, float]]:
-    """The median of each sync call, and of the floor's statement between its runs, in ms."""
+    """Return the median of each sync call, and of the floor's statement between its runs, in ms."""
     times = {}
     with opened(proxy.url, ChatMemory) as world, psycopg.connect(proxy.url, autocommit=True) as connection:
-        floor = Floor(connection, redis.Redis())  # which is not used
+        floor = Floor(connection, redis.Redis())  # Redis is not used
         floor.append(FLOOR_SESSION, TEXT)
         floor.history(FLOOR_SESSION)
         for call in calls:
@@ -95,7 +95,7 @@ def time_all(proxy: Proxy, calls: Sequence[Call], runs: int) -> dict[str, tuple[
 
 
 def time_one(proxy: Proxy, world: World, call: Call, floor: Floor) -> tuple[float, float]:
-    """The seconds of one run of a call, and of the floor's statement after it."""
+    """Return the seconds of one run of a call, and of the floor's statement after it."""
     given = call.given(world)
     by_hand = partial(floor.history, FLOOR_SESSION) if call.is_read else partial(floor.append, FLOOR_SESSION, TEXT)
     with proxy.delayed(DELAY):
@@ -103,7 +103,7 @@ def time_one(proxy: Proxy, world: World, call: Call, floor: Floor) -> tuple[floa
 
 
 def measure(url: str, calls: Sequence[Call], runs: int) -> dict[str, Any]:
-    """All figures."""
+    """Return all figures."""
     create_tables(url)
     fill(url, FLOOR_SESSION, [("user", TEXT)])
     with Proxy(url) as proxy:
@@ -126,7 +126,7 @@ def measure(url: str, calls: Sequence[Call], runs: int) -> dict[str, Any]:
 
 
 def show(figures: dict[str, Any]) -> None:
-    """The table of docs/benchmarks.md."""
+    """Print the table of docs/benchmarks.md."""
     print("| call | round trips | goal | p50, ms | one statement | ratio |\n| --- | ---: | ---: | ---: | ---: | ---: |")
     for row in figures["rows"]:
         counts = str(row["round_trips"])
@@ -140,7 +140,7 @@ def show(figures: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Measure, on a private Postgres unless one is named."""
+    """Measure on the named Postgres, or on a private one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="timed runs of each call")
     parser.add_argument("--calls", default="", help="only the calls whose name holds this")

@@ -1,4 +1,4 @@
-"""What a large database costs: the same calls on it and on an empty one of the same server, in one interleaved run.
+"""The cost of a large database: the same calls on it and on an empty one of the same server, in one interleaved run.
 
     python -m benchmarks.scale [--sessions 1000000] [--messages 5000000] [--tenants 10000] [--runs 60] [--postgres URL]
 
@@ -46,13 +46,13 @@ QUERY = "Which address does the invoice show?"
 
 
 class Goal(NamedTuple):
-    """What a call may cost: so many times what it costs on an empty database, or so many ms."""
+    """The limit on a call: a multiple of its time on an empty database, or a number of ms."""
 
     ratio: float | None = SLOWER
     ms: float | None = None
 
     def is_met(self, large: float, empty: float) -> bool:
-        """Whether these p50s, in ms, are good enough."""
+        """Return whether these p50s, in ms, are within the limit."""
         return large <= (self.ms if self.ms is not None else empty * (self.ratio or 1))
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ LIST, BACKGROUND = Goal(LIST_SLOWER), Goal(None, BACKGROUND_MS)
 
 
 class Side:
-    """One of the two databases, and what the calls are made on."""
+    """One of the two databases, and the objects that calls are made on."""
 
     def __init__(self, url: str, *, is_large: bool) -> None:
         self.memory = ChatMemory.open(url, settings=SETTINGS)
@@ -87,14 +87,14 @@ class Side:
         return session
 
     def somebody(self) -> str:
-        """A user with a session and a memory."""
+        """Make a user with a session and a memory."""
         user = f"user-to-erase-{next(self._numbers)}"
         self._conversation(user)
         self.tenant.memories.remember("Likes tea.", user_id=user)
         return user
 
     def list_far(self, name: str) -> Any:
-        """The thousandth page of a list; on the empty database the first, which holds as many sessions."""
+        """Read the thousandth page of a list; on the empty database the first, which is as long."""
         return self.lists.list(**WHO[name], limit=PAGE, **self._far[name])
 
 
@@ -102,7 +102,7 @@ WHO: dict[str, dict[str, Any]] = {"user": {"user_id": LARGE_USER}, "tenant": {}}
 
 
 def far_page(sessions: Any, who: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of list() that give the thousandth page: a cursor where there is one, else an offset."""
+    """Return the arguments of list() for the thousandth page: a cursor if there is one, else an offset."""
     page = sessions.list(**who, limit=PAGE)
     if getattr(page, "next", None) is None:
         return {"offset": PAGE * (PAGES - 1)}
@@ -112,12 +112,12 @@ def far_page(sessions: Any, who: dict[str, Any]) -> dict[str, Any]:
 
 
 def turn() -> list[NewMessage]:
-    """A turn to append."""
+    """Make a turn to append."""
     return [NewMessage("user", TEXT), NewMessage("assistant", TEXT)]
 
 
 class Call(NamedTuple):
-    """A call that is timed, on either side; `given` prepares it, untimed."""
+    """A call to time on both databases; `given` prepares it, untimed."""
 
     name: str
     make: Callable[[Side, Any], Any]
@@ -147,14 +147,14 @@ CALLS = [
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """The seconds of a call."""
+    """Return the seconds that a call takes."""
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
 
 
 def time_calls(sides: dict[str, Side], runs: int, seed: int) -> dict[tuple[str, str], list[float]]:
-    """The seconds of each call on each side, in random order."""
+    """Time each call on each side, in random order."""
     times: dict[tuple[str, str], list[float]] = {(call.name, side): [] for call in CALLS for side in sides}
     settle(sides)
     visits = [(call, side) for call in CALLS for side in sides for _ in range(runs)]
@@ -172,7 +172,7 @@ def time_calls(sides: dict[str, Side], runs: int, seed: int) -> dict[tuple[str, 
 
 
 def settle(sides: dict[str, Side]) -> None:
-    """Learn from what filling has left, and prepare every statement."""
+    """Learn from the due sessions, and prepare every statement."""
     for side in sides.values():
         side.memory.run_due(1_000_000)
         side.memory.clean_up()
@@ -183,7 +183,7 @@ def settle(sides: dict[str, Side]) -> None:
 
 @contextmanager
 def databases(server: str) -> Iterator[dict[str, str]]:
-    """Two databases on a server, by name, which are removed afterwards."""
+    """Make two databases on a server, and remove them afterwards."""
     names = {name: f"bench_{name}_{uuid4().hex}" for name in DATABASES}
     try:
         yield {name: create_database(server, database) for name, database in names.items()}
@@ -193,7 +193,7 @@ def databases(server: str) -> Iterator[dict[str, str]]:
 
 
 def measure(server: str, size: Size, runs: int, seed: int) -> dict[str, Any]:
-    """All figures."""
+    """Return all figures."""
     with databases(server) as urls:
         for url in urls.values():
             with ChatMemory.open(url, settings=SETTINGS) as memory:
@@ -219,7 +219,7 @@ def measure(server: str, size: Size, runs: int, seed: int) -> dict[str, Any]:
 
 
 def show(figures: dict[str, Any]) -> None:
-    """The table of docs/benchmarks.md."""
+    """Print the table of docs/benchmarks.md."""
     print(
         f"{figures['sessions']:,} sessions, {figures['messages']:,} messages, {figures['tenants']:,} tenants, "
         f"the longest session {figures['longest']:,}; filled in {figures['fill_seconds']:.0f} s\n"
@@ -231,7 +231,7 @@ def show(figures: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Measure, on a private Postgres unless one is named."""
+    """Measure on the named Postgres, or on a private one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=1_000_000)
     parser.add_argument("--messages", type=int, default=5_000_000)

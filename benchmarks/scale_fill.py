@@ -1,4 +1,4 @@
-"""A large database, filled by SQL straight into the tables, whose columns only this file knows.
+"""A large database, filled by SQL directly into the tables; only this benchmark file names their columns.
 
 Ordinary sessions have four messages and lie evenly over the tenants; of ten, nine ended long ago and have been learnt
 from. The first tenant is larger, and so is its first user: their lists have a thousandth page. One session is as long
@@ -22,7 +22,7 @@ TABLES = ("sessions", "messages", "events", "memories", "memory_sources", "memor
 
 
 class Size(NamedTuple):
-    """How large a database is."""
+    """The size of a database."""
 
     sessions: int
     messages: int
@@ -49,7 +49,7 @@ class Size(NamedTuple):
         return self.sessions // 5
 
 
-# What a session's number i makes of it. Every tenth is active; it began within the last ten hours.
+# The values of session number i. Every tenth session is active, and began within the last ten hours.
 SESSION_ID = "'01900000-0000-7000-8000-' || lpad(to_hex(i), 12, '0')"
 TENANT = "'tenant-' || case when i < %(in_large_tenant)s then 0 else 1 + i %% greatest(%(tenants)s - 1, 1) end"
 USER = (
@@ -59,7 +59,7 @@ USER = (
 IS_ACTIVE = "i %% 10 = 0"
 AT = f"now() - case when {IS_ACTIVE} then interval '10 hours' else interval '10 days' + interval '30 s' * i end"
 LAST_AT = f"({AT}) + interval '1 hour'"
-# Every column that is filled, and with what; a new column that has no fitting default is added here.
+# The filled columns, with their expressions; a new column without a suitable default is added here.
 SESSIONS = {
     "tenant_id": TENANT,
     "id": SESSION_ID,
@@ -142,7 +142,7 @@ FILL: list[tuple[str, dict[str, str], str]] = [
     ("memory_terms", TERMS, f"{EACH_MEMORY}, unnest(to_tsvector('english', %(text)s)) w"),
     ("memory_users", USERS, f"{EACH_MEMORY} group by 1, 2"),
 ]
-# Of other tables, the foreign keys that refer to these.
+# The foreign keys of other tables that refer to the filled ones.
 CONSTRAINTS = """
 select c.conrelid::regclass::text, quote_ident(c.conname), pg_get_constraintdef(c.oid) from pg_constraint c
 join pg_class t on t.oid = c.conrelid or t.oid = c.confrelid and c.contype = 'f'

@@ -1,4 +1,4 @@
-"""The servers that benchmarks run on: those that were named, or private ones that are removed afterwards."""
+"""The servers of a benchmark: the named ones, or private ones that are removed afterwards."""
 
 import shutil
 import tempfile
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @contextmanager
 def postgres_server(url: str | None) -> Iterator[str]:
-    """The Postgres that was named, or a private one."""
+    """Use the named Postgres, or a private one."""
     if url is not None:
         yield url
         return
     from chatmemory.embedded.server import EmbeddedPostgres
 
     path = Path(tempfile.mkdtemp(prefix="cm-bench-"))
-    path.chmod(0o755)  # an unprivileged Postgres must get in, even when root runs this
+    path.chmod(0o755)  # an unprivileged Postgres must have access, even if root runs this
     embedded = EmbeddedPostgres(path)
     try:
         yield embedded.start()
@@ -27,7 +27,7 @@ def postgres_server(url: str | None) -> Iterator[str]:
 
 @contextmanager
 def redis_server(url: str | None) -> Iterator[str]:
-    """The Redis that was named, or a private one without persistence."""
+    """Use the named Redis, or a private one without persistence."""
     if url is not None:
         yield url
         return

@@ -1,11 +1,11 @@
-"""What a turn costs, beside hand-written psycopg, at several session lengths; and what the import costs.
+"""The cost of a turn next to hand-written psycopg, at several session lengths; and of the import.
 
     python -m benchmarks.turn [--lengths 10,1000,100000] [--turns 400] [--seed 1] [--postgres URL] [--json]
 
-Everything is timed in one interleaved run: a visit is 4 calls of one operation by one variant at one length after
-an untimed one, and visits come in random order, so that whatever the machine does meanwhile falls on all alike.
-No session is ever more than 10 % longer or shorter than its length (one of 10 messages four, where a chain has its
-turns): where an append would make it so, the next session of that length takes its turn.
+Everything is timed in one interleaved run. A visit is one untimed call and 4 timed calls of one operation by one
+variant at one length. Visits come in random order, so that the machine's other load affects all of them equally. No
+session is ever more than 10 % longer or shorter than its nominal length (four messages, for one of 10 messages in a
+chain): before an append would make it so, another session of that length is used.
 """
 
 import argparse
@@ -43,12 +43,12 @@ from chatmemory import AsyncChatMemory, AsyncSession, ChatMemory, NewMessage
 from tests.fixtures import tokens  # noqa: F401  # counting tokens is part of an append: with the vocabulary
 
 BATCH = 4
-SHARES = 12  # of the visits, each on connections of its own: how near a server process runs to us is chance
+SHARES = 12  # of the visits, each on its own connections: the placement of a server process is random
 
 
 @dataclass
 class Filled:
-    """The sessions of one length, ours or the floor's, and how far they have grown."""
+    """The sessions of one length, chatmemory's or the floor's, and their growth."""
 
     spread: int
     ids: list[str]
@@ -56,7 +56,7 @@ class Filled:
     grown: int = 0
 
     def take(self, growth: int) -> str:
-        """A session that may take `growth` more messages."""
+        """Return a session that may take `growth` more messages."""
         if self.grown + growth > 2 * self.spread:
             self.now, self.grown = self.now + 1, 0
         self.grown += growth
@@ -64,12 +64,12 @@ class Filled:
 
 
 def spread(length: int, group: str) -> int:
-    """By how much a session may be shorter or longer than its length: 5 %, but one message at least, or two turns."""
+    """Return how much a session may deviate from its length: 5 %, but at least one message, or two turns."""
     return max(4 if group == "chain" else 1, length // 20)
 
 
 def sessions_needed(length: int, group: str, turns: int) -> int:
-    """How many sessions take all appends of one side without growing too long."""
+    """Return how many sessions take all appends of one side without growing too long."""
     visits = math.ceil(turns / BATCH) * len(STYLES)
     appended = visits * (BATCH + 1) * sum(each.growth for each in OPERATIONS.values() if each.group == group)
     return math.ceil(appended / max(1, 2 * spread(length, group) - 1)) + 1
@@ -102,12 +102,14 @@ class Bench:
                 self._time(runner, visits[share::SHARES])
 
     def _sessions(self) -> list[tuple[int, str]]:
-        """The lengths of the sessions that are needed, and for which group of operations."""
+        """Return the lengths of the needed sessions, with the group of operations that uses each."""
         return sorted({(each.length, group) for each in self.times for group in GROUPS if group == _group(each)})
 
     def _fill(self, length: int, group: str) -> None:
-        """Sessions that are a little too short by as much as they will be too long in the end."""
-        count = length - spread(length, group) - (2 if group == "chain" else 0)  # which has a turn before it is timed
+        """Make sessions that are as much too short at first as they will be too long in the end."""
+        count = (
+            length - spread(length, group) - (2 if group == "chain" else 0)
+        )  # which appends a turn before it is timed
         texts = [(("user", "assistant")[n % 2], TEXT) for n in range(count)]
         relaxed = make_conninfo(self.url, options="-c synchronous_commit=off")
         ids = []
@@ -125,7 +127,7 @@ class Bench:
             self.filled[length, group, whose] = Filled(spread(length, group), ids)
 
     def _fill_memories(self) -> None:
-        """A user with memories."""
+        """Make a user with memories."""
         texts = [f"Invoice {number} was sent to address {number % 7}." for number in range(MEMORIES)]
         with ChatMemory.open(self.url, settings=SETTINGS) as memory:
             for text in texts:
@@ -133,7 +135,7 @@ class Bench:
         fill_memories(self.url, REMEMBERING, texts)
 
     def _ids(self, variant: Variant) -> list[str]:
-        """The sessions of one visit."""
+        """Return the sessions of one visit."""
         group = _group(variant)
         if group is None:
             return [f"{variant.style} {variant.whose}"] * (BATCH + 1)
@@ -175,7 +177,7 @@ def _group(variant: Variant) -> str | None:
 
 
 async def throughput(url: str, redis_url: str, sessions: int = 16, turns: int = 50) -> dict[str, dict[str, float]]:
-    """Turns per second of concurrent sessions in one event loop, by each way to make a turn, beside its floor."""
+    """Return turns per second of concurrent sessions in one event loop, for each kind of turn and its floor."""
     settings = SETTINGS.model_copy(update={"postgres_pool_min_size": sessions, "postgres_pool_max_size": sessions})
     connections = [await psycopg.AsyncConnection.connect(url, autocommit=True) for _ in range(sessions)]
     cache = redis.asyncio.Redis.from_url(redis_url)

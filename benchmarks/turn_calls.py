@@ -1,4 +1,4 @@
-"""The calls that benchmarks/turn.py times: chatmemory's, and the same by hand, sync and async."""
+"""The calls that benchmarks/turn.py times: chatmemory's and the floor's, sync and async."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -21,11 +21,11 @@ TEXT = (
 SETTINGS = Settings(cleanup_inactive_sessions=False)
 REMEMBERING, QUERY = "remembering", "invoice or address"
 MEMORIES = 100
-MESSAGES = 4  # of a session that is ended: as many as are learnt from
+MESSAGES = 4  # of a session to end: enough to be learnt from
 
 
 class Operation(NamedTuple):
-    """What is timed.
+    """A timed operation.
 
     Attributes:
         growth: The messages by which it lengthens a session.
@@ -57,7 +57,7 @@ WITH_REDIS = ("turn", "append_and_context")
 
 
 class Variant(NamedTuple):
-    """What is timed: one operation, by us or by the floor, sync or async, at one length."""
+    """A timed variant: one operation, of chatmemory or the floor, sync or async, at one length."""
 
     length: int
     operation: str
@@ -66,7 +66,7 @@ class Variant(NamedTuple):
 
 
 def turn_of(count: int = 2) -> list[NewMessage]:
-    """A turn to append, or several."""
+    """Make one or more turns to append."""
     return [NewMessage(("user", "assistant")[number % 2], TEXT) for number in range(count)]
 
 
@@ -75,11 +75,11 @@ async def _reply(_: object) -> AIMessage:
 
 
 CHAIN = RunnableLambda(lambda _: AIMessage(TEXT), afunc=_reply)
-"""A chain that does nothing, in no time."""
+"""A chain that returns its answer at once."""
 
 
 def _prompt(rows: list[Any]) -> list[BaseMessage]:
-    """The floor's rows as LangChain's messages, and a new one."""
+    """Convert the floor's rows to LangChain's messages, and add a new one."""
     past = (HumanMessage(row[3], id=row[1]) if row[2] == "user" else AIMessage(row[3], id=row[1]) for row in rows)
     return [*past, HumanMessage(TEXT)]
 
@@ -98,7 +98,7 @@ class Calls:
         self._used: dict[tuple[str, bool], Session] = {}
 
     def time(self, variant: Variant, ids: list[str]) -> list[float]:
-        """How long each call took, in seconds."""
+        """Return the seconds of each call."""
         took = []
         for call in [self._call(variant, id) for id in ids]:
             begun = time.perf_counter()
@@ -142,7 +142,7 @@ class Calls:
         }[operation]
 
     def _chained(self, operation: str, id: str) -> Callable[[], object]:
-        """A call on a session of which this process has no handle; it has had a turn."""
+        """Make a call on a session without a handle in this process; the session has had a turn."""
         sessions = self._tenants[0].sessions
         if (id, False) not in self._used:
             self._used[id, False] = sessions.get(id)
@@ -187,7 +187,7 @@ class AsyncCalls:
         self._used: dict[tuple[str, bool], AsyncSession] = {}
 
     async def time(self, variant: Variant, ids: list[str]) -> list[float]:
-        """How long each call took, in seconds."""
+        """Return the seconds of each call."""
         took = []
         for call in [await self._call(variant, id) for id in ids]:
             begun = time.perf_counter()
@@ -234,7 +234,7 @@ class AsyncCalls:
         }[operation]
 
     async def _chained(self, operation: str, id: str) -> Callable[[], Awaitable[object]]:
-        """A call on a session of which this process has no handle; it has had a turn."""
+        """Make a call on a session without a handle in this process; the session has had a turn."""
         sessions = self._tenants[0].sessions
         if (id, False) not in self._used:
             self._used[id, False] = await sessions.get(id)

@@ -18,7 +18,7 @@ Times = dict[Variant, list[float]]
 
 
 def variants(lengths: list[int]) -> Iterator[Variant]:
-    """All that is timed, where these lengths were asked for."""
+    """Return all timed variants, for these lengths."""
     for name, operation in OPERATIONS.items():
         for style in STYLES:
             for length in operation.lengths or lengths:
@@ -27,17 +27,17 @@ def variants(lengths: list[int]) -> Iterator[Variant]:
 
 
 def p50(times: list[float]) -> float:
-    """The median, in ms."""
+    """Return the median, in ms."""
     return statistics.median(times) * 1e3
 
 
 def p95(times: list[float]) -> float:
-    """What 95 % of the calls stay below, in ms."""
+    """Return the 95th percentile, in ms."""
     return statistics.quantiles(times, n=20)[-1] * 1e3
 
 
 def results(times: Times) -> list[dict[str, Any]]:
-    """One record for each operation, style and length."""
+    """Return one record for each operation, style and length."""
     return [_record(variant, times) for variant in times if variant.whose == "chatmemory"]
 
 
@@ -57,7 +57,7 @@ def _record(variant: Variant, times: Times) -> dict[str, Any]:
 
 
 def growth(records: list[dict[str, Any]], key: str = "p50_ms") -> dict[tuple[str, str], float]:
-    """Longest over shortest, for each operation and style."""
+    """Return the ratio of the longest to the shortest length, for each operation and style."""
     found = {}
     for operation in OPERATIONS:
         for style in STYLES:
@@ -69,7 +69,7 @@ def growth(records: list[dict[str, Any]], key: str = "p50_ms") -> dict[tuple[str
 
 
 def import_cost() -> dict[str, Any]:
-    """What `import chatmemory` takes on top of a bare interpreter, and what it and the first use load."""
+    """Measure `import chatmemory` on top of a bare interpreter, and the modules that it and the first use load."""
     bare = _interpreter("pass")
     listing = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     before = set(_output(listing).split())

@@ -1,4 +1,4 @@
-"""Records as JSON: the one form that exports, the command line, adapters, imports and Redis share."""
+"""The JSON form of records, shared by exports, imports, the command line, adapters and Redis."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -30,23 +30,23 @@ Reader: TypeAlias = Callable[[Any], Any]
 
 
 class Record:
-    """A dataclass that can be rendered as a JSON object, and read back."""
+    """Base of dataclasses that can be rendered as a JSON object and read back."""
 
     __slots__ = ()
-    _derived: ClassVar[tuple[str, ...]] = ()  # properties that are rendered too
+    _derived: ClassVar[tuple[str, ...]] = ()  # properties that to_dict() renders too
 
     def to_dict(self) -> dict[str, Any]:
-        """Render the record as a JSON object, one entry a field.
+        """Render the record as a JSON object with one entry for each field.
 
-        Times are ISO 8601 with their zone, tuples are lists, NaN and infinities are the strings "nan", "inf" and
-        "-inf". `json.dumps()` takes it as it is.
+        Times are ISO 8601 with a time zone, tuples become lists, NaN and infinities become the strings "nan", "inf" and
+        "-inf". `json.dumps()` accepts the result.
         """
         names = [field.name for field in fields(self)]  # type: ignore[arg-type]  # subclasses are dataclasses
         return {name: plain(getattr(self, name)) for name in (*names, *self._derived)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read back what to_dict() made, in this release or in another one of the same format.
+        """Read a record that to_dict() rendered, in any release with the same format.
 
         Args:
             values: The JSON object; fields that this release does not know are ignored.
@@ -58,7 +58,7 @@ class Record:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value in its JSON form."""
     if isinstance(value, Record):
         return value.to_dict()
     if isinstance(value, datetime):
@@ -87,7 +87,7 @@ def read(cls: type[T], values: Mapping[str, Any]) -> T:
 
 
 class _Field(NamedTuple):
-    """How one field of a record is read."""
+    """The reader of one field of a record."""
 
     reader: Reader
     is_required: bool

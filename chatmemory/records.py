@@ -1,4 +1,4 @@
-"""The types that every room shares: JSON, a record that a notebook can show, one page of a list."""
+"""Types shared by all packages: JSON, records that a notebook can show, pages of a list."""
 
 # No `from __future__ import annotations`: public() moves these classes to another module name,
 # where typing.get_type_hints could not resolve annotations that are strings.
@@ -16,17 +16,14 @@ if TYPE_CHECKING:
 
 
 Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
-
-
 JsonObject: TypeAlias = dict[str, Any]
-Learns: TypeAlias = Literal["messages", "result", "nothing"]  # what becomes long-term memory of a session
-
+Learns: TypeAlias = Literal["messages", "result", "nothing"]  # the source of a session's long-term memories
 
 MOST_ROWS = 50  # of a list in a notebook
 
 
 class Shown(Record):
-    """A record that declares what a notebook shows of it."""
+    """A record that can be shown in a notebook."""
 
     __slots__ = ()
 
@@ -55,7 +52,7 @@ T = TypeVar("T")
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut `text` to at most `width` characters, at a word where there is one, with … for what is gone."""
+    """Cut `text` to at most `width` characters, at a word where there is one, and end it in … if so."""
     if len(text) <= width:
         return text
     cut = text[: width - 1]
@@ -83,7 +80,7 @@ class Page(Shown, Generic[T], Sequence[T]):
     total: int | None = None
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """A table with a row for each item.
+        """Return a table with a row for each item.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -94,7 +91,7 @@ class Page(Shown, Generic[T], Sequence[T]):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], item: type[Record] | None = None) -> Self:
-        """Read back what to_dict() made.
+        """Read a page that to_dict() rendered.
 
         Args:
             values: The JSON object.
@@ -136,5 +133,5 @@ class Page(Shown, Generic[T], Sequence[T]):
 
 
 def to_json(value: Any) -> str:
-    """The JSON text that is stored."""
+    """Return a value as compact JSON text."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -61,20 +61,12 @@ SQL = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 HOMES_OF_SQL = "chatmemory.storage.queries chatmemory.storage.schema"
-# Docstrings that begin with a clause; the folders and files in which none does (widen this: the rest is to follow).
+# Docstrings that begin with a clause, and the files in which some still do.
 CLAUSE = re.compile(r"(What|Who|Whether)\b")
-PLAIN_PROSE = (
-    "chatmemory/__init__.py chatmemory/_concurrency.py chatmemory/_exit.py chatmemory/_forks.py chatmemory/_public.py "
-    "chatmemory/errors.py chatmemory/kinds.py chatmemory/protocols.py chatmemory/settings.py chatmemory/validation.py "
-    "chatmemory/embedded chatmemory/memories/episodes.py chatmemory/memories/learning.py chatmemory/memories/notes.py "
-    "chatmemory/memories/prompts.py chatmemory/memories/ranking.py chatmemory/memories/vectors.py "
-    "chatmemory/messages/openai_format.py chatmemory/messages/pairing.py chatmemory/messages/token_counts.py "
-    "chatmemory/messages/tokenizer.py chatmemory/notebook/plots.py chatmemory/runs "
-    "chatmemory/cli/chat.py chatmemory/cli/context_table.py chatmemory/cli/demo.py chatmemory/cli/demo_script.py "
-    "chatmemory/cli/demo_writer.py chatmemory/cli/end.py chatmemory/cli/memories.py chatmemory/cli/options.py "
-    "chatmemory/cli/recall.py chatmemory/cli/reembed.py chatmemory/cli/reference.py chatmemory/cli/responders.py "
-    "chatmemory/cli/runs.py chatmemory/cli/sessions.py chatmemory/cli/terminal.py chatmemory/cli/worker.py "
-    "integrations scripts tests"
+PLAIN_PROSE = "chatmemory integrations benchmarks scripts tests"
+CLAUSES_LEFT = (
+    "items.py users.py files/importing.py memories/memories.py memories/recall.py memories/spending.py "
+    "memories/storing.py sessions/lifecycle.py sessions/runs.py sessions/session.py storage/database.py"
 )
 NAMELESS = re.compile(r"#\s*(type:\s*ignore(?!\[)|(ruff:\s*)?noqa(?!:))")
 
@@ -361,7 +353,12 @@ def test_tests_say_what_they_show() -> None:
 def test_docstrings_begin_with_their_subject() -> None:
     """No docstring begins with "What", "Who" or "Whether": a noun or a verb says it sooner."""
     places = [ROOT / place for place in PLAIN_PROSE.split()]
+    halves = (ROOT / "chatmemory/_async", ROOT / "chatmemory/_sync")
+    left = {half / file for half in halves for file in CLAUSES_LEFT.split()} | set(
+        (ROOT / "chatmemory/files").iterdir()
+    )
     paths = [path for path in CORE + ADAPTERS + TESTS + TOOLS if any(path.is_relative_to(place) for place in places)]
+    paths = [path for path in paths if path not in left]
     found = [f"{name(path)}:{line}: {text}" for path in paths for line, text in docstrings(path) if CLAUSE.match(text)]
     assert all(place.exists() for place in places)
     assert not found, told(found, "begin with a noun or a verb: `The …`, `Return …`, `Return whether …`, `True if …`")

@@ -1,4 +1,4 @@
-"""What every handle of one memory shares."""
+"""The objects that all handles of one memory share."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,11 @@ from chatmemory.storage.recent_cache import RecentMessagesCache
 
 
 class AsyncParts(NamedTuple):
-    """The parts of a memory that handles work with; on_use is called when a session begins or is resumed."""
+    """The shared objects of one memory.
+
+    Attributes:
+        on_use: Called when a session is created or resumed; starts a clean-up if one is due.
+    """
 
     settings: Settings
     database: AsyncDatabase

@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/client.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""The way in: open, close, and the tenants between."""
+"""The entry point: opening and closing a memory, its tenants, and work over all tenants."""
 
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -86,23 +86,24 @@ class ChatMemory:
         Args:
             postgres: postgresql://user:password@host/database. None: CHATMEMORY_POSTGRES_URL, and without
                 that an embedded server in the user's data directory.
-            redis: redis://host:6379/0, rediss://… or unix:///path, for the context window and resuming.
-                None: CHATMEMORY_REDIS_URL, and without that Postgres does it all.
+            redis: redis://host:6379/0, rediss://… or unix:///path, the cache for contexts and resuming.
+                None: CHATMEMORY_REDIS_URL, and without that no Redis is used.
             settings: All settings; None: from CHATMEMORY_ variables and .env.
-            llm: What learns from conversations. None: CHATMEMORY_LLM_MODEL on an OpenAI-compatible server, and
-                without that episodes and an extractive summary.
-            embedder: What tells meanings. None: CHATMEMORY_EMBEDDING_MODEL, and without that recall goes by words.
+            llm: The language model that learns from conversations. None: CHATMEMORY_LLM_MODEL on an
+                OpenAI-compatible server; without that, sessions become episodes and an extractive summary.
+            embedder: The model that embeds memories and queries. None: CHATMEMORY_EMBEDDING_MODEL; without that,
+                recall is lexical.
 
         Raises:
             ConfigurationError: A setting cannot be used.
         """
         for name, given, form in (("llm", llm, Llm), ("embedder", embedder, Embedder)):
             if given is not None and not isinstance(given, form):
-                raise ConfigurationError(f"{name} must have what chatmemory.{form.__name__} has.")
+                raise ConfigurationError(f"{name} must implement the protocol chatmemory.{form.__name__}.")
         return cls(_settings(postgres, redis, settings), llm, embedder)
 
     def tenant(self, tenant_id: object) -> Tenant:
-        """The part of the memory that belongs to one organisation; no I/O.
+        """Return the handle of one tenant; no I/O.
 
         Raises:
             InvalidInputError: The id is empty, too long, or not a string, int or UUID.
@@ -110,7 +111,7 @@ class ChatMemory:
         return Tenant(check_id(tenant_id, "tenant_id"), self._parts)
 
     def health(self) -> Health:
-        """Ask each part now whether it works; what is wrong is told, never raised."""
+        """Check now whether Postgres and Redis work; failures are reported, not raised."""
         try:
             self._database.ping()
             postgres: Literal["ok", "unreachable"] = "ok"
@@ -122,13 +123,13 @@ class ChatMemory:
         return Health(postgres=postgres, redis=redis, tokens=in_thread(self._parts.tokenizer.best).name)
 
     def examine(self, *, tenant_id: object = None) -> Examination:
-        """Examine the schema, the isolation of tenants, Redis, the models and what waits; nothing is changed.
+        """Examine the schema, the isolation of tenants, Redis, the models and the due work; nothing is changed.
 
-        What is wrong is reported, not raised. A session that is written to see whether another tenant can read it is
-        rolled back. The schema is not migrated.
+        Failures are reported, not raised. A session is written to check that no other tenant can read it, and rolled
+        back. The schema is not migrated.
 
         Args:
-            tenant_id: The tenant whose spend of today is reported; None: nobody's.
+            tenant_id: The tenant whose spend of today is reported; None: no tenant's.
 
         Raises:
             InvalidInputError: The id is empty, too long, or not a string, int or UUID.
@@ -142,17 +143,17 @@ class ChatMemory:
         """Bring the database's schema up to date, whatever auto_migrate is; any number of processes may do so at once.
 
         Raises:
-            SchemaPermissionError: The database user may not; the message has the SQL for an administrator.
-            SchemaVersionError: The database was made by a newer release.
+            SchemaPermissionError: The database user lacks a right; the message has the SQL for an administrator.
+            SchemaVersionError: The database needs a newer release, or was made by an unreleased one.
             StorageUnavailableError: Postgres cannot be reached.
         """
         return Migrated(applied=tuple(self._database.migrate()))
 
     def migration_script(self, login: str | None = None) -> str:
-        """Return the SQL that makes the schema, roles included, for an administrator to run; no I/O.
+        """Return the SQL that creates the schema and its roles, for an administrator to run; no I/O.
 
         Args:
-            login: The database user that the application connects as; None: the one in the address, else postgres.
+            login: The database user that the application connects as; None: the user in the URL, else postgres.
         """
         from chatmemory.storage.schema import script
 
@@ -163,8 +164,8 @@ class ChatMemory:
     def clean_up(self) -> CleanUp:
         """Expire idle sessions and archive finished ones now, in all tenants.
 
-        Idle means session_timeout_hours without a message or resume. Archived are, if enable_session_archiving is
-        set, sessions that ended as long ago and have nothing left to learn from. Safe to run anywhere, any time.
+        A session is idle after session_timeout_hours without activity. If enable_session_archiving is set, sessions
+        that ended as long ago and have nothing left to learn are archived. Any number of processes may do so at once.
         """
         expired = archived = 0
         settings = self.settings
@@ -181,15 +182,15 @@ class ChatMemory:
                 return CleanUp(expired=expired, archived=archived)
 
     def run_due(self, limit: int = 100) -> Report:
-        """Learn from sessions that are due, in all tenants, one after the other: for cron, and for tests.
+        """Learn from the due sessions of all tenants, one after the other: for cron, and for tests.
 
-        Sessions that were idle for too long expire first.
+        Idle sessions expire first, if cleanup_inactive_sessions is set.
 
         Args:
-            limit: How many at most, 1 or more.
+            limit: The number of sessions at most, 1 or more.
 
         Returns:
-            What was done; models that fail are counted, not raised.
+            The work done; failures of models are counted, not raised.
 
         Raises:
             StorageUnavailableError: Postgres cannot be reached.
@@ -202,15 +203,15 @@ class ChatMemory:
     def run_worker(self, *, concurrency: int = 1, stop: Flag | None = None, until_idle: bool = False) -> Report:
         """Learn from sessions as they become due, in all tenants, until `stop` is set.
 
-        Sessions that are idle for too long expire meanwhile, every cleanup_interval_hours.
+        Idle sessions expire meanwhile, every cleanup_interval_hours.
 
         Args:
-            concurrency: How many sessions at once, 1 or more.
-            stop: Ends the work; what was begun is finished. None: only cancelling or closing ends it.
-            until_idle: Whether to end when nothing is due any more, after expiring idle sessions.
+            concurrency: The number of sessions processed in parallel, 1 or more.
+            stop: Stops the worker after the sessions in progress. None: it runs until it is cancelled.
+            until_idle: Whether to expire idle sessions first, and stop when none is due any more.
 
         Returns:
-            What was done in all.
+            The work done in all.
         """
         check_count(concurrency, "concurrency", least=1)
         if until_idle and self.settings.cleanup_inactive_sessions:
@@ -218,11 +219,11 @@ class ChatMemory:
         return Worker(self._parts).run(concurrency, stop or Flag(), until_idle=until_idle)
 
     def retry_parked(self) -> int:
-        """Take up again the sessions that were given up after too many failures; return how many still are."""
+        """Make parked sessions due again; return the number of sessions that are still parked."""
         return Worker(self._parts).parked(retry=True)
 
     def _maybe_clean_up(self) -> None:
-        """Clean up beside the caller's work, at most once every cleanup_interval_hours."""
+        """Clean up in the background, at most once every cleanup_interval_hours."""
         now = datetime.now(UTC)
         if self.settings.cleanup_inactive_sessions and now >= self._clean_up_due:
             self._clean_up_due = now + timedelta(hours=self.settings.cleanup_interval_hours)
@@ -235,19 +236,19 @@ class ChatMemory:
             self._clean_up_due = datetime.now(UTC) + timedelta(minutes=1)
 
     def flush(self) -> None:
-        """Write what is still on its way: logged metrics to Postgres, appended messages to the windows in Redis.
+        """Write logged metrics to Postgres, and send appended messages to the windows in Redis, now.
 
         Raises:
-            StorageUnavailableError: Postgres cannot be reached; the metrics are kept, and written later.
+            StorageUnavailableError: Postgres cannot be reached; the metrics are written later.
         """
         self._metrics.flush()
         self._windows.flush()
 
     def close(self) -> None:
-        """Write what is on its way, give back all connections; the embedded server stops when its last user has gone.
+        """Flush, and close all connections; the embedded server stops with its last user.
 
         Raises:
-            StorageUnavailableError: Metrics that were logged cannot be written; all is closed nevertheless.
+            StorageUnavailableError: Logged metrics could not be written; everything is closed nevertheless.
         """
         try:
             self._metrics.close()
@@ -274,7 +275,7 @@ class ChatMemory:
 
 
 def _cache(settings: Settings) -> "Cache | None":
-    """Redis, where there is one; only then its driver is loaded."""
+    """Return the cache, None if no Redis is configured; only with one its driver is loaded."""
     if settings.redis_url is None:
         return None
     from chatmemory._sync.storage.redis import Cache

@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/tenant.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""One organisation's part of the memory."""
+"""The handle of one tenant."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,14 +23,14 @@ from chatmemory.validation import check_id, check_time
 
 @public
 class Tenant:
-    """All that belongs to one tenant; every operation below it is bound to this tenant by the database.
+    """One tenant; the database restricts every operation on it to the tenant's rows.
 
     Attributes:
         id: The tenant's id.
         sessions: Its sessions.
-        memories: What was learnt from them, and what it was told to keep.
-        items: What the app keeps of its own, under namespaces and keys.
-        users: What belongs to one user, over all sessions.
+        memories: Its long-term memories, learnt or stored by the app.
+        items: Values that the app stores under namespaces and keys.
+        users: The data of single users, over all sessions.
     """
 
     def __init__(self, tenant_id: str, parts: Parts) -> None:
@@ -42,7 +42,7 @@ class Tenant:
         self._parts = parts
 
     def spend(self, *, since: datetime) -> Spend:
-        """What models were paid for since then, in tokens: by model, by user and in all.
+        """Return the tokens that models were paid for since a time, by model, by user and in all.
 
         Raises:
             InvalidInputError: The time has no time zone.
@@ -54,19 +54,18 @@ class Tenant:
     ) -> Iterator[ImportedConversation]:
         """Import the conversations of a file, each into a session under its own id; importing it again adds nothing.
 
-        Accepted are ChatGPT's conversations.json, of which the active branch of each conversation is taken, and the
-        JSON of session.export(). Each session is ended as it had ended; a run comes with its metrics, and one that
-        had not ended is cancelled. The file is read piece by piece, in bounded memory. The import goes on as the
-        results are iterated.
+        Accepts ChatGPT's conversations.json, of which the active branch of each conversation is imported, and the JSON
+        of session.export(). Each session gets the status it had ended with; a run comes with its metrics, and one that
+        had not ended is cancelled. The file is read in bounded memory, and imported as the results are iterated.
 
         Args:
-            file: A path, or a binary file that can seek; one that you opened stays open.
+            file: A path, or a seekable binary file, which stays open.
             user_id: The user whose sessions they become; None: the user that the file names.
             default_user_id: The user where the file names none.
 
         Raises:
-            InvalidInputError: The file's format is unknown, or it is broken from some place on (the message says
-                which). Conversations before that are imported, and importing the mended file continues there.
+            InvalidInputError: The file's format is unknown, or it is broken at some place, which the message names.
+                Conversations before it were imported; importing the repaired file continues there.
         """
         from chatmemory._sync.files.importing import Importer
 
@@ -76,21 +75,21 @@ class Tenant:
     def erase(self) -> Erasure:
         """Remove everything of this tenant for good: all users, and what belongs to none of them.
 
-        Users are erased some at a time, each of them whole. If it fails half-way, call it again. The tenant's app
-        should have stopped: what it writes meanwhile may stay.
+        Users are erased in batches, each user completely. If it fails half-way, call it again. Stop the tenant's app
+        first: rows that it writes meanwhile may remain.
 
         Returns:
-            How much is gone.
+            The receipt.
         """
         return Eraser(self.id, self._parts).tenant()
 
     def export(self) -> Iterator[str]:
-        """Read everything that is stored of this tenant as JSON Lines, in the form of users.export().
+        """Export everything of this tenant as JSON Lines, in the form of users.export().
 
-        Each session is read as it stood at one moment. What is begun after the export began may be missing.
+        Each session is read in one snapshot. Sessions created after the export began may be missing.
 
         Returns:
-            Lines without their ends, in bounded memory.
+            The lines without line ends, read in bounded memory.
         """
         return Exporter(self.id, self._parts).tenant()
 

@@ -1,4 +1,4 @@
-"""The checks of an examination, decided from what Postgres, Redis and the tokenizer said."""
+"""The checks of an examination, decided from the answers of Postgres, Redis and the tokenizer."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from chatmemory.admin.records import Check
 from chatmemory.messages.token_counts import ESTIMATE, Counter
 from chatmemory.settings import Settings
 
-# The parts of a database's access rules, and what is said of each where nothing is wrong.
+# The parts of a database's access rules, each with the text for a part that is in order.
 SOUND = {
     "roles": "both exist, belong to this database alone, and cannot bypass row-level security",
     "row-level security": "forced on every table, with its policies",
@@ -16,7 +16,7 @@ SOUND = {
     "functions": "all there, and run as the two roles",
 }
 ISOLATION = "tenant isolation"
-# The checks that are not made where this one fails.
+# The checks that are skipped if a check fails.
 DEPENDENTS = {"database": ("schema", *SOUND, ISOLATION), "schema": (*SOUND, ISOLATION)}
 DEPENDENTS |= dict.fromkeys(SOUND, (ISOLATION,))
 
@@ -33,40 +33,40 @@ def with_unchecked(checks: Sequence[Check]) -> tuple[Check, ...]:
 
 
 def schema_check(missing: Sequence[str], version: int) -> Check:
-    """Whether all numbered files of the schema were applied."""
+    """Check that all numbered files of the schema were applied."""
     lacks = f"lacks {', '.join(missing)}; run `chatmemory migrate`"
     return Check(
-        name="schema", ok=not missing, detail=lacks if missing else f"version {version}, as this library needs it"
+        name="schema", ok=not missing, detail=lacks if missing else f"version {version}, the one this library needs"
     )
 
 
 def access_check(part: str, problems: str) -> Check:
-    """Whether one part of the access rules is as the library declares it."""
+    """Check that one part of the access rules is as the library declares it."""
     return Check(
         name=part, ok=not problems, detail=f"{problems}; run `chatmemory migrate`" if problems else SOUND[part]
     )
 
 
 def isolation_check(own: int, foreign: int, nobody: int) -> Check:
-    """Whether a tenant sees its own two rows, and another tenant and nobody see none of them."""
-    seen = f"a tenant sees its own {own} rows, another tenant {foreign} of them, nobody's transaction {nobody} of all"
+    """Check that a tenant sees its own two rows, and another tenant or none sees no row."""
+    seen = f"a tenant sees {own} of its 2 rows, another tenant {foreign} of them, a transaction without tenant {nobody}"
     return Check(name=ISOLATION, ok=own == 2 and foreign == 0 and nobody == 0, detail=seen)
 
 
 def vectors_check(has_vectors: bool) -> Check:
-    """Whether the vectors of an embedder can be kept."""
-    advice = "cannot be kept: install pgvector 0.7 or newer and run `chatmemory migrate`"
-    return Check(name="vectors", ok=has_vectors, detail="pgvector keeps them" if has_vectors else advice)
+    """Check that vectors of an embedder can be stored."""
+    advice = "cannot be stored: install pgvector 0.7 or newer and run `chatmemory migrate`"
+    return Check(name="vectors", ok=has_vectors, detail="pgvector stores them" if has_vectors else advice)
 
 
 def redis_check(address: str, works: bool, failure: str | None) -> Check:
-    """Whether Redis answers and takes writes."""
+    """Check that Redis answers and accepts writes."""
     wrong = f"{address} does not work: {failure}; check CHATMEMORY_REDIS_URL"
-    return Check(name="redis", ok=works, detail="answers and takes writes" if works else wrong)
+    return Check(name="redis", ok=works, detail="answers and accepts writes" if works else wrong)
 
 
 def token_fallbacks(counter: Counter, settings: Settings) -> Iterable[str]:
-    """Yield why tokens are not counted as the model counts them."""
+    """Yield the reasons why tokens are not counted as the model counts them."""
     if counter is ESTIMATE:
         yield "The vocabulary of the model's encoding cannot be loaded: tokens are estimated."
     elif not counter.exact:
@@ -74,14 +74,14 @@ def token_fallbacks(counter: Counter, settings: Settings) -> Iterable[str]:
 
 
 def parked_fallbacks(parked: int) -> Iterable[str]:
-    """Yield that sessions are parked, if any are."""
+    """Yield a notice if sessions are parked."""
     if parked:
         noun = "1 session" if parked == 1 else f"{parked:,} sessions"
         yield f"{noun} parked: learning failed too often; `chatmemory worker --retry-parked` tries again."
 
 
 def spent_today(total: int, tenant_id: str, settings: Settings) -> dict[str, Any]:
-    """Return a tenant's spend beside its cap."""
+    """Return a tenant's spend of today and its cap."""
     cap = settings.llm_hard_cap_tokens
     of_cap = f" of {cap:,}" if cap is not None else ""
     return {"spent today": f"{total:,}{of_cap} tokens by tenant {tenant_id!r}"}

@@ -1,4 +1,4 @@
-"""What is installed and configured, as an examination reports it; secrets left out."""
+"""The installed packages and the settings in an examination, without secrets."""
 
 import os
 from importlib.metadata import PackageNotFoundError, version
@@ -25,7 +25,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def settings_in_force(settings: Settings) -> dict[str, Any]:
-    """Return the settings without secrets."""
+    """Return all settings, without secrets."""
     values = settings.model_dump(mode="json")
     values["postgres_url"] = postgres_address(settings)
     values["redis_url"] = "(set, not shown)" if settings.redis_url else None
@@ -33,24 +33,24 @@ def settings_in_force(settings: Settings) -> dict[str, Any]:
 
 
 def settings_changed(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return those settings in force that do not have their default."""
+    """Return the settings whose values are not the defaults."""
     defaults = Settings.model_construct().model_dump(mode="json")
     return {name: value for name, value in settings.items() if value != defaults[name]}
 
 
 def postgres_address(settings: Settings) -> str | None:
-    """Return where the configured Postgres is, without user and password; None: the embedded one is used."""
+    """Return the address of the configured Postgres, without its password; None: the embedded server is used."""
     return None if settings.postgres_url is None else str(address_of(settings.postgres_url.get_secret_value()))
 
 
 def redis_address(url: str) -> str:
-    """Return where a Redis URL leads, without user and password."""
+    """Return the address in a Redis URL, without user and password."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or REDIS_PORT}" if parts.hostname else parts.path
 
 
 def fallbacks(settings: Settings) -> list[str]:
-    """Return what works in a lesser way because something is not configured or not installed."""
+    """Return the features that are limited because something is not configured or not installed."""
     found = []
     if settings.postgres_url is None:
         found.append("No Postgres is configured (CHATMEMORY_POSTGRES_URL): an embedded server is used.")
@@ -59,7 +59,7 @@ def fallbacks(settings: Settings) -> list[str]:
     if settings.llm_model is None:
         found.append("No language model is set (CHATMEMORY_LLM_MODEL): sessions become episodes and extracts.")
     if settings.embedding_model is None:
-        found.append("No embedder is set (CHATMEMORY_EMBEDDING_MODEL): recall goes by words.")
+        found.append("No embedder is set (CHATMEMORY_EMBEDDING_MODEL): recall is lexical.")
     if not settings.auto_migrate:
         found.append("auto_migrate is off: the schema is upgraded by `chatmemory migrate` only.")
     if not settings.cleanup_inactive_sessions:

@@ -1,4 +1,4 @@
-"""The results of looking after a memory: its health, an examination, a migration."""
+"""Records of administration: health, examination, migration."""
 
 # No `from __future__ import annotations`: public() moves these classes to another module name,
 # where typing.get_type_hints could not resolve annotations that are strings.
@@ -14,12 +14,12 @@ from chatmemory.records import JsonObject
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health(Record):
-    """What works, and what does without.
+    """The health of a memory.
 
     Attributes:
-        postgres: Whether it answers; without it nothing works.
-        redis: Whether it answers and takes writes; unreachable, Postgres does its work.
-        tokens: What counts tokens now: an encoding of tiktoken, or "estimate".
+        postgres: Whether Postgres answers; nothing works without it.
+        redis: Whether Redis answers and accepts writes; if not, Postgres does its work. "off": none is configured.
+        tokens: The counter of tokens in use: an encoding of tiktoken, or "estimate".
     """
 
     postgres: Literal["ok", "unreachable"]
@@ -30,7 +30,7 @@ class Health(Record):
 
     @property
     def ok(self) -> bool:
-        """Whether all that is configured works."""
+        """True if everything that is configured works."""
         return self.postgres == "ok" and self.redis != "unreachable"
 
 
@@ -41,9 +41,9 @@ class Check(Record):
 
     Attributes:
         name: What was checked: database, schema, roles, tenant isolation, redis …
-        ok: Whether it is as it should be.
-        detail: What was found, and if it is wrong, what to do.
-        unchecked: The checks that depend on this one and were not made, since it failed.
+        ok: Whether it passed.
+        detail: The finding, and if it failed, what to do.
+        unchecked: The checks that were skipped because this one failed.
     """
 
     name: str
@@ -55,15 +55,15 @@ class Check(Record):
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination(Record):
-    """What an examination found; it holds no secret.
+    """The results of an examination; they contain no secrets.
 
     Attributes:
         checks: The checks, in the order in which they were made.
-        server: The server's version, database, user, place and pgvector, as far as it could be asked.
-        learning: The models, the sessions that wait, and the tenant's spend of today.
+        server: The server's version, database, user, address and pgvector, as far as it answered.
+        learning: The models, the number of due and parked sessions, and the tenant's spend of today.
         versions: The installed packages, and how tokens are counted.
-        settings: The settings in force; addresses without user and password.
-        fallbacks: What works in a lesser way because something is not configured or not installed.
+        settings: All settings; addresses without passwords.
+        fallbacks: The features that are limited because something is not configured or not installed.
     """
 
     checks: tuple[Check, ...]
@@ -77,18 +77,17 @@ class Examination(Record):
 
     @property
     def ok(self) -> bool:
-        """Whether every check passed."""
+        """True if every check passed."""
         return all(check.ok for check in self.checks)
 
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migrated(Record):
-    """What a migration did.
+    """The result of a migration.
 
     Attributes:
-        applied: The names of the files that were applied and of the parts that were repaired; empty if the schema was
-            up to date.
+        applied: The names of the applied files and of the repaired parts; empty if the schema was up to date.
     """
 
     applied: tuple[str, ...]

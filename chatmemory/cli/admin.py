@@ -1,4 +1,4 @@
-"""`migrate` and `doctor`: the schema, and whether all is well."""
+"""`migrate` and `doctor`: upgrade the schema, examine the installation."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def migrate(
     print_: Annotated[
-        bool, typer.Option("--print", help="Print the SQL for an administrator instead; connects to nothing.")
+        bool, typer.Option("--print", help="Print the SQL for an administrator instead, without connecting.")
     ] = False,
     login: Annotated[
         str | None,
@@ -36,17 +36,17 @@ def migrate(
 
 def doctor(
     tenant: Annotated[
-        str | None, typer.Option("--tenant", show_default="nobody's", help="Also report what this tenant spent today.")
+        str | None, typer.Option("--tenant", show_default="none", help="Also report what this tenant spent today.")
     ] = None,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what is connected, and whether tenants are kept apart.
+    """Check Postgres, Redis, the schema and the isolation of tenants.
 
-    It also tells what waits to be learnt, and what falls back because something is not configured.
+    Also report the sessions due for learning, and the features limited because something is not configured.
 
-    Exits with 1 if something is wrong. Nothing is changed: a probe that is written to see whether another tenant
-    can read it is rolled back.
+    Exit with 1 if a check fails. Nothing is changed: a session is written to check that no other tenant can read it,
+    and rolled back.
     """
     with memory_on(postgres) as memory:
         found = memory.examine(tenant_id=tenant)
@@ -61,7 +61,7 @@ def doctor(
 
 
 def _show(found: "Examination") -> None:
-    """Show an examination, to read."""
+    """Print an examination for a reader."""
     from rich.table import Table
 
     from chatmemory.admin.installation import settings_changed
@@ -72,12 +72,12 @@ def _show(found: "Examination") -> None:
         mark = text("✓ ", "green") if check.ok else text("✗ ", "bold red")
         console.print(mark + text(f"{check.name}: ", "bold") + text(check.detail), soft_wrap=True)
         if check.unchecked:
-            console.print(text(f"  not checked, since it failed: {', '.join(check.unchecked)}", "dim"), soft_wrap=True)
+            console.print(text(f"  skipped because it failed: {', '.join(check.unchecked)}", "dim"), soft_wrap=True)
     for title, values in (
         ("server", found.server),
         ("long-term memory", found.learning),
         ("versions", found.versions),
-        ("settings that were set (--json has all)", settings_changed(found.settings)),
+        ("settings other than defaults (--json has all)", settings_changed(found.settings)),
     ):
         table = Table(box=None, pad_edge=False, show_header=False)
         for name, value in values.items():

@@ -1,4 +1,4 @@
-"""`import`: conversations out of a file, each into a session of its own that has ended."""
+"""`import`: import the conversations of a file, each into a session of its own."""
 
 import os
 from collections import Counter
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Summary:
-    """The results of an import, counted; only those that say more than a number are kept."""
+    """Counts of an import's results, and the grown and refused conversations themselves."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -47,8 +47,8 @@ def import_(
         str | None,
         typer.Option(
             "--user",
-            show_default="whose the file says they were, else CHATMEMORY_USER, else your login name",
-            help="Whose sessions they become.",
+            show_default="the user named in the file, else CHATMEMORY_USER, else your login name",
+            help="The user who gets the sessions.",
         ),
     ] = None,
     postgres: PostgresOption = None,
@@ -56,9 +56,9 @@ def import_(
 ) -> None:
     """Import conversations from a file; running it twice adds nothing.
 
-    Accepts ChatGPT's conversations.json, of which the active branch of each conversation is taken, and the
-    JSON that `chatmemory export` writes. Each conversation becomes a session under its own id, and is ended; runs come
-    with their metrics, and end as they had ended (one that had not, as cancelled).
+    Accepts ChatGPT's conversations.json, of which the active branch of each conversation is imported, and the
+    JSON that `chatmemory export` writes. Each conversation becomes an ended session under its own id. Runs come with
+    their metrics and the status they had ended with; a run that had not ended is cancelled.
     """
     from chatmemory.errors import ChatMemoryError
 
@@ -78,15 +78,14 @@ def import_(
 
 
 def _after_failure(summary: Summary) -> str:
-
     count = summary.counts["imported"]
     were = "conversation before it was" if count == 1 else "conversations before it were"
     stored = f"The {count:,} {were} imported. " if count else ""
-    return f"{stored}Importing again is safe: what is there is not added twice."
+    return f"{stored}Importing again is safe: it adds nothing twice."
 
 
 def _with_progress(results: "Iterator[ImportedConversation]", source: BinaryIO) -> "Iterator[ImportedConversation]":
-    """The results, with a bar on stderr that follows the bytes read."""
+    """Yield the results, with a progress bar on stderr by bytes read."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from chatmemory.cli.terminal import stderr

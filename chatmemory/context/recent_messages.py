@@ -1,8 +1,8 @@
-"""The newest messages of a session as a process keeps them, so that they need not be read again.
+"""The newest messages of a session as a process caches them, so that they need not be read again.
 
-An append reports the seq it got. Where that follows the last message kept, nobody else has written since, and the
-messages kept with the new ones are what a reading would find. They are kept as text and handed out as new objects, so
-that a caller who changes a message does not change what is kept.
+An append reports the seq it got. If that follows the last cached message, nobody else has written in between, and the
+cached messages with the new ones equal what a read would return. Messages are stored as text and returned as new
+objects, so that a caller who changes a message does not change the cache.
 """
 
 import json
@@ -18,12 +18,12 @@ from chatmemory.records import to_json
 from chatmemory.sessions.records import Appended, SessionInfo
 
 ALL_MESSAGES = sys.maxsize
-EMPTY_WINDOW = Window([], None, 1, 0, 0, "postgres")  # of a session without messages
-MESSAGE_BYTES = 272  # of a stored message beside its texts: the record, its time, its numbers, its place in a tuple
+EMPTY_WINDOW = Window([], None, 1, 0, 0, "postgres")  # a session without messages
+MESSAGE_BYTES = 272  # of a stored message without its texts
 
 
 class StoredMessage(NamedTuple):
-    """A message in values that cannot be changed: blocks and metadata are JSON text, "" where there are none."""
+    """A message in immutable values: blocks and metadata are JSON text, "" if there are none."""
 
     seq: int
     id: str
@@ -37,30 +37,35 @@ class StoredMessage(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The memory it takes, in bytes, about."""
+        """Its memory, in bytes, roughly."""
         texts = (self.id, self.text, self.blocks, self.metadata)
         return MESSAGE_BYTES + sum(sys.getsizeof(text) for text in texts if text)
 
 
 class Bounds(NamedTuple):
-    """The most that is kept of one session."""
+    """The bounds on the messages of one session.
+
+    Attributes:
+        messages: The number of messages at most.
+        size: Their memory at most, in bytes.
+    """
 
     messages: int
-    size: int  # bytes
+    size: int
 
 
 class RecentMessages(NamedTuple):
     """The newest messages of one session.
 
     Attributes:
-        messages: Those from first_seq to last_seq, without gaps.
-        first: The system message the session begins with, where it is older than first_seq.
-        first_seq: The seq the messages begin with; last_seq + 1 where there are none.
+        messages: The messages from first_seq to last_seq, without gaps.
+        first: The system message the session begins with, if it is older than first_seq.
+        first_seq: The seq of the first of `messages`; last_seq + 1 if there are none.
         last_seq: The session's newest seq.
-        token_count: The stored tokens of all the session's messages.
-        summary: The summary of what was said up to summary_seq.
+        token_count: The stored tokens of all messages of the session.
+        summary: The summary of the messages up to summary_seq.
         summary_seq: The watermark.
-        messages_size: The memory that these messages take, in bytes, about.
+        messages_size: The memory of `messages`, in bytes, roughly.
     """
 
     messages: tuple[StoredMessage, ...]
@@ -74,21 +79,21 @@ class RecentMessages(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The memory that all of it takes, in bytes, about."""
+        """The memory of messages, first message and summary, in bytes, roughly."""
         first = self.first.size if self.first else 0
         return self.messages_size + first + sys.getsizeof(self.summary or "")
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is nothing older."""
+        """True if the session has no older messages."""
         return self.first_seq <= (2 if self.first else 1)
 
     def covers(self, count: int) -> bool:
-        """Whether the newest `count` messages, or all there are, are here."""
+        """Return whether these include the session's newest `count` messages, or all it has."""
         return self.is_complete or len(self.messages) >= count
 
     def window(self, limit: int, source: Source = "postgres") -> Window:
-        """The newest messages, at most `limit` of them."""
+        """Return the newest messages as a window of at most `limit`."""
         chosen = self.messages[-limit:] if limit else ()
         first = self._first_before(len(self.messages) - len(chosen))
         return Window(
@@ -103,17 +108,17 @@ class RecentMessages(NamedTuple):
         )
 
     def with_appended(self, appended: Appended, new: Sequence[Message], bounds: Bounds) -> "RecentMessages | None":
-        """The messages after an append; None where it does not follow, or the session has another summary now."""
+        """Return the messages after an append; None if it does not follow them, or the summary has changed."""
         if appended.summary_seq != self.summary_seq:
             return None
         if appended.last_seq <= self.last_seq:
-            return self if all(map(self._agrees_with, new)) else None  # they were read meanwhile
+            return self if all(map(self._agrees_with, new)) else None  # they were read in between
         if appended.first_seq != self.last_seq + 1:
             return None
         return self._replace(token_count=appended.token_count)._with(new)._bounded(bounds)
 
     def _agrees_with(self, message: Message) -> bool:
-        """Whether no other message is kept in its place; one is where Postgres has lost commits."""
+        """Return whether its seq holds no other message here; it does after Postgres has lost commits."""
         index = message.seq - self.first_seq
         return index < 0 or self.messages[index].id == message.id
 
@@ -140,13 +145,13 @@ class RecentMessages(NamedTuple):
         )
 
     def _first_before(self, index: int) -> StoredMessage | None:
-        """The system message the session begins with, where it is older than the message at this index."""
+        """Return the system message the session begins with, if it is older than the message at this index."""
         begin = self.messages[0] if index else None
         return begin if begin is not None and begins_session(begin.seq, begin.role) else self.first
 
 
 def recent_from_window(window: Window, bounds: Bounds) -> RecentMessages:
-    """Keep what was read."""
+    """Make recent messages from a window."""
     first = _stored(window.first) if window.first else None
     empty = RecentMessages(
         (),
@@ -162,12 +167,12 @@ def recent_from_window(window: Window, bounds: Bounds) -> RecentMessages:
 
 
 def after_reading(recent: RecentMessages | None, window: Window, bounds: Bounds) -> RecentMessages:
-    """The messages after a reading: those read, and of those kept before the ones that lie directly before them.
+    """Return the messages after a read: those read, and the cached ones that directly precede them.
 
-    Of a window from Redis only the messages after those kept are taken, since it holds the same ones.
+    From a window of Redis only messages newer than the cached ones are taken: the others are the same.
     """
     if recent is not None and window.last_seq < recent.last_seq:
-        return recent  # an append came between
+        return recent  # an append came in between
     if recent is None or not recent.first_seq <= window.first_seq <= recent.last_seq + 1:
         return recent_from_window(window, bounds)
     begin = recent.last_seq + 1 if window.source == "redis" else window.first_seq
@@ -181,7 +186,7 @@ def after_reading(recent: RecentMessages | None, window: Window, bounds: Bounds)
 
 
 def as_of_row(recent: RecentMessages | None, info: SessionInfo, bounds: Bounds) -> RecentMessages | None:
-    """The messages where they are as new as a session's row; None where they are not."""
+    """Return the messages if they are as new as the session's row, else None."""
     if info.last_seq == 0 and recent is None:
         return recent_from_window(EMPTY_WINDOW, bounds)
     if recent is None or recent.last_seq != info.last_seq or recent.summary_seq > info.summary_seq:
@@ -190,17 +195,17 @@ def as_of_row(recent: RecentMessages | None, info: SessionInfo, bounds: Bounds) 
 
 
 def completed(recent: RecentMessages, newer: Window, limit: int) -> Window | None:
-    """A window read from recent.last_seq on, with the recent messages before it; None if the two contradict.
+    """Join the recent messages with a window that was read from recent.last_seq on; None if they contradict.
 
     Args:
-        recent: The messages kept, at least one.
-        newer: The window: no message of it is older than recent.last_seq, and it has at most `limit`.
-        limit: How many messages the window should have.
+        recent: The cached messages, at least one.
+        newer: The window: at most `limit` messages, none older than recent.last_seq.
+        limit: The number of messages that the result should have.
     """
     if newer.last_seq < recent.last_seq:
         return None
     if newer.first_seq > recent.last_seq:
-        return newer  # it stands for itself
+        return newer  # it is complete by itself
     if newer.messages[0].id != recent.messages[-1].id:
         return None
     before = recent.window(max(0, limit - len(newer.messages) + 1), newer.source)
@@ -214,7 +219,7 @@ def _stored(message: Message) -> StoredMessage:
     return StoredMessage(
         message.seq,
         message.id,
-        sys.intern(message.role),  # type: ignore[arg-type]  # a Role is still one when it is interned
+        sys.intern(message.role),  # type: ignore[arg-type]  # interning keeps a Role a Role
         text,
         blocks,
         message.created_at,

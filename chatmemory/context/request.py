@@ -1,4 +1,4 @@
-"""The context a caller asks for: a budget, and which memories may go into it."""
+"""The request for a context: its budget, and the memories that may go into it."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -18,8 +18,8 @@ class Recalls(NamedTuple):
 
     Attributes:
         found: The memories, best first.
-        session_id: The context's session: what stands in its messages anyway is left out.
-        tokens: What they may cost. It is kept free whatever they do cost, so that the messages stay the same.
+        session_id: The context's session: a memory whose sources are all among its messages is left out.
+        tokens: The tokens reserved for them, whatever they cost, so that the choice of messages does not depend on it.
     """
 
     found: Sequence[Recalled]
@@ -28,15 +28,15 @@ class Recalls(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What is asked for.
+    """A checked request for a context.
 
     Attributes:
-        max_tokens: The budget, without what is kept free for the reply; None: no budget.
-        max_messages: How many messages at most; None: as many as the budget takes.
-        exactly: Whether to give just max_messages, and not to trim them in steps.
-        system: What the app's own system message says.
-        trim_step: By which share of the budget a full context is trimmed; 0: by no more than it must be.
-        on_oversize: What to do with a newest message that is larger than the budget.
+        max_tokens: The budget, without the tokens reserved for the reply; None: no budget.
+        max_messages: The number of messages at most; None: as many as fit the budget.
+        exactly: Whether to return exactly max_messages, without trimming in steps.
+        system: The text of the app's own system message.
+        trim_step: The share of the budget by which a full context is trimmed; 0: by as little as possible.
+        on_oversize: The treatment of a newest message that is larger than the budget.
         recalls: Memories that may be added.
     """
 
@@ -50,7 +50,7 @@ class Request(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """What a caller gave: see Session.context()."""
+    """The arguments of Session.context()."""
 
     max_tokens: int | None
     max_messages: int | None
@@ -59,7 +59,7 @@ class Budget(NamedTuple):
     on_oversize: Oversize
 
     def request(self, settings: Settings, system: str | None) -> Request:
-        """What is asked for, with the settings where nothing was given.
+        """Make a request, with the settings as defaults.
 
         Raises:
             InvalidInputError: A value is outside its range.

@@ -1,9 +1,9 @@
-"""Which messages the next prompt gets: a pure decision over what was read, inside a budget of tokens or messages.
+"""The choice of messages for the next prompt, inside a budget of tokens or messages; a pure function of the window.
 
-Trimming goes in steps, so that the beginning of the prompt stays the same for many turns and a provider's prompt
-cache hits: a context begins at the first turn after a mark, the marks lie a fixed number of stored tokens apart from
-the session's beginning on, and the next mark is only taken when the budget is full. So the decision needs no memory
-of earlier ones, and every process makes the same.
+A context is trimmed in steps, so that the beginning of the prompt stays the same for many turns and a provider's
+prompt cache hits. It begins at the first turn after a mark. Marks are a fixed number of stored tokens apart, counted
+from the session's beginning, and the next mark is used only when the budget is full. So the choice needs no state, and
+every process makes the same.
 """
 
 import math
@@ -31,10 +31,10 @@ def build(window: Window, request: Request, counter: Counter, session: str) -> C
     """Make the context.
 
     Args:
-        window: What was read; needs_more() says whether it is enough.
-        request: What is asked for.
-        counter: Counts what it did not count when it was stored.
-        session: What tells this session from all others; it goes into the prefix_id.
+        window: The messages read, enough of them by needs_more().
+        request: The request.
+        counter: Counts messages that were stored with another counter's tokens.
+        session: A name that is unique to the session; it goes into the prefix_id.
 
     Raises:
         ContextTooSmallError: The system message, or a newest message that may not be cut, exceeds the budget.
@@ -75,7 +75,7 @@ def build(window: Window, request: Request, counter: Counter, session: str) -> C
 def _chosen(
     read: "_Read", costs: Sequence[int], room: int | None, request: Request, window: Window, counter: Counter
 ) -> tuple[Sequence[Message], int]:
-    """The messages that are in, and what they cost."""
+    """Return the messages that go in, and their tokens."""
     messages = read.messages
     start = _start(read, costs, room, request, window)
     chosen, spent = messages[start:], sum(costs[start:])
@@ -87,7 +87,7 @@ def _chosen(
 
 
 def _summary(summary: str, room: int | None, counter: Counter) -> tuple[str | None, int]:
-    """The summary, cut to half of the room where it is larger, and what it costs; None where nothing of it fits."""
+    """Return the summary, cut to at most half of the room, and its tokens; None if nothing of it fits."""
     cost = _cost_of_text(f"{SUMMARY_HEAD}\n{summary}", counter)
     if room is None or cost <= room // 2:
         return summary, cost
@@ -108,7 +108,7 @@ def _cost_of_text(text: str, counter: Counter) -> int:
 def _memories(
     recalls: Recalls | None, kept_free: int | None, chosen: Sequence[Message], counter: Counter
 ) -> tuple[tuple[Recalled, ...], int]:
-    """The recalled memories that fit into what is kept free for them, and what they cost."""
+    """Return the recalled memories that fit into the tokens reserved for them, and their tokens."""
     if recalls is None:
         return (), 0
     kept: list[Recalled] = []
@@ -117,7 +117,7 @@ def _memories(
     for recalled in recalls.found:
         sources = recalled.memory.sources
         if sources and all(each.session_id == recalls.session_id and each.from_seq >= begin for each in sources):
-            continue  # it stands in the messages anyway
+            continue  # its sources are among the messages
         more = _cost_of_text(notes_text([*kept, recalled]), counter)
         if kept_free is None or more <= kept_free:
             kept.append(recalled)
@@ -126,7 +126,7 @@ def _memories(
 
 
 def _uncovered(omitted: Omitted | None, summary_seq: int) -> Omitted | None:
-    """What no summary covers of what is left out."""
+    """Return the omitted messages that no summary covers."""
     if omitted is None or omitted.to_seq <= summary_seq:
         return None
     begin = max(omitted.from_seq, summary_seq + 1)
@@ -144,7 +144,7 @@ def _room(max_tokens: int | None, fixed: int) -> int | None:
 
 
 def _start(read: _Read, costs: Sequence[int], room: int | None, request: Request, window: Window) -> int:
-    """The index the context begins at; len(messages) where nothing may."""
+    """Return the index at which the context begins; len(messages) if no message may go in."""
     messages = read.messages
     starts = turn_starts(messages)
     fits = 0 if room is None else len(costs) - sum(total <= room for total in accumulate(reversed(costs)))
@@ -159,7 +159,7 @@ def _start(read: _Read, costs: Sequence[int], room: int | None, request: Request
 
 
 def _turn(messages: Sequence[Message], starts: Sequence[int], least: int, mark: int) -> int:
-    """Where to begin: with a user's message, after the mark or at least near it; else with what there is."""
+    """Return the index of a user's message after the mark, else before it; else the same of any turn."""
     users = [start for start in starts if messages[start].role == "user"]
     after = [next((start for start in each if start >= mark), None) for each in (users, starts)]
     near = [next((start for start in reversed(each) if least <= start < mark), None) for each in (users, starts)]
@@ -168,7 +168,7 @@ def _turn(messages: Sequence[Message], starts: Sequence[int], least: int, mark: 
 
 
 def _token_mark(messages: Sequence[Message], fits: int, request: Request, window: Window) -> int:
-    """The first message after the next multiple of a step of stored tokens."""
+    """Return the index of the first message after the next mark in stored tokens."""
     step = int((request.max_tokens or 0) * request.trim_step)
     if fits == 0 or step == 0:
         return fits
@@ -179,7 +179,7 @@ def _token_mark(messages: Sequence[Message], fits: int, request: Request, window
 
 
 def _seq_mark(messages: Sequence[Message], few: int, request: Request) -> int:
-    """The first message after the next multiple of a step of messages."""
+    """Return the index of the first message after the next mark in messages."""
     step = int((request.max_messages or 0) * request.trim_step)
     if step == 0 or not messages[few:]:
         return few
@@ -190,7 +190,7 @@ def _seq_mark(messages: Sequence[Message], few: int, request: Request) -> int:
 def _cut_to_size(
     unit: Sequence[Message], room: int, on_oversize: Oversize, counter: Counter
 ) -> tuple[Sequence[Message], int]:
-    """The newest message, or tool call with its results, made to fit: the longest texts are cut first."""
+    """Cut the newest message, or tool call with its results, to the room; the longest texts first."""
     if on_oversize == "omit" or not unit:
         return (), 0
     costs = {message.seq: _cost(counter, message) for message in unit}
@@ -208,28 +208,28 @@ def _cut_to_size(
         costs[message.seq] = message_tokens(counter, cut[message.seq].content, cut[message.seq].metadata)
     if sum(costs.values()) > room:
         raise ContextTooSmallError(
-            f"The newest message, {unit[-1].id!r}, does not fit into the {room} tokens left, not even cut; "
-            "raise max_tokens."
+            f"The newest message, {unit[-1].id!r}, does not fit into the {room} tokens left even if it is "
+            "truncated; raise max_tokens."
         )
     return [cut[message.seq] for message in unit], sum(costs.values())
 
 
 def _truncated(message: Message, allowed: int, counter: Counter) -> Message:
-    """The message with as much of its text as costs at most `allowed` tokens, and a mark; pictures are left out."""
+    """Return the message with as much text as fits into `allowed` tokens, and a mark; pictures are left out."""
 
     def cost(of: Message) -> int:
         return message_tokens(counter, of.content, of.metadata)
 
     tokens = allowed - cost(_cut(message, 0, counter))
     cut = _cut(message, max(0, tokens), counter)
-    while tokens > 0 and cost(cut) > allowed:  # the marks may not stand alone
+    while tokens > 0 and cost(cut) > allowed:  # tokens may merge with the marks
         tokens -= cost(cut) - allowed
         cut = _cut(message, max(0, tokens), counter)
     return cut
 
 
 def _cut(message: Message, tokens: int, counter: Counter) -> Message:
-    """The message with this much of its text; calls, and which call a result answers, stay."""
+    """Return the message with this many tokens of text; calls and references to them stay."""
     if isinstance(message.content, str):
         return replace(message, content=counter.cut(message.text, tokens) + MARK)
     made: list[JsonObject] = []
@@ -249,7 +249,7 @@ def _cut(message: Message, tokens: int, counter: Counter) -> Message:
 
 
 def _omitted(chosen: Sequence[Message], read: _Read, window: Window) -> Omitted | None:
-    """What is not in, whether a summary covers it or not."""
+    """Return the messages that are not in, whether a summary covers them or not."""
     begin, end = 2 if read.first else 1, chosen[0].seq if chosen else window.last_seq + 1
     if all(seq in read.unpaired for seq in range(begin, end)):
         return None
@@ -260,7 +260,7 @@ def _prefix_id(session: str, system: str | None, summary: str | None, chosen: Se
     digest = blake2b(f"{session}\n{chosen[0].seq if chosen else 0}\n".encode(), digest_size=8)
     whole = set(map(id, read.messages))
     for message in chosen:
-        if id(message) not in whole:  # cut: how much of it was kept
+        if id(message) not in whole:  # it was cut: its length matters
             digest.update(f"{message.seq} {len(repr(message.content))}\n".encode())
     digest.update(f"{system or ''}\0{summary or ''}".encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The newest messages of a session as they were read, and whether older ones are needed."""
+"""The newest messages of a session as they were read, and the decision whether older ones are needed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,23 +11,21 @@ from chatmemory.messages.records import MESSAGE_COLUMNS, Message, Role, message_
 from chatmemory.messages.token_counts import ESTIMATE, Counter, message_tokens
 from chatmemory.sessions.records import Appended, SessionInfo
 
-AVERAGE_TOKENS = 100  # of a message, where it is not known
-
-
+AVERAGE_TOKENS = 100  # assumed of a message in a session without stored tokens
 LEAST_READ, MOST_READ = 20, 500  # messages in one read
 
 
 class Window(NamedTuple):
-    """A stretch of a session as it was read: its newest messages.
+    """The newest messages of a session as they were read.
 
     Attributes:
-        messages: Those from first_seq to last_seq, without gaps, oldest first.
-        first: The system message the session begins with, where it is older than first_seq.
-        first_seq: The seq the stretch begins with; last_seq + 1 where nothing was asked for.
+        messages: The messages from first_seq to last_seq, without gaps, oldest first.
+        first: The system message the session begins with, if it is older than first_seq.
+        first_seq: The seq of the first of `messages`; last_seq + 1 if none were requested.
         last_seq: The session's newest seq.
-        token_count: The stored tokens of all its messages.
-        source: Where it was read.
-        summary: The summary of what was said up to summary_seq.
+        token_count: The stored tokens of all messages of the session.
+        source: Where the messages were read.
+        summary: The summary of the messages up to summary_seq.
         summary_seq: The watermark.
     """
 
@@ -42,12 +40,12 @@ class Window(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is nothing older."""
+        """True if the session has no older messages."""
         return self.first_seq <= (2 if self.first else 1)
 
     @property
     def all_messages(self) -> Sequence[Message]:
-        """The messages, with the system message the session begins with."""
+        """The messages, after the system message the session begins with."""
         return [self.first, *self.messages] if self.first else self.messages
 
 
@@ -56,7 +54,7 @@ WINDOW_COLUMNS = (*SESSION_OF_WINDOW, *MESSAGE_COLUMNS)
 
 
 def begins_session(seq: int, role: Role) -> bool:
-    """Whether a message is the system message its session begins with."""
+    """Return whether a message is the system message its session begins with."""
     return seq == 1 and role == "system"
 
 
@@ -73,13 +71,13 @@ def window_from_rows(rows: Sequence[Sequence[Any]], limit: int, before_seq: int 
 
 
 def window_of(messages: Sequence[Message]) -> Window:
-    """Messages of several sessions as if they were one session's; they are counted anew."""
+    """Make a window from messages of several sessions; they get new seqs, from 1."""
     counted = [replace(message, seq=number) for number, message in enumerate(messages, 1)]
     return Window(counted, None, 1, len(counted), sum(message.tokens or 0 for message in counted), "postgres")
 
 
 def limit_of(request: Request, counts: Appended | SessionInfo) -> int:
-    """How many messages to read at first: about as many as the budget takes."""
+    """Return how many messages to read first: about as many as fit the budget."""
     if request.max_messages is not None or request.max_tokens is None:
         return request.max_messages or 0
     average = counts.token_count / counts.message_count if counts.token_count else AVERAGE_TOKENS
@@ -87,7 +85,7 @@ def limit_of(request: Request, counts: Appended | SessionInfo) -> int:
 
 
 def needs_more(window: Window, request: Request, counter: Counter) -> bool:
-    """Whether older messages could still belong in the context."""
+    """Return whether older messages could still belong in the context."""
     read_so_far = window.last_seq - window.first_seq + 1
     if request.max_messages is not None and read_so_far >= request.max_messages:
         return False
@@ -100,13 +98,13 @@ def needs_more(window: Window, request: Request, counter: Counter) -> bool:
 
 
 class _Read(NamedTuple):
-    """What was read, looked at.
+    """A window split for a prompt.
 
     Attributes:
         first: The system message the session begins with.
-        messages: The others that may be sent.
-        unpaired: The seqs of those that may not: see Context.
-        complete: Whether there is nothing older.
+        messages: The other messages that may be sent.
+        unpaired: The seqs of messages that may not be sent: see Context.
+        complete: Whether the session has no older messages.
     """
 
     first: Message | None
@@ -128,5 +126,5 @@ def _read(window: Window) -> _Read:
 def _cost(counter: Counter, message: Message) -> int:
     stored = message.token_encoding
     if message.tokens is not None and (stored == counter.name or (counter.name == ESTIMATE.name and stored)):
-        return message.tokens  # whatever counted it, it was not worse than an estimate
+        return message.tokens  # any vocabulary counts at least as well as an estimate
     return message_tokens(counter, message.content, message.metadata)

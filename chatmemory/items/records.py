@@ -1,4 +1,4 @@
-"""Items under namespaces and keys, as frozen records, and which of them a filter keeps."""
+"""Records of items under namespaces and keys, and filters on their values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +11,7 @@ from chatmemory.json_form import Record
 from chatmemory.records import JsonObject, to_json
 from chatmemory.validation import check_id, check_object, check_text
 
-MOST_PLACE_BYTES = 2000  # of a namespace and a key; a row of Postgres' index has 2704, and the tenant is in it too
+MOST_PLACE_BYTES = 2000  # of a namespace and a key: an index row of Postgres has at most 2704 bytes, tenant included
 OPERATORS = {
     "$gt": lambda one, other: one > other,
     "$gte": lambda one, other: one >= other,
@@ -23,16 +23,16 @@ OPERATORS = {
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item(Record):
-    """Something an app keeps under a namespace and a key.
+    """A value that an app stores under a namespace and a key.
 
     Attributes:
-        namespace: Where it stands, from the widest to the narrowest.
+        namespace: Its namespace, from the widest label to the narrowest.
         key: Unique in its namespace.
         value: A JSON object.
-        user_id: Whose it is; None: of no single user.
-        created_at: When it was put first.
-        updated_at: When it was put last.
-        score: How well it answers a query by its words, above 0; None: it shares none, or nothing was asked.
+        user_id: The user it belongs to; None: no single user.
+        created_at: When it was first stored.
+        updated_at: When it was last stored.
+        score: Its match with the query's words, above 0; None: no word matches, or there was no query.
     """
 
     namespace: tuple[str, ...]
@@ -47,14 +47,14 @@ class Item(Record):
 @public
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """An item to put; with None as its value, one to delete.
+    """An item to store, or to delete if its value is None.
 
     Attributes:
-        namespace: Where it is to stand, from the widest to the narrowest.
+        namespace: Its namespace, from the widest label to the narrowest.
         key: Unique in its namespace.
         value: A JSON object, or None.
-        user_id: Whose it is; None: of no single user.
-        text: The words it is found by; None: all strings in the value, "": none.
+        user_id: The user it belongs to; None: no single user.
+        text: The words it is found by; None: all strings in the value; "": none.
     """
 
     namespace: Sequence[str]
@@ -65,7 +65,7 @@ class NewItem:
 
 
 class Place(NamedTuple):
-    """Where an item stands, checked."""
+    """The checked namespace and key of an item; `path` is the namespace as JSON text."""
 
     namespace: list[str]
     path: str
@@ -82,7 +82,11 @@ def item_from_row(row: Sequence[Any]) -> Item:
 
 
 def check_namespace(namespace: Sequence[str]) -> list[str]:
-    """The namespace as a list; refuse what is none."""
+    """Return the namespace as a list.
+
+    Raises:
+        InvalidInputError: It is not a sequence of non-empty strings.
+    """
     if isinstance(namespace, str) or not all(isinstance(label, str) and label for label in namespace):
         raise InvalidInputError("a namespace must be a tuple of strings that are not empty.")
     for label in namespace:
@@ -91,7 +95,7 @@ def check_namespace(namespace: Sequence[str]) -> list[str]:
 
 
 def place_of(namespace: Sequence[str], key: str) -> Place:
-    """Where an item stands."""
+    """Check the namespace and key of an item."""
     labels = check_namespace(namespace)
     check_text(key, "key")
     return Place(labels, to_json(labels), key)
@@ -106,7 +110,11 @@ def _check_size(place: Place) -> None:
 
 
 def checked(items: Sequence[NewItem]) -> dict[tuple[str, str], NewItem]:
-    """Items by path and key, in this order, the last of each; refuse what cannot be stored."""
+    """Return checked items by path and key, sorted; of several with the same key, the last one.
+
+    Raises:
+        InvalidInputError: An item cannot be stored.
+    """
     found = {}
     for item in items:
         place = place_of(item.namespace, item.key)
@@ -117,11 +125,11 @@ def checked(items: Sequence[NewItem]) -> dict[tuple[str, str], NewItem]:
         if item.user_id is not None:
             check_id(item.user_id, "user_id")
         found[place.path, place.key] = item
-    return dict(sorted(found.items()))  # in one order, so that two writers do not wait for each other
+    return dict(sorted(found.items()))  # sorted, so that two writers cannot deadlock
 
 
 def words_of(item: NewItem) -> str | None:
-    """What an item is found by; None: not by words."""
+    """Return the text an item is found by; None: it is not searched."""
     text = "\n".join(_strings(item.value)) if item.text is None else item.text
     return text[:200_000] or None
 
@@ -138,10 +146,10 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def keeps(filter: Mapping[str, Any] | None, value: Mapping[str, Any]) -> bool:
-    """Whether a filter keeps a value.
+    """Return whether a value matches a filter.
 
     Raises:
-        InvalidInputError: The filter has an operator that is none.
+        InvalidInputError: The filter has an unknown operator.
     """
     return all(_matches(value.get(key), wanted) for key, wanted in (filter or {}).items())
 
@@ -160,7 +168,7 @@ def _compares(value: Any, operator: str, other: Any) -> bool:
     if operator in ("$eq", "$ne"):
         return (value == other) is (operator == "$eq")
     if operator not in OPERATORS:
-        raise InvalidInputError(f"{operator!r} is no operator; use $eq, $ne, {', '.join(OPERATORS)}.")
+        raise InvalidInputError(f"{operator!r} is not a filter operator; use $eq, $ne, {', '.join(OPERATORS)}.")
     try:
         return bool(OPERATORS[operator](float(value), float(other)))
     except (TypeError, ValueError, OverflowError):

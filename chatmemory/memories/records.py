@@ -1,4 +1,4 @@
-"""Long-term memories as frozen records, and what becomes of asking and learning."""
+"""Records of long-term memories, recall and learning."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,28 +13,26 @@ from chatmemory.notebook.html import Table
 from chatmemory.records import JsonObject, Shown, list_table, shorten
 
 MemoryKind: TypeAlias = Literal["episode", "summary", "fact", "preference", "result"]
-"""What a memory is: a verbatim excerpt, a summary, something known, something liked, the outcome of a run."""
+"""The kind of a memory: a verbatim excerpt, a summary, a fact, a preference, or the result of a run."""
 
 
 Trust: TypeAlias = Literal["tool", "assistant", "user", "app"]
-"""Who vouches for a memory, least first: a tool or document, the assistant, the user, the app."""
+"""The source that vouches for a memory, least trusted first: a tool or document, the assistant, the user, the app."""
 
 
 MEMORY_KINDS: tuple[MemoryKind, ...] = get_args(MemoryKind)
-
-
 TRUSTS: tuple[Trust, ...] = get_args(Trust)
 
 
 @public
 @dataclass(frozen=True, slots=True)
 class MemorySource(Record):
-    """Where a memory comes from: messages of a session.
+    """The messages of one session that a memory was made from.
 
     Attributes:
         session_id: The session.
-        from_seq: The first message.
-        to_seq: The last one.
+        from_seq: The seq of the first message.
+        to_seq: The seq of the last message.
     """
 
     session_id: str
@@ -48,17 +46,17 @@ class Memory(Shown):
     """One long-term memory.
 
     Attributes:
-        user_id: Whose it is; None: shared by the tenant.
+        user_id: The user it is about; None: it is shared by the tenant.
         kind: episode, summary, fact, preference or result.
-        sources: The messages it comes from; empty if the app told it.
-        speaker: Who said it, where the messages name one.
-        trust: The lowest of its sources: tool, assistant, user, app.
+        sources: The messages it was made from; empty if the app stored it.
+        speaker: The name of its speaker, if the messages have one.
+        trust: The lowest trust of its sources: tool, assistant, user or app.
         importance: From 0 to 1.
-        valid_from: Since when it holds.
-        valid_to: Until when it held; None: it holds.
-        superseded_by: The memory that took its place.
-        confirmations: How often it was said again.
-        recall_count: How often it was recalled.
+        valid_from: The time from which it is valid.
+        valid_to: The time until which it was valid; None: it is still valid.
+        superseded_by: The id of the memory that replaced it.
+        confirmations: The number of times it was said again.
+        recall_count: The number of times it was recalled.
     """
 
     id: str
@@ -113,12 +111,12 @@ def memory_from_row(row: Sequence[Any]) -> Memory:
 @public
 @dataclass(frozen=True, slots=True)
 class Recalled(Shown):
-    """A memory that was recalled, and why.
+    """A recalled memory with its score.
 
     Attributes:
         memory: The memory.
-        score: How well it answers, beside the others of the same recall; 1.7 at most.
-        ranks: Its place in each list it came from, 1 is best: "lexical" (words), "vector" (meaning).
+        score: Its match relative to the others of the same recall, at most 1.7.
+        ranks: Its rank in each list it came from, 1 is best: "lexical" (words), "vector" (meaning).
     """
 
     memory: Memory
@@ -141,16 +139,16 @@ class Recalled(Shown):
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consolidation(Record):
-    """What learning from one session came to.
+    """The result of learning from one session.
 
     Attributes:
         session_id: The session.
-        status: success; skipped (nothing to learn, or another worker is at it); error.
+        status: "success"; "skipped": nothing to learn, or another worker has the session; "error".
         from_seq: The first message learnt from.
         to_seq: The last one: the new watermark.
-        memories: How many memories were created, by kind.
-        confirmed: How many known facts were said again.
-        reason: Why it was skipped or failed.
+        memories: The number of memories created, by kind.
+        confirmed: The number of known facts that were said again.
+        reason: The reason for being skipped or failing.
     """
 
     session_id: str
@@ -165,12 +163,12 @@ class Consolidation(Record):
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Record):
-    """What one pass of a worker did.
+    """The work that a worker did.
 
     Attributes:
-        processed: Sessions that were learnt from.
-        failed: Sessions that failed, and stay due.
-        parked: Sessions that were given up after too many attempts.
+        processed: The number of sessions learnt from.
+        failed: The number of sessions that failed and stay due.
+        parked: The number of sessions that are parked after too many failures, over all tenants.
     """
 
     processed: int = 0
@@ -181,14 +179,14 @@ class Report(Record):
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryStats(Record):
-    """How a store of memories grows.
+    """Counts of memories.
 
     Attributes:
-        by_kind: How many hold now, by kind.
-        merged: How often a fact was known already, and confirmed instead of added.
-        superseded: How many were replaced by newer ones.
-        never_recalled: How many that hold were never recalled.
-        pruned: How many were closed by prune().
+        by_kind: The number of valid memories, by kind.
+        merged: The number of times a known fact was confirmed instead of added.
+        superseded: The number of memories replaced by newer ones.
+        never_recalled: The number of valid memories that were never recalled.
+        pruned: The number of memories closed by prune().
     """
 
     by_kind: Mapping[str, int]
@@ -201,12 +199,12 @@ class MemoryStats(Record):
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reembedded(Record):
-    """What re-embedding came to.
+    """The result of re-embedding.
 
     Attributes:
-        embedded: How many memories got vectors of the model.
-        left: How many still have none.
-        dropped: How many vectors of other models were removed.
+        embedded: The number of memories that got vectors of the model.
+        left: The number of memories that still have none.
+        dropped: The number of removed vectors of other models.
     """
 
     embedded: int
@@ -217,12 +215,12 @@ class Reembedded(Record):
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile(Shown):
-    """What is known of a user now.
+    """The valid facts and preferences of a user.
 
     Attributes:
         user_id: The user.
-        facts: What is known, the most important first.
-        preferences: What is liked and wanted.
+        facts: The facts, most important first.
+        preferences: The preferences, most important first.
     """
 
     user_id: str
@@ -237,13 +235,13 @@ class Profile(Shown):
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend(Record):
-    """What models were paid for.
+    """The tokens that models were paid for.
 
     Attributes:
-        input_tokens: Tokens that were sent.
-        output_tokens: Tokens that came back.
-        by_model: Both together, by model.
-        by_user: Both together, by user.
+        input_tokens: The tokens sent.
+        output_tokens: The tokens received.
+        by_model: The sum of both, by model.
+        by_user: The sum of both, by user.
     """
 
     input_tokens: int
@@ -255,13 +253,13 @@ class Spend(Record):
 
     @property
     def total(self) -> int:
-        """All tokens."""
+        """The sum of input and output tokens."""
         return self.input_tokens + self.output_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expense(Record):
-    """One call of a model that was paid for, as an export has it."""
+    """One paid call of a model, as a record of an export."""
 
     at: datetime
     session_id: str | None
@@ -280,14 +278,14 @@ def expense_from_row(row: Sequence[Any]) -> Expense:
 
 
 class NewMemory(NamedTuple):
-    """A memory on its way in.
+    """A memory to store.
 
     Attributes:
-        indexed: The words under which it is found.
-        near: Its place, where it has neighbours; None: one of its own.
-        sources: The messages it comes from.
-        closes: Ids of memories whose place it takes.
-        vectors: What it means, by an embedder: one for each part of a long text.
+        indexed: The text whose words it is found by.
+        near: Its place, next to its neighbours' places; None: a new place.
+        sources: The messages it was made from.
+        closes: The ids of memories that it supersedes.
+        vectors: Its vectors, one for each part of a long text.
     """
 
     id: str
@@ -307,11 +305,11 @@ class NewMemory(NamedTuple):
 
     @property
     def is_known_once(self) -> bool:
-        """Whether saying it again adds nothing."""
+        """True if saying it again confirms it instead of adding a memory."""
         return self.kind in ("fact", "preference")
 
     def row(self) -> JsonObject:
-        """As add_memories takes it."""
+        """Return the argument of the SQL function add_memories."""
         return {
             "id": self.id,
             "user_id": self.user_id,
@@ -333,17 +331,17 @@ _AROUND_WORDS = ".,;:!?\"'()[]…“”\u2018\u2019"
 
 
 def normalised(text: str) -> str:
-    """A text without what does not change what it says: case, spacing, punctuation at the ends of words."""
+    """Return a text without case, extra spacing, and punctuation at the ends of words."""
     return " ".join(filter(None, (word.strip(_AROUND_WORDS) for word in text.casefold().split())))
 
 
 def digest(text: str) -> str:
-    """What two texts share that say the same in the same words."""
+    """Return a hash that is the same for texts with the same words."""
     return sha256(normalised(text).encode()).hexdigest()[:32]
 
 
 def joined(session_id: str, done: Sequence[Consolidation], nothing: str) -> Consolidation:
-    """Several batches as one; `nothing` is the reason where there was none."""
+    """Merge the results of several batches; `nothing` is the reason if there were none."""
     if not done:
         return Consolidation(session_id=session_id, status="skipped", reason=nothing)
     learnt = [each for each in done if each.status == "success"]

@@ -1,4 +1,4 @@
-"""Messages on their way in: accepted, not yet stored."""
+"""Messages that were accepted and are not stored yet."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from chatmemory.sessions.records import Appended, StoredRow
 
 
 class Draft(NamedTuple):
-    """A message that was accepted: what the database gets, and what the caller gets back."""
+    """A checked message to store."""
 
     id: str
     role: Role
@@ -25,7 +25,7 @@ class Draft(NamedTuple):
 
 
 def unique(drafts: Iterable[Draft]) -> list[Draft]:
-    """The drafts without those that repeat an id."""
+    """Return the drafts without those that repeat an id."""
     first: dict[str, Draft] = {}
     for draft in drafts:
         first.setdefault(draft.id, draft)
@@ -33,7 +33,7 @@ def unique(drafts: Iterable[Draft]) -> list[Draft]:
 
 
 def counted(drafts: Iterable[Draft], counter: Counter) -> list[Draft]:
-    """The drafts with what each costs in a prompt."""
+    """Return the drafts with the tokens of each."""
     return [
         draft._replace(tokens=message_tokens(counter, draft.content, draft.metadata), token_encoding=counter.name)
         for draft in drafts
@@ -41,7 +41,7 @@ def counted(drafts: Iterable[Draft], counter: Counter) -> list[Draft]:
 
 
 def batch_arguments(drafts: Sequence[Draft]) -> tuple[Any, ...]:
-    """Any number of messages as the append function of the schema takes them."""
+    """Return the arguments of the SQL function append, for any number of messages."""
     dated = [draft.created_at for draft in drafts if draft.created_at is not None]
     rows = to_json([_row(draft) for draft in drafts])
     tokens = sum(draft.tokens for draft in drafts)
@@ -65,7 +65,7 @@ _NO_MESSAGE = (None,) * 7
 
 
 def turn_arguments(drafts: Sequence[Draft]) -> tuple[Any, ...]:
-    """One or two messages as the append_turn function of the schema takes them."""
+    """Return the arguments of the SQL function append_turn, for one or two messages."""
     second = _arguments(drafts[1]) if len(drafts) == 2 else _NO_MESSAGE
     return (drafts[0].token_encoding, *_arguments(drafts[0]), *second)
 
@@ -77,7 +77,7 @@ def _arguments(draft: Draft) -> tuple[Any, ...]:
 
 
 def messages_from(drafts: Sequence[Draft], appended: Appended) -> dict[str, Message]:
-    """The stored messages by id: those that stood there before, and the new ones counted on from first_seq."""
+    """Return the messages by id: those stored before as they are, the new ones with seqs from first_seq on."""
     stored = {row[0]: row for row in appended.stored or ()}
     messages = {}
     seq = appended.first_seq
@@ -100,10 +100,7 @@ def _stored(draft: Draft, row: StoredRow) -> Message:
 
 
 def title_from(drafts: Iterable[Draft]) -> str | None:
-    """The title a session takes from its first user message that says enough.
-
-    That is one of 20 characters or more, or one with a question mark.
-    """
+    """Return a title from the first user message with at least 20 characters or a question mark; None without one."""
     for draft in drafts:
         text = " ".join(draft.text.split())
         if draft.role == "user" and (len(text) >= 20 or "?" in text):

@@ -1,4 +1,4 @@
-"""Messages as they are handed out, and as they are handed in."""
+"""Records of messages: stored ones, and new ones to append."""
 
 # No `from __future__ import annotations`: public() moves these classes to another module name,
 # where typing.get_type_hints could not resolve annotations that are strings.
@@ -20,7 +20,7 @@ Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
 
 def text_of(content: Content) -> str:
-    """The readable text of a message's content; its blocks without text are left out."""
+    """Return the readable text of a message's content, without blocks that have no text."""
     if isinstance(content, str):
         return content
     texts = (block.get("text") for block in content)
@@ -33,13 +33,13 @@ class Message(Shown):
     """One entry of a session.
 
     Attributes:
-        seq: Its place in the session: 1, 2, 3 … without gaps.
+        seq: Its position in the session: 1, 2, 3 … without gaps.
         id: Unique in its session.
-        role: Who speaks.
+        role: The speaker.
         content: A string, or a list of JSON blocks.
-        metadata: What the app attached.
-        tokens: Its cost in the prompt, in tokens.
-        token_encoding: What counted them: a tiktoken encoding, or "estimate".
+        metadata: JSON attached by the app.
+        tokens: Its cost in a prompt, in tokens.
+        token_encoding: The counter of `tokens`: a tiktoken encoding, or "estimate".
         created_at: When it was said, with a time zone.
     """
 
@@ -59,13 +59,13 @@ class Message(Shown):
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """What an assistant's message asks tools to do."""
+        """The tool calls of an assistant's message."""
         bare = self.role != "assistant" or (isinstance(self.content, str) and not self.metadata)
         return () if bare else tool_calls_in(self.content, self.metadata)
 
     @property
     def tool_call_id(self) -> str | None:
-        """Which call a tool's message answers."""
+        """The id of the call that a tool's message answers."""
         return next(iter(answered_in(self.role, self.content, self.metadata)), None) if self.role == "tool" else None
 
     def _row(self) -> Mapping[str, object]:
@@ -97,10 +97,10 @@ class NewMessage:
     Attributes:
         role: `system`, `user` (`human`), `assistant` (`ai`) or `tool`.
         content: A string, or a list of JSON blocks.
-        message_id: Unique in its session; appending it again adds nothing. None: one is made.
-        metadata: A JSON object to keep with it. Of it, `tool_calls` and `tool_call_id` (as OpenAI writes them) and
-            `host_item` belong to what the message says: the same id with others is another message.
-        created_at: When it was said, with a time zone; None: now. For importing the past.
+        message_id: Unique in its session; appending the same message again adds nothing. None: a new id is made.
+        metadata: A JSON object to store with it. Its `tool_calls` and `tool_call_id` (as OpenAI writes them) and
+            `host_item` are part of the message's identity: the same id with other values is a conflict.
+        created_at: When it was said, with a time zone, for imports; None: now.
     """
 
     role: str
@@ -111,7 +111,7 @@ class NewMessage:
 
     @classmethod
     def from_openai(cls, message: Mapping[str, Any]) -> "NewMessage":
-        """Make one of a message of OpenAI's chat protocol; tool_calls, tool_call_id and name become metadata."""
+        """Convert a message of OpenAI's chat protocol; tool_calls, tool_call_id and name become metadata."""
         metadata = {key: message[key] for key in ("tool_calls", "tool_call_id", "name") if message.get(key) is not None}
         content = message.get("content")
         return cls(message.get("role", ""), "" if content is None else content, metadata=metadata or None)

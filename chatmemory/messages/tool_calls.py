@@ -1,4 +1,4 @@
-"""Tool calls and their results, in the forms in which the hosts write them."""
+"""Tool calls and their results, in the forms that hosts and providers use."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 
 _CALL_TYPES = ("tool_call", "tool_use", "function_call", "custom_tool_call")
 
-# The keys of a message's metadata that belong to what the message says. An adapter writes them at the top; one level
-# down, where adapters wrote them before, calls and answered ids are found as well. append.sql has the same rule.
+# The keys of the metadata that are part of a message's identity. Adapters write them at the top level; earlier releases
+# wrote calls and answered ids one level down, where they are still read. append.sql has the same rule.
 CALLS = ("tool_calls", "invalid_tool_calls")  # lists of calls
 ANSWERED = ("tool_call_id", "tool_use_id", "call_id")  # ids of the call that a tool's message answers
-HOST_ITEM = "host_item"  # what a host calls the message, where role and content do not hold all of it
+HOST_ITEM = "host_item"  # the host's own form of the message, if role and content do not contain all of it
 
 
 class ToolCall(NamedTuple):
-    """One call an assistant asks for.
+    """One tool call of an assistant.
 
     Attributes:
-        id: What its result refers to.
-        name: The tool.
-        arguments: JSON text.
+        id: The id that its result refers to.
+        name: The tool's name.
+        arguments: The arguments as JSON text.
     """
 
     id: str
@@ -28,24 +28,24 @@ class ToolCall(NamedTuple):
 
 
 def is_call(block: Mapping[str, Any]) -> bool:
-    """Whether a block of a message's content is a tool call."""
+    """Return whether a block of a message's content is a tool call."""
     return block.get("type") in _CALL_TYPES
 
 
 def is_result(block: Mapping[str, Any]) -> bool:
-    """Whether a block of a user's message is the result of a tool call."""
+    """Return whether a block of a user's message is the result of a tool call."""
     return block.get("type") == "tool_result"
 
 
 def answers(role: str, block: Mapping[str, Any]) -> bool:
-    """Whether a block of a message with this role says which call it answers."""
+    """Return whether a block of a message with this role names the call it answers."""
     if role == "user":
         return is_result(block)
     return role == "tool" and any(isinstance(block.get(key), str) for key in ANSWERED)
 
 
 def result_text(block: Mapping[str, Any]) -> str:
-    """The readable text of a block, or of the result of a tool call in it."""
+    """Return the readable text of a block, or of the tool result in it."""
     content = block["text"] if isinstance(block.get("text"), str) else block.get("content")
     if isinstance(content, str):
         return content
@@ -55,7 +55,7 @@ def result_text(block: Mapping[str, Any]) -> str:
 
 
 def identity_in(metadata: Mapping[str, Any]) -> tuple[list[Any], list[str], Any]:
-    """The part of the metadata that decides whether two messages with the same id are the same message."""
+    """Return the metadata that is part of a message's identity."""
     levels = list(_levels(metadata))
     calls = [level[key] for level in levels for key in CALLS if isinstance(level.get(key), list) and level[key]]
     answered = [level[key] for level in levels for key in ANSWERED if isinstance(level.get(key), str)]
@@ -63,7 +63,7 @@ def identity_in(metadata: Mapping[str, Any]) -> tuple[list[Any], list[str], Any]
 
 
 def tool_calls_in(content: object, metadata: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-    """The calls of an assistant's message: from its metadata (OpenAI, LangChain), else from its blocks (Anthropic)."""
+    """Return the calls of an assistant's message, from its metadata (OpenAI, LangChain) or its blocks (Anthropic)."""
     for level in _levels(metadata):
         calls = [level.get(key) for key in CALLS]
         if any(isinstance(each, list) and each for each in calls):
@@ -73,7 +73,7 @@ def tool_calls_in(content: object, metadata: Mapping[str, Any]) -> tuple[ToolCal
 
 
 def answered_in(role: str, content: object, metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Which calls a message answers: a tool's message one, a user's as many as it has results (Anthropic)."""
+    """Return the ids of the calls that a message answers: one in a tool's message, several in a user's (Anthropic)."""
     blocks = content if isinstance(content, list) else []
     if role == "user":
         return tuple(str(block.get("tool_use_id")) for block in blocks if is_result(block))
@@ -86,7 +86,7 @@ def answered_in(role: str, content: object, metadata: Mapping[str, Any]) -> tupl
 
 
 def _levels(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The metadata itself, and the objects in it."""
+    """Yield the metadata itself, and the objects in it."""
     yield metadata
     yield from (value for value in metadata.values() if isinstance(value, dict))
 
@@ -96,7 +96,7 @@ def _calls(calls: Iterable[Any]) -> Iterator[ToolCall]:
         if not isinstance(call, dict):
             continue
         function = call.get("function")
-        said = function if isinstance(function, dict) else call
-        arguments: Any = next((said[key] for key in ("arguments", "args", "input") if key in said), {})
+        body = function if isinstance(function, dict) else call
+        arguments: Any = next((body[key] for key in ("arguments", "args", "input") if key in body), {})
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        yield ToolCall(str(call.get("call_id") or call.get("id") or ""), str(said.get("name") or ""), text)
+        yield ToolCall(str(call.get("call_id") or call.get("id") or ""), str(body.get("name") or ""), text)

@@ -1,4 +1,4 @@
-"""Tables as quiet HTML for a notebook, in which whatever was stored stands as text. Knows no record."""
+"""Tables as plain HTML for a notebook; all stored text is escaped."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -11,13 +11,13 @@ _CELL = "text-align:left;vertical-align:top;padding:2px 10px 2px 0;white-space:p
 
 
 class Table(NamedTuple):
-    """What a record shows of itself: plain values under headings.
+    """A table of plain values.
 
     Attributes:
         head: The names of the columns.
-        rows: The values, row by row.
+        rows: The rows, each with a value for each column.
         caption: The text above the table.
-        footer: The text below it.
+        footer: The text below the table.
     """
 
     head: Sequence[str]
@@ -27,7 +27,7 @@ class Table(NamedTuple):
 
 
 def to_html(tables: Iterable[Table]) -> str:
-    """Render tables; nothing in their values is markup."""
+    """Render tables; their values are escaped."""
     return "".join(map(_table, tables))
 
 

@@ -1,4 +1,4 @@
-"""What an update changes in a session: decided here, once the session is locked."""
+"""The changes that an update makes to a session, decided once the session is locked."""
 
 from typing import Any, NamedTuple
 
@@ -16,11 +16,11 @@ from chatmemory.validation import (
     check_title,
 )
 
-PAUSED, RUNNING = "paused", "running"  # as the kinds that can pause call it
+PAUSED, RUNNING = "paused", "running"  # the run statuses of kinds that can pause
 
 
 class Changes(NamedTuple):
-    """What is to change; None stays as it is."""
+    """The requested changes; None leaves a value as it is."""
 
     title: str | None = None
     metadata: JsonObject | None = None
@@ -30,19 +30,19 @@ class Changes(NamedTuple):
     stage: str | None = None
     error: str | None = None
     run_status: str | None = None
-    only_from: str | None = None  # the move is meant for this run status alone
+    only_from: str | None = None  # the only run status that the move may start from
     reason: str | None = None
     by: str | None = None
 
     def checked(self) -> "Changes":
-        """The same, if all of it can be stored.
+        """Return the checked changes.
 
         Raises:
-            InvalidInputError: Something cannot.
+            InvalidInputError: A value cannot be stored.
         """
         check_title(self.title)
-        for what in ("stage", "error", "reason"):
-            _check_words(getattr(self, what), what)
+        for field in ("stage", "error", "reason"):
+            _check_words(getattr(self, field), field)
         return self._replace(
             metadata=check_object(self.metadata, "metadata"),
             details=check_object(self.details, "details"),
@@ -53,17 +53,17 @@ class Changes(NamedTuple):
 
     @property
     def is_work(self) -> bool:
-        """Whether it tells of a run that goes on, and not of how people call it."""
-        told = (self.results, self.progress, self.stage, self.error)
-        return bool(self.details) or any(each is not None for each in told)
+        """True if a run reports its work, rather than a person editing title or metadata."""
+        reported = (self.results, self.progress, self.stage, self.error)
+        return bool(self.details) or any(each is not None for each in reported)
 
 
-Event = tuple[str, str]  # its type, and its data as JSON
+Event = tuple[str, str]  # type, data as JSON
 
 
-def _check_words(text: str | None, what: str) -> None:
-    if text is not None and check_text(text, what) > MAX_METADATA_BYTES:
-        raise InvalidInputError(f"{what} is larger than {MAX_METADATA_BYTES} bytes; store a reference.")
+def _check_words(text: str | None, field: str) -> None:
+    if text is not None and check_text(text, field) > MAX_METADATA_BYTES:
+        raise InvalidInputError(f"{field} is larger than {MAX_METADATA_BYTES} bytes; store a reference.")
 
 
 def _check_progress(value: object) -> float | None:
@@ -75,17 +75,17 @@ def _check_progress(value: object) -> float | None:
 
 
 def changed(old: SessionInfo, changes: Changes) -> tuple[JsonObject, list[Event]] | None:
-    """The new values of a session's columns, and the events that tell of it; None: nothing is to change.
+    """Return the new values of a session's columns and the events to record; None: nothing changes.
 
     Raises:
         MoveError: The kind does not allow the move.
-        SessionEndedError: It has ended, and the change is one of a run that goes on.
-        InvalidInputError: The kind does not know such details, or counts its progress by itself.
+        SessionEndedError: The session has ended, and the change concerns its run.
+        InvalidInputError: The details do not fit the kind, or the kind computes progress itself.
     """
     kind = kinds.find(old.kind)
     move = _move(old, kind, changes)
     if not old.is_active and (move or _is_about_a_run(changes, kind)):
-        raise SessionEndedError(f"Session {old.id!r} is {old.status}; what its run did can change no more.")
+        raise SessionEndedError(f"Session {old.id!r} is {old.status}; the record of its run can no longer change.")
     if move is None and not any((changes.title is not None, changes.metadata, changes.is_work)):
         return None
     details = _merged(old.details, changes.details, "details")
@@ -108,7 +108,7 @@ def changed(old: SessionInfo, changes: Changes) -> tuple[JsonObject, list[Event]
 
 
 def at_end(old: SessionInfo, last: Changes, status: str) -> Changes:
-    """What an end changes: a run that completes is done, unless its details count that."""
+    """Return the changes of an end: a run that completes gets progress 100, unless its kind computes progress."""
     kind = kinds.find(old.kind)
     if kind is None or old.run_status is None or status != "completed":
         return last
@@ -117,7 +117,7 @@ def at_end(old: SessionInfo, last: Changes, status: str) -> Changes:
 
 
 def results_after(old: Json, new: Json) -> Json:
-    """Results with more results: objects are merged key by key, anything else is replaced."""
+    """Merge results: two objects key by key; anything else is replaced."""
     return check_json({**old, **new}, "results") if isinstance(old, dict) and isinstance(new, dict) else new
 
 
@@ -133,12 +133,15 @@ def _is_about_a_run(changes: Changes, kind: Kind | None) -> bool:
 
 
 def _move(old: SessionInfo, kind: Kind | None, changes: Changes) -> tuple[str, str] | None:
-    """From where to where; None: it stays there."""
+    """Return the old and the new run status; None: no move."""
     new = changes.run_status
     if new is None:
         return None
     if kind is None:
-        raise KindError(f"Session {old.id!r} is of a kind that is not known here; register_kind() it first.")
+        raise KindError(
+            f"Session {old.id!r} has the kind {old.kind!r}, which is not registered in this process; "
+            "call register_kind() first."
+        )
     kind.check_move(old.id, old.run_status, new)
     assert old.run_status is not None
     if changes.only_from is not None:
@@ -154,26 +157,26 @@ def _progress(old: SessionInfo, kind: Kind | None, changes: Changes, details: Js
     if changes.progress is None:
         return old.progress if counted is None else counted
     if old.run_status is None:
-        raise InvalidInputError(f"A {old.kind} has no progress; runs have.")
+        raise InvalidInputError(f"A session of kind {old.kind!r} has no progress; only runs have.")
     if counted is not None and kind is not None and kind.progress is not None:
         raise InvalidInputError(f"progress follows from {' and '.join(kind.progress)} of the details; update those.")
     return changes.progress
 
 
 def _events(old: SessionInfo, kind: Kind | None, changes: Changes, move: tuple[str, str] | None) -> list[Event]:
-    """The events that tell of an update; what counts progress does not deserve one each time."""
+    """Return the events of an update; counters of progress get none, as they change too often."""
     events = []
     if changes.title is not None and changes.title != old.title:
         events.append(("renamed", to_json({"old": old.title, "new": changes.title})))
     counters = (kind.progress or ()) if kind is not None else ()
-    told: dict[str, Any] = {
+    updated: dict[str, Any] = {
         "metadata": sorted(changes.metadata or ()),
         "details": sorted(set(changes.details or ()) - set(counters)),
         "stage": changes.stage if changes.stage != old.stage else None,
     }
-    told = {name: value for name, value in told.items() if value}
-    if told:
-        events.append(("updated", to_json(told)))
+    updated = {name: value for name, value in updated.items() if value}
+    if updated:
+        events.append(("updated", to_json(updated)))
     if move:
         data = {"old": move[0], "new": move[1], "by": changes.by or old.user_id, "reason": changes.reason}
         events.append(("moved", to_json({name: value for name, value in data.items() if value is not None})))

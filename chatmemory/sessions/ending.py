@@ -1,4 +1,4 @@
-"""What an end makes of a session: its last values, its run status, and what its row must still be for that to hold."""
+"""The effect of an end on a session: its last values, its run status, and the row version they depend on."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ from chatmemory.sessions.changes import Changes, at_end, changed
 from chatmemory.sessions.records import SESSION_COLUMNS, SessionInfo, session_from_row
 
 Outcome: TypeAlias = Literal["completed", "failed", "cancelled", "expired"]
-CHANGED = "changed"  # why end_sessions left a session as it is: it is not what it was when it was read
+CHANGED = "changed"  # end_sessions left a session as it is, because it changed after it was read
 
 
 class End(NamedTuple):
-    """How sessions are to end.
+    """The requested end of one or more sessions.
 
     Attributes:
-        status: The status they get.
-        last: What is stored with it; its reason and by say why and who.
-        by_user: Whether a session's own user ends it, where nobody else is named.
-        shared: Whether the result of a run is the whole tenant's.
-        points: What a run measured last, by metric.
-        step: Where in the run that is; None: one more than its last step.
+        status: The final status.
+        last: Values to store with the end; its `reason` and `by` say why and who.
+        by_user: Whether the session's user is recorded as ending it if `by` is None.
+        shared: Whether the result memory of a run belongs to the whole tenant.
+        points: A run's last metrics, as (name, value).
+        step: The step of `points`; None: one more than the run's last step.
     """
 
     status: Outcome
@@ -34,26 +34,26 @@ class End(NamedTuple):
     step: int | None = None
 
     def row(self, info: SessionInfo) -> JsonObject:
-        """What end_sessions must know of one session, if nothing but its status is to change."""
+        """Return the argument of end_sessions for one session of which only the status changes."""
         by = self.last.by or (info.user_id if self.by_user else None)
         row = {"id": info.id, "created_at": info.created_at.isoformat(), "status": self.status}
         return row | {"reason": self.last.reason, "ended_by": by}
 
     def needs_reading(self, info: SessionInfo) -> bool:
-        """Whether an end changes more of a session than its status: a run leaves a result and may be done."""
+        """Return whether the end depends on more of the session than its status."""
         if info.run_status is not None or info.learns == "result":
             return True
         return self.last.is_work or self.last.metadata is not None or bool(self.points)
 
 
 class Ending(NamedTuple):
-    """A session before its end, as queries.sessions.SESSIONS_TO_END has it.
+    """A session before its end, as read by queries.sessions.SESSIONS_TO_END.
 
     Attributes:
         info: The session.
-        number: What its memories are found beside.
-        run_endings: Of a run, the final run status for each status.
-        run_has_ended: Whether a run is in a final run status already.
+        number: The session's number, from which the places of its memories follow.
+        run_endings: For a run, the final run status of each status.
+        run_has_ended: Whether the run is in a final run status already.
     """
 
     info: SessionInfo
@@ -62,7 +62,7 @@ class Ending(NamedTuple):
     run_has_ended: bool
 
     def ended(self, end: End) -> tuple[SessionInfo, JsonObject]:
-        """The session as it will be, and what end_sessions must know to make it so, if it is still what it was.
+        """Return the session after the end, and the argument of end_sessions, which applies only to this row version.
 
         Raises:
             ChatMemoryError: The last values cannot be stored.

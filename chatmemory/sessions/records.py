@@ -1,4 +1,4 @@
-"""What is known of a session: its state, its timeline, and what an append, an end or an erasure did to it."""
+"""Records of a session: its state, its timeline, and the results of appends, moves, clean-ups and erasures."""
 
 # No `from __future__ import annotations`: public() moves these classes to another module name,
 # where typing.get_type_hints could not resolve annotations that are strings.
@@ -19,20 +19,20 @@ Status: TypeAlias = Literal["active", "completed", "failed", "cancelled", "expir
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionInfo(Shown):
-    """What is known of a session, at the time it was read.
+    """The state of a session at the time it was read.
 
     Attributes:
         status: The lifecycle: active, then completed, failed, cancelled or expired.
-        last_active_at: The newest of creation, resume and message.
+        last_active_at: The time of the last message, resume, move, update or metric; at first the creation time.
         last_seq: The `seq` of the newest message; 0 in an empty session.
         parent_id: The session this one was forked from, or continues.
-        summary: What was said up to summary_seq, in short.
-        summary_seq: The watermark: up to here the session has been learnt from.
-        run_status: What a run of this kind is doing; None for conversations.
-        progress: How far a run is, from 0 to 100.
-        stage: What a run is at, in the app's words.
-        error: What went wrong in a run, in the app's words.
-        learns: What becomes long-term memory: its messages, the result of the run, or nothing.
+        summary: The running summary of the messages up to summary_seq.
+        summary_seq: The watermark: the seq up to which the session has been learnt from.
+        run_status: The status of its run, as its kind declares; None for conversations.
+        progress: The progress of a run, from 0 to 100.
+        stage: The current stage of a run, in the app's words.
+        error: The error of a run, in the app's words.
+        learns: The source of long-term memories: "messages", the "result" of the run, or "nothing".
     """
 
     tenant_id: str
@@ -64,7 +64,7 @@ class SessionInfo(Shown):
 
     @property
     def is_active(self) -> bool:
-        """Whether it takes messages."""
+        """True if the session takes messages."""
         return self.status == "active"
 
     def _row(self) -> Mapping[str, object]:
@@ -116,26 +116,26 @@ def session_from_row(row: Sequence[Any]) -> SessionInfo:
     return SessionInfo(**values)
 
 
-# Index among those appended, seq, created_at, tokens, token_encoding, content_json, metadata.
+# Index among the appended messages, seq, created_at, tokens, token_encoding, content_json, metadata.
 StoredRow: TypeAlias = tuple[int, int, str, int | None, str | None, list[JsonObject] | None, JsonObject | None]
 
 
 class Appended(NamedTuple):
-    """What one append did to its session."""
+    """The result of an append: the session's counters after it."""
 
-    first_seq: int  # of the first message that is new
-    at: datetime | None  # when the new ones were stored; None: there was none
+    first_seq: int  # of the first new message
+    at: datetime | None  # when the new messages were stored; None: there were none
     last_seq: int
     message_count: int
     token_count: int
     title: str | None
     last_message_at: datetime | None
     summary_seq: int
-    stored: list[StoredRow] | None  # those that stood there before
+    stored: list[StoredRow] | None  # the messages that were stored already
 
 
 def after(appended: Appended, info: SessionInfo) -> SessionInfo:
-    """A session's info with what an append has changed."""
+    """Return a session's info after an append."""
     return replace(
         info,
         title=appended.title,
@@ -156,7 +156,7 @@ class Event(Record):
     Attributes:
         at: When it happened.
         type: created, resumed, renamed, updated, moved, ended, expired, forked, deleted, restored, archived.
-        data: What belongs to it: the new title, the reason, the results.
+        data: Details of the event, such as the new title or the reason.
     """
 
     at: datetime
@@ -182,11 +182,11 @@ class StatusChange(Record):
     """One move of a run.
 
     Attributes:
-        at: When.
+        at: When it happened.
         old: The run status it left.
         new: The run status it went to.
-        by: Who moved it: the session's user, unless another was named. None: chatmemory itself.
-        reason: Why, if that was said.
+        by: Who made the move: the session's user unless `by` was passed; None: chatmemory itself.
+        reason: The reason, if one was given.
     """
 
     at: datetime
@@ -205,7 +205,7 @@ def status_change_from_row(row: Sequence[Any]) -> StatusChange:
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanUp(Record):
-    """What one pass of the clean-up did, over all tenants."""
+    """The number of sessions that a clean-up expired and archived, over all tenants."""
 
     expired: int
     archived: int
@@ -214,7 +214,7 @@ class CleanUp(Record):
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure(Record):
-    """The receipt of an erasure: how much is gone for good; of metrics, how many points; of items, the user's."""
+    """The receipt of an erasure: the number of records removed for good, metrics counted in points."""
 
     sessions: int = 0
     messages: int = 0

@@ -1,6 +1,6 @@
-"""A circuit breaker (Nygard, Release It!): after a failure nobody tries, until a probe has seen that it works again.
+"""A circuit breaker (Nygard, Release It!): after a failure no call goes through until a probe has succeeded.
 
-Pure: the clock's reading is passed in, in seconds.
+Pure: callers pass the time of a monotonic clock, in seconds.
 """
 
 from typing import Literal
@@ -12,7 +12,7 @@ class Breaker:
     """Closed while all is well; open from a failure until a probe succeeds.
 
     Args:
-        pause: How long after a failure, or after the last probe, the next probe is due, in seconds.
+        pause: The time from a failure or probe to the next probe, in seconds.
     """
 
     def __init__(self, pause: float = PROBE_SECONDS) -> None:
@@ -21,25 +21,25 @@ class Breaker:
 
     @property
     def is_closed(self) -> bool:
-        """Whether calls may go through."""
+        """True if calls may go through."""
         return self._probe_at is None
 
     @property
     def state(self) -> Literal["closed", "open"]:
-        """The same, as a word."""
+        """The state as a word."""
         return "closed" if self.is_closed else "open"
 
     def failed(self, now: float) -> None:
-        """A call, or a probe, has failed."""
+        """Note that a call or a probe has failed."""
         self._probe_at = now + self._pause
 
     def probe_is_due(self, now: float) -> bool:
-        """Whether somebody should probe; true for one caller only, until the next pause is over."""
+        """Return whether the caller should probe; true for one caller per pause."""
         if self._probe_at is None or now < self._probe_at:
             return False
         self._probe_at = now + self._pause
         return True
 
     def succeeded(self) -> None:
-        """A probe has succeeded."""
+        """Note that a probe has succeeded."""
         self._probe_at = None

@@ -1,9 +1,8 @@
 """The registry of what belongs to a session, a user and a tenant: one entry for each table of the schema.
 
 Erasure, export, fork, doctor and the tests are made from it, so a new table is one entry here. Every table has a
-`tenant_id`, which ties its rows to a tenant. Rows are erased in the order of TABLES: what belongs to a session stands
-before `sessions`. Locks are taken before that, in an order of their own: the users' advisory locks, then their rows in
-`memory_users`, then sessions, then memories.
+`tenant_id`. Rows are erased in the order of TABLES, in which the tables of a session come before `sessions`. Locks are
+taken earlier, in their own order: the users' advisory locks, their rows in `memory_users`, sessions, memories.
 """
 
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ class Export:
     """The lines that a table's rows become in an export.
 
     Attributes:
-        record: What each line is.
-        named: Columns that stand in the line under their own names.
-        columns: The columns of the record after those, in the order from which it is built.
+        record: The value of `record` in each line.
+        named: Columns that are put into the line beside the record, under their own names.
+        columns: The columns from which the record is built, in order.
         order: The columns by which the rows of one owner are sorted.
     """
 
@@ -33,10 +32,10 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """How a fork copies a table's rows.
+    """The rows of a table that a fork copies.
 
     Attributes:
-        columns: The columns that stay as they are: all but `tenant_id` and the one that names the session.
+        columns: The columns copied unchanged: all but `tenant_id` and the one that names the session.
         up_to: The column that is compared with the fork's at_seq.
     """
 
@@ -46,21 +45,21 @@ class Copy:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table, and whose its rows are.
+    """One table, and the owners of its rows.
 
     Attributes:
         name: Its name in the schema chatmemory.
-        user: The column that names the user; an empty one stands for the tenant as a whole. None: there is none.
-        session: The column that names the session. None: there is none.
-        cites: The table that says which sessions a row was made from, where no column does.
-        part_of: The table whose rows these are a part of: they go, and are counted, with those.
-        receipt: The field of Erasure that counts them; None for parts and for rows that hold nothing but locks.
-        counted: The column that says how many a row counts for; None: each is one.
-        cascades: Whether a foreign key removes the rows with the row they are a part of.
-        hidden: Whether deleting their session hides them.
+        user: The column that names the user, with "" for the tenant as a whole; None: no column does.
+        session: The column that names the session; None: no column does.
+        cites: The table that lists the sessions a row was made from, if no column names them.
+        part_of: The table whose rows these belong to: they are erased and counted with those.
+        receipt: The field of Erasure that counts the rows; None: they are not counted by themselves.
+        counted: The column with the number that a row counts for; None: each counts as one.
+        cascades: Whether a foreign key removes the rows together with those of `part_of`.
+        hidden: Whether deleting the session hides the rows.
         optional: Whether a database may lack the table.
-        export: The lines they become in an export.
-        copy: How a fork copies them; None: it does not.
+        export: The lines that the rows become in an export; None: they are not exported.
+        copy: The rows that a fork copies; None: none.
     """
 
     name: str
@@ -155,15 +154,15 @@ NOT_OWNED = {
 
 
 def exported() -> tuple[Table, ...]:
-    """The tables that an export reads, a session before what belongs to it."""
+    """Return the tables that an export reads, `sessions` first."""
     return tuple(sorted((table for table in TABLES if table.export), key=lambda table: table.name != "sessions"))
 
 
 def of_sessions() -> tuple[Table, ...]:
-    """The tables of an export whose rows are tied to a user only through their session, and `sessions` first."""
+    """Return the exported tables whose rows name a session and no user, with `sessions` first."""
     return tuple(table for table in exported() if table.name == "sessions" or table.user is None)
 
 
 def of_users() -> tuple[Table, ...]:
-    """The tables of an export whose rows name their user themselves."""
+    """Return the exported tables whose rows name their user."""
     return tuple(table for table in exported() if table not in of_sessions())

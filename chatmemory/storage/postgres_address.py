@@ -1,4 +1,4 @@
-"""Where a Postgres URL points to, without its secrets."""
+"""The address in a Postgres URL, without its secrets."""
 
 import re
 from typing import NamedTuple
@@ -6,22 +6,16 @@ from typing import NamedTuple
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from chatmemory.errors import (
-    ConfigurationError,
-)
+from chatmemory.errors import ConfigurationError
 
-# What a URL's parts look like where no password has spilled into them.
+# Hosts and ports of a sound URL, and the characters that an unescaped password leaves in the database's name.
 _HOSTS = re.compile(r"[\w.,%-]*|[\da-fA-F:.,%\w]*:[\da-fA-F:.,%\w]*|/.*")  # names, IPv6, a socket's directory
-
-
 _PORTS = re.compile(r"\d+(,\d+)*")
-
-
 _SPILLED = re.compile(r"[@:/]")
 
 
 def unreadable() -> ConfigurationError:
-    """The error for an address that makes no sense; the address is not shown."""
+    """Return the error for a URL that cannot be parsed; it does not show the URL."""
     return ConfigurationError(
         "The Postgres URL cannot be read (it is not shown: it may hold a password). "
         "Use postgresql://user:password@host:5432/database, with special characters percent-encoded."
@@ -29,7 +23,7 @@ def unreadable() -> ConfigurationError:
 
 
 class Address(NamedTuple):
-    """Where a URL points to, without its secrets."""
+    """Host, port, database and user of a URL."""
 
     host: str
     port: str | None
@@ -42,11 +36,11 @@ class Address(NamedTuple):
 
 
 def address_of(url: str) -> Address:
-    """Read a URL.
+    """Return the address in a URL.
 
     Raises:
-        ConfigurationError: It cannot be read, or a password with unescaped characters has spilled into its other
-            parts, where errors would show it.
+        ConfigurationError: The URL cannot be parsed, or an unescaped password got into its other parts, where errors
+            would show it.
     """
     try:
         parts = conninfo_to_dict(url)

@@ -1,4 +1,4 @@
-"""What a driver's errors and addresses mean, in our words; without a secret, and without a message's content."""
+"""Translation of psycopg's errors into this library's, without secrets and without the content of messages."""
 
 import re
 from collections.abc import Callable
@@ -23,27 +23,25 @@ from chatmemory.errors import (
 DRIVER_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
 
 _UNKNOWN_NAME = "42704"
-
-
 _PARENT_GONE = "23503"  # foreign key violation: the session was erased meanwhile
-
-
+_STATEMENT_LOST = ("26000", "42P05")  # a prepared statement is missing, or exists already
 _CHATTER = re.compile(r" Is the server running [^?]*\?")
-
-_STATEMENT_LOST = ("26000", "42P05")  # a prepared statement is missing, or there already
-
-
 _WENT_AWAY = ("08", "57P", "53300")  # connection exceptions, shutdown and crash, too many connections
 
 
 def went_away(error: BaseException) -> bool:
-    """Whether trying again may help: a connection was lost, and the pool's whole timeout is not spent yet."""
+    """Return whether a retry may help: a connection was lost, and not because the pool timed out."""
     lost = isinstance(error, StorageUnavailableError) and isinstance(error.__cause__, psycopg.OperationalError)
     return lost and not isinstance(error.__cause__, PoolTimeout)
 
 
 def translated(error: Exception, subject: str) -> ChatMemoryError:
-    """The error of ours that says what a driver's error means for the session `subject`."""
+    """Return this library's error for a driver's error.
+
+    Args:
+        error: One of DRIVER_ERRORS.
+        subject: The session's id, or a name for what was worked on; "": this call.
+    """
     sqlstate = getattr(error, "sqlstate", None) or ""
     detail = error.diag.message_detail if isinstance(error, psycopg.Error) else None
     if isinstance(error, psycopg.Error) and sqlstate.startswith("CM"):
@@ -71,31 +69,29 @@ def translated(error: Exception, subject: str) -> ChatMemoryError:
             f"The connection to Postgres was lost while working on {subject or 'this call'}. "
             "Nothing is half-written; try again (with a message_id, appending again is safe)."
         )
-    return StorageError(
-        f"Postgres refused to work on {subject or 'this call'}: {type(error).__name__} (SQLSTATE {sqlstate})."
-    )
+    return StorageError(f"Postgres rejected {subject or 'this call'}: {type(error).__name__} (SQLSTATE {sqlstate}).")
 
 
 def changed_meanwhile(error: BaseException) -> bool:
-    """Whether nothing was written, because a row is not what it was when it was read."""
+    """Return whether nothing was written because a row changed after it was read."""
     return isinstance(error, StorageError) and isinstance(error.__cause__, psycopg.errors.SerializationFailure)
 
 
 def cause_of(error: Exception) -> Exception | None:
-    """What may be shown as the cause: nothing that can hold a message's content."""
+    """Return the error to chain as the cause; None for errors that can hold the content of a message."""
     return error if isinstance(error, psycopg.OperationalError) else None
 
 
 def said_by(error: psycopg.OperationalError) -> str:
-    """Why a connection failed, without what psycopg and libpq say around it."""
-    said = " ".join(str(error).split()).removeprefix("connection failed: ")
-    return _CHATTER.sub("", said).rstrip(".?")
+    """Return why a connection failed, without the phrases that psycopg and libpq put around it."""
+    reason = " ".join(str(error).split()).removeprefix("connection failed: ")
+    return _CHATTER.sub("", reason).rstrip(".?")
 
 
 def not_found(session_id: str) -> SessionNotFoundError:
-    """What is said of missing, deleted and foreign sessions alike."""
+    """Return the error for missing, deleted and foreign sessions, which are indistinguishable."""
     return SessionNotFoundError(
-        f"There is no session {session_id!r} here; use resume_or_create() to begin one, or list() to find it."
+        f"There is no session {session_id!r} here; use resume_or_create() to create one, or list() to find it."
     )
 
 
@@ -108,7 +104,7 @@ def _conflict(session_id: str, message_id: str) -> MessageConflictError:
 
 def _ended(session_id: str, status: str) -> SessionEndedError:
     return SessionEndedError(
-        f"Session {session_id!r} is {status} and takes no more messages; go on with resume_or_create() or fork()."
+        f"Session {session_id!r} is {status} and takes no more messages; continue with resume_or_create() or fork()."
     )
 
 
@@ -121,30 +117,30 @@ def _exists(session_id: str, _: str) -> SessionExistsError:
 def _other_dimension(_: str, detail: str) -> LlmError:
     was, came = detail.split()
     return LlmError(
-        f"The embedder answers with {came} dimensions, where this user's vectors of the same model have {was}; "
-        "use the model that made them, or give the new one a name of its own."
+        f"The embedder returned {came} dimensions, but this user's vectors of the same model have {was}; "
+        "use the model that made them, or give the new model another name."
     )
 
 
 def _limited(_: str, limit: str) -> SessionLimitError:
     return SessionLimitError(
-        f"The user has {limit} active sessions of this kind, as many as max_sessions_per_user allows; "
+        f"The user has {limit} active sessions of this kind, the limit (max_sessions_per_user); "
         'end some, or set session_limit_policy="end_oldest".'
     )
 
 
 def ended_otherwise(session_id: str, detail: str) -> MoveError:
-    """Return what says that a run has ended otherwise.
+    """Return the error for a run that has ended with another final status.
 
     Args:
         session_id: The run's session.
-        detail: The status it is in, and the one it was to get, as end_sessions names them.
+        detail: Its status and the requested one, separated by a space, from end_sessions.
     """
     was, asked = detail.split()
     return MoveError(f"Session {session_id!r} is {was}, which is final, and cannot end as {asked}.")
 
 
-# What the schema's functions raise: the error's session, and its detail.
+# The error codes of the schema's functions; each maker gets the session's id and the error's detail.
 _FROM_SCHEMA: dict[str, Callable[[str, str], ChatMemoryError]] = {
     "CM404": lambda session_id, _: not_found(session_id),
     "CM409": _conflict,

@@ -1,7 +1,7 @@
-"""The recent messages of all sessions that one open memory has read, within a bound of bytes.
+"""The cache of recent messages in this process: one for each open memory, bounded in bytes over all sessions.
 
-The sessions that were used least recently go first. Every handle of the memory shares them, in all threads; nothing
-in here waits.
+The least recently used sessions are evicted first. All handles of the memory share it, in all threads; nothing in here
+waits for I/O.
 """
 
 import time
@@ -25,7 +25,7 @@ from chatmemory.messages.records import Message
 from chatmemory.sessions.records import Appended, SessionInfo
 from chatmemory.settings import Settings
 
-SESSION_BYTES = 1000  # of a session in the cache without messages, about
+SESSION_BYTES = 1000  # about what a session without messages takes
 Key = tuple[str, str]  # tenant id, session id
 
 
@@ -34,12 +34,12 @@ class CachedSession:
     """One session in the cache.
 
     Attributes:
-        born: When the session began: another session may have its id later.
+        born: The session's creation time: a later session may have the same id.
         seen: The highest seq that this process has acknowledged or read.
-        recent: Its newest messages.
-        generation: How often connections had been replaced when they were read.
-        appended_at: When an append by this process followed on them, by the monotonic clock.
-        size: The memory it takes, in bytes, about.
+        recent: Its newest messages; None: none are cached.
+        generation: The value of generation() when they were read.
+        appended_at: The time of this process's last append to them, by the monotonic clock, in seconds.
+        size: Its memory, in bytes, roughly.
     """
 
     key: Key
@@ -54,13 +54,13 @@ class CachedSession:
 class RecentMessagesCache:
     """The recent messages of each session, for all handles of one memory.
 
-    A reader takes its CachedSession before it reads, and hands it in with what it has read: where the session was
-    forgotten meanwhile, nothing is kept.
+    A reader gets the CachedSession before it reads, and hands it back with the messages: if the session was forgotten
+    in between, nothing is stored.
 
     Args:
         settings: The bounds.
-        generation: Returns how often connections were replaced: another server may answer since, which need not have
-            all that was stored, so nothing from before is believed.
+        generation: Returns how often connections were replaced. After that another server may answer, which may lack
+            commits, so older entries are not used.
     """
 
     def __init__(self, settings: Settings, generation: Callable[[], int]) -> None:
@@ -73,13 +73,13 @@ class RecentMessagesCache:
         _forks.watch(self)
 
     def forked(self) -> object:
-        """In a forked child: begin empty, with a guard that no thread of the parent holds."""
+        """Start empty in a forked child, with a new lock: a thread of the parent may have held the old one."""
         parents = self._sessions
         self._sessions, self.guard, self.size = OrderedDict(), Guard(), 0
         return parents
 
     def session(self, tenant_id: str, session_id: str, born: datetime) -> CachedSession:
-        """Get the session, as the one used last; a new one where there is none, or where it began at another time."""
+        """Return the entry of a session and mark it as used last; a new one if there is none for this creation time."""
         key = tenant_id, session_id
         with self.guard:
             cached = self._sessions.get(key)
@@ -92,27 +92,27 @@ class RecentMessagesCache:
             return cached
 
     def forget(self, tenant_id: str, session_id: str) -> None:
-        """Forget a session: it is being deleted, erased, restored or learnt from, or an append was cancelled."""
+        """Remove a session that is deleted, erased, restored or learnt from, or whose append was cancelled."""
         with self.guard:
             self._remove((tenant_id, session_id))
 
     def recent(self, cached: CachedSession) -> RecentMessages | None:
-        """The recent messages, where they can be believed; not necessarily all that others have appended."""
+        """Return the recent messages if they are from this generation; appends of other processes may be missing."""
         return cached.recent if cached.generation == self.generation() else None
 
     def begin(self, cached: CachedSession) -> None:
-        """Let the messages begin with the first append, of a session that has none yet."""
+        """Store that a session has no messages yet, so that its first append can be added."""
         with self.guard:
             if self.recent(cached) is None:
                 self._keep(cached, recent_from_window(EMPTY_WINDOW, self._bounds))
 
     def read(self, cached: CachedSession, window: Window, generation: int) -> None:
-        """Keep a window.
+        """Store a window that was read.
 
         Args:
-            cached: The session, taken before the reading.
+            cached: The session's entry from before the read.
             window: The window.
-            generation: That of the time before the reading.
+            generation: The value of generation() from before the read.
         """
         with self.guard:
             cached.seen = max(cached.seen, window.last_seq)
@@ -120,7 +120,7 @@ class RecentMessagesCache:
                 self._keep(cached, after_reading(self.recent(cached), window, self._bounds))
 
     def appended(self, cached: CachedSession, appended: Appended, new: Sequence[Message]) -> None:
-        """Let the messages go on with those that were appended."""
+        """Add messages that were appended."""
         with self.guard:
             cached.seen = max(cached.seen, appended.last_seq)
             recent = self.recent(cached)
@@ -131,11 +131,11 @@ class RecentMessagesCache:
     def with_appended(
         self, recent: RecentMessages, appended: Appended, new: Sequence[Message]
     ) -> RecentMessages | None:
-        """Recent messages with those that were appended; None where they do not follow."""
+        """Return recent messages with appended ones; None if those do not follow directly."""
         return recent.with_appended(appended, new, self._bounds)
 
     def as_of_row(self, cached: CachedSession, info: SessionInfo) -> RecentMessages | None:
-        """The recent messages, where they are as new as a row that Postgres has just given."""
+        """Return the recent messages if they are as new as a row just read from Postgres, else None."""
         with self.guard:
             recent = as_of_row(self.recent(cached), info, self._bounds)
             if recent is not None:
@@ -147,7 +147,7 @@ class RecentMessagesCache:
             self._resize(cached, recent)
 
     def _resize(self, cached: CachedSession, recent: RecentMessages | None) -> None:
-        """Set the recent messages of a session, and make room for them."""
+        """Set the recent messages of a session, and evict other sessions beyond the bound."""
         size = SESSION_BYTES + (recent.size if recent else 0)
         self.size += size - cached.size
         cached.recent, cached.generation, cached.size = recent, self.generation(), size

@@ -1,4 +1,4 @@
-"""How long reading an answer of Redis' may take in all: redis-py limits each piece it reads, and there may be many."""
+"""A time limit for reading a whole reply of Redis: redis-py limits each read, and a reply may take many."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from chatmemory._concurrency import is_late
 
 
-class TimedParser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py's own choice of a class
-    """Stops reading when the time of the call is over, in a handshake too."""
+class TimedParser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py chooses the class
+    """Stop reading when the call's time is over, in a handshake too."""
 
     def read_from_socket(self, *args: Any, **more: Any) -> Any:
         """Read a piece.
@@ -23,10 +23,10 @@ class TimedParser(DefaultParser):  # type: ignore[misc, valid-type]  # redis-py'
 
 
 def async_reading_limits() -> dict[str, Any]:
-    """Nothing: async_within() ends the call, whatever it waits for."""
+    """Return no options: async_within() ends the call itself."""
     return {}
 
 
 def reading_limits() -> dict[str, Any]:
-    """What a client is made with, so that within() ends its calls."""
+    """Return the client options with which within() ends its calls."""
     return {"parser_class": TimedParser}

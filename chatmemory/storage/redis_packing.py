@@ -1,4 +1,4 @@
-"""Messages and sessions as they stand in Redis: JSON text, and back; anything else raises ValueError."""
+"""Messages, windows and sessions as JSON text for Redis, and back; broken text raises one of LIES."""
 
 import json
 import sys
@@ -12,22 +12,22 @@ from chatmemory.messages.tool_calls import answered_in
 from chatmemory.records import JsonObject, to_json
 from chatmemory.sessions.records import SessionInfo
 
-# What a value that is none of ours may raise while it is read.
+# The errors that reading a value may raise that this library did not write.
 LIES = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
-MOST_COUNTED = 2**63  # as Postgres counts
+MOST_COUNTED = 2**63  # the limit of Postgres' bigint
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROLES = frozenset(get_args(Role))
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def microseconds(at: datetime) -> int:
-    """A time as a number."""
+    """Return a time as microseconds since 1970."""
     return (at - _EPOCH) // _MICROSECOND
 
 
 def pack(message: Message, most_bytes: int) -> str:
-    """One message; one that is larger than this as a stub: without content and metadata, but with the calls in it."""
+    """Pack a message; a larger one becomes a stub: no content or metadata, only the ids of its tool calls."""
     head = [message.seq, message.id, message.role, microseconds(message.created_at)]
     counted = [message.tokens, message.token_encoding]
     packed = to_json([*head, *counted, message.content, message.metadata or None])
@@ -35,20 +35,20 @@ def pack(message: Message, most_bytes: int) -> str:
 
 
 def _calls(message: Message) -> list[JsonObject]:
-    """What pairing must know of a message: the ids of the calls it makes and answers, as blocks."""
+    """Return the ids of the calls that a message makes or answers, as blocks: pairing needs them."""
     answered = answered_in(message.role, message.content, message.metadata)
     calls = [{"type": "tool_call", "id": call.id} for call in message.tool_calls]
     return calls or [{"type": "tool_result", "tool_use_id": id} for id in answered]
 
 
 def packed_first(window: Window) -> str:
-    """The system message a session begins with, whole; "" where there is none."""
+    """Pack the system message a session begins with, whole; "" if there is none."""
     first = window.first or window.messages[0]
     return pack(first, sys.maxsize) if begins_session(first.seq, first.role) else ""
 
 
 def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int], str]:
-    """What the window script read, the seqs of the messages that are there without their content, and the lease."""
+    """Return the window in a reply of window.lua, the seqs of its stubs, and the lease."""
     last, tokens, begins, summary, lease, *items = (_text(part) for part in reply)
     rows = json.loads(f"[{','.join(items)}]")
     messages = [_message(row) for row in rows]
@@ -67,7 +67,7 @@ def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int], str]:
 
 
 def pack_summary(window: Window) -> str:
-    """The watermark, and the summary of what was said up to it."""
+    """Pack the watermark and the summary; "" without a watermark."""
     return to_json([window.summary_seq, window.summary or ""]) if window.summary_seq else ""
 
 
@@ -111,12 +111,12 @@ def _check(*conditions: bool) -> None:
 
 
 def pack_session(info: SessionInfo) -> str:
-    """A session's info."""
+    """Pack a session."""
     return to_json(info.to_dict())
 
 
 def unpack_session(text: Any) -> SessionInfo:
-    """A session's info again."""
+    """Unpack a session."""
     info = SessionInfo.from_dict(json.loads(text))
     _check(*map(_is_count, (info.message_count, info.token_count, info.last_seq)))
     return info

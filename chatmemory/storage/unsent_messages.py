@@ -1,4 +1,4 @@
-"""What Postgres has and Redis has not been told of yet."""
+"""Messages that Postgres has stored and that have not been sent to Redis yet."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,19 +6,25 @@ from typing import NamedTuple
 from chatmemory.messages.records import Message
 
 
-class Late(NamedTuple):
-    """Messages that Postgres has and the window has not."""
+class Unsent(NamedTuple):
+    """Stored messages of one session that its window in Redis lacks.
 
-    of: int  # tells the session from others that had its id
+    Attributes:
+        of: The session's creation time in microseconds: a later session may have the same id.
+        messages: The messages, oldest first.
+        token_count: The tokens of the whole session, with these messages.
+    """
+
+    of: int
     messages: Sequence[Message]
-    token_count: int  # of the whole session, with them
+    token_count: int
 
 
-def joined(one: Late, other: Late) -> Late:
-    """Both, where they follow each other; else the newer: the gap before it makes the window be dropped."""
+def joined(one: Unsent, other: Unsent) -> Unsent:
+    """Return both as one if one follows the other; else the newer, whose gap makes the script drop the window."""
     if one.of != other.of:
-        return max(one, other, key=lambda late: late.of)
-    older, newer = sorted((one, other), key=lambda late: late.messages[-1].seq)
+        return max(one, other, key=lambda unsent: unsent.of)
+    older, newer = sorted((one, other), key=lambda unsent: unsent.messages[-1].seq)
     if older.messages[-1].seq + 1 == newer.messages[0].seq:
         return newer._replace(messages=[*older.messages, *newer.messages])
     return newer

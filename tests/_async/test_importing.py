@@ -68,7 +68,7 @@ async def test_a_broken_file_keeps_what_came_before(async_memory: AsyncChatMemor
 
 @pytest.mark.parametrize("wrong", ["session", "message"])
 async def test_a_field_that_is_missing_is_named(async_memory: AsyncChatMemory, wrong: str) -> None:
-    """Our own export is read by its records; what lacks a field is refused with its place."""
+    """An export is read by its records; for a missing field the error says where."""
     session = await async_memory.tenant("acme").sessions.create(user_id="ann", session_id="s")
     await session.append("user", "Hello")
     document = json.loads(await session.export())

@@ -9,7 +9,7 @@ PLACE = ("memories", "ann")
 
 
 async def test_items_are_put_read_replaced_and_deleted(async_memory: AsyncChatMemory) -> None:
-    """A value comes back to the letter; a second put replaces it and keeps when it was created."""
+    """A value comes back exactly as stored; a second put replaces it and leaves created_at."""
     items = async_memory.tenant("acme").items
     value = {"b": 1e22, "a": [-0.0, None, {"z": "ä\\ü 🎈"}], "": "'"}
     await items.put(PLACE, "k-1", value, user_id="ann")
@@ -117,5 +117,5 @@ async def test_a_batch_is_all_or_none(async_memory: AsyncChatMemory) -> None:
     assert not await items.search()
     await items.put_many([NewItem(PLACE, "k", {"n": 1}), NewItem(PLACE, "k", {"n": 2}), NewItem(PLACE, "j", None)])
     assert [item.value for item in await items.search()] == [{"n": 2}]
-    with pytest.raises(InvalidInputError, match="no operator"):
+    with pytest.raises(InvalidInputError, match="not a filter operator"):
         await items.search(filter={"n": {"$near": 1}})

@@ -1,4 +1,4 @@
-"""Metrics: never in the way of a run, never lost, and small when they come back."""
+"""Metrics never block a run, are never lost, and are read back downsampled."""
 
 import json
 import math

@@ -152,7 +152,7 @@ async def test_a_run_ends_although_the_embedder_fails(
         embedder = Embedder(fails)
         async with AsyncChatMemory.open(postgres_url, settings=async_memory.settings, embedder=embedder) as memory:
             await trained(memory, share_result=True)
-            assert ("by its words alone" in caplog.text) is fails
+            assert ("by words only" in caplog.text) is fails
             found = await memory.tenant("acme").memories.recall(QUESTION, user_id="bob", kinds=["result"])
             assert len(found) == 1 + fails
 

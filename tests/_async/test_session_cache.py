@@ -1,4 +1,4 @@
-"""Sessions resumed from Redis: only what may be resumed, only by whom it belongs to."""
+"""Sessions resumed from Redis: only resumable ones, and only by their own user."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

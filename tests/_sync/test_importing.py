@@ -70,7 +70,7 @@ def test_a_broken_file_keeps_what_came_before(memory: ChatMemory) -> None:
 
 @pytest.mark.parametrize("wrong", ["session", "message"])
 def test_a_field_that_is_missing_is_named(memory: ChatMemory, wrong: str) -> None:
-    """Our own export is read by its records; what lacks a field is refused with its place."""
+    """An export is read by its records; for a missing field the error says where."""
     session = memory.tenant("acme").sessions.create(user_id="ann", session_id="s")
     session.append("user", "Hello")
     document = json.loads(session.export())

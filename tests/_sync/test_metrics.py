@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_metrics.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Metrics: never in the way of a run, never lost, and small when they come back."""
+"""Metrics never block a run, are never lost, and are read back downsampled."""
 
 import json
 import math

@@ -195,7 +195,7 @@ def test_a_handle_of_an_erased_session_leaves_its_successor_alone(memory: ChatMe
 def test_what_is_read_while_a_session_is_forgotten_is_not_kept(
     memory: ChatMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reading that began before an erasure and ends after it brings nothing back."""
+    """A read that begins before an erasure and ends after it caches nothing."""
     session = resumed(memory)
     session.append("user", "secret")
     stretch = session._state.contexts._stretch

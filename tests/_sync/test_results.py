@@ -154,7 +154,7 @@ def test_a_run_ends_although_the_embedder_fails(
         embedder = Embedder(fails)
         with ChatMemory.open(postgres_url, settings=memory.settings, embedder=embedder) as memory:
             trained(memory, share_result=True)
-            assert ("by its words alone" in caplog.text) is fails
+            assert ("by words only" in caplog.text) is fails
             found = memory.tenant("acme").memories.recall(QUESTION, user_id="bob", kinds=["result"])
             assert len(found) == 1 + fails
 

@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_session_cache.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Sessions resumed from Redis: only what may be resumed, only by whom it belongs to."""
+"""Sessions resumed from Redis: only resumable ones, and only by their own user."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -227,7 +227,7 @@ def test_facts_are_learnt_with_their_sources(
         "Somebody asked about Lisbon.": ("fact", "assistant", [1, 2]),
     }
     assert {each.session_id for memory in facts for each in memory.sources} == {session.id}
-    assert "2 facts cite no message there is" in caplog.text
+    assert "2 facts cite unknown messages" in caplog.text
     assert "rich" not in caplog.text
     assert [episode.text for episode in known(taught, "episode")] == [text for _, text in DIALOGUE]
     assert openai_server.keys == {f"Bearer {KEY}"}
@@ -514,7 +514,7 @@ def test_after_enough_failures_a_session_is_parked(
         assert all(15 * 2**n - 2 < wait < 45 * 2**n for n, wait in enumerate(waits)), waits
         assert memory.run_due().failed == 0
         [event] = [event for event in session.events() if event.type == "parked"]
-        assert "has not the form asked for" in event.data["reason"]
+        assert "does not match the requested schema" in event.data["reason"]
         assert memory.retry_parked() == 0
         openai_server.chat = lambda _: learnt()
         assert memory.run_due().processed == 1
@@ -897,6 +897,6 @@ def test_the_log_names_failures_without_content(
     session = talk(taught)
     done = session.consolidate()
     shown = f"{caplog.text} {done} {[event.data for event in session.events()]}"
-    assert "not the form" in shown
+    assert "not match the requested schema" in shown
     assert "Lisbon" not in shown
     assert KEY not in shown

@@ -100,7 +100,7 @@ def test_into_a_fresh_cluster(backup: Restore, fresh_server: str, cli: Cli) -> N
         wrong = {check["name"]: check["detail"] for check in report["checks"] if not check["ok"]}
         assert set(wrong) == {"roles", "row-level security", "grants", "functions"}
         assert "chatmemory_app_elsewhere does not exist" in wrong["roles"]
-    with pytest.raises(Exception, match="not as this library needs it"):
+    with pytest.raises(Exception, match="does not fit this library"):
         check_whole(url)
     assert "roles (repaired)" in cli("migrate", "--postgres", url).stdout
     check_whole(url)

@@ -241,7 +241,7 @@ def test_rule_used_in_one_tree_only_is_in_use(root: Path) -> None:
     ],
 )
 def test_word_without_a_rule_is_an_error(root: Path, line: str, word: str) -> None:
-    """Anything that still speaks of the async half is refused with its place, in comments and strings too."""
+    """Text that still speaks of the async half is rejected, in comments and strings too; the error says where."""
     (root / "sample/_async/names.py").write_text(NAMES + line + "\n")
     assert f"sample/_async/names.py:3: no rule for {word!r}" in failure(root)
 

@@ -1,4 +1,4 @@
-"""Learning from one session: read, ask, embed, and commit everything with the new watermark at once."""
+"""Learning from one session: read, ask, embed, and commit everything with the new watermark in one transaction."""
 
 import logging
 import traceback
@@ -29,12 +29,12 @@ from chatmemory.validation import new_id
 
 LOG = logging.getLogger("chatmemory")
 MOST_READ = 500  # messages
-KNOWN = 20  # facts a model is shown
-QUERY_LENGTH = 2000  # characters of what was said, to find the facts it may be about
+KNOWN_FACTS = 20  # shown to the model
+QUERY_LENGTH = 2000  # characters of the user's messages, as the query for known facts
 
 
 class Leased(NamedTuple):
-    """A session as LEASED_SESSION gives it."""
+    """A leased session, as read by LEASED_SESSION."""
 
     user_id: str
     learns: str
@@ -48,18 +48,24 @@ class Leased(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a batch became, not yet stored."""
+    """The result of one batch, to be stored.
+
+    Attributes:
+        after: The watermark before the batch.
+        fallback: Why no model was asked, though one is configured.
+        had_ended: Whether the session had ended when it was read; one that ends later stays due.
+    """
 
     lesson: Lesson
     summary: str
     memories: list[NewMemory]
-    after: int  # the watermark it was made behind
-    fallback: str | None  # why no model was asked, though there is one
-    had_ended: bool  # when it was read; what ends later is looked at once more
+    after: int
+    fallback: str | None
+    had_ended: bool
 
 
-class _LeaseLost(Exception):  # noqa: N818  # no failure: somebody else is at it
-    """Nothing may be committed."""
+class _LeaseLost(Exception):  # noqa: N818  # not an error: another worker has the session
+    """The lease was lost, so nothing may be committed."""
 
 
 class AsyncLearner:
@@ -71,10 +77,10 @@ class AsyncLearner:
         self._providers, self._store, self._spending = parts.providers, parts.store, parts.spending
 
     async def learn(self, tenant_id: str, session_id: str, owner: str) -> Consolidation:
-        """Learn from one batch of a session that `owner` has claimed; whatever happens, the claim ends.
+        """Learn from one batch of a session that `owner` has claimed; the claim ends in any case.
 
         Returns:
-            What it came to; errors of models and of the database are told, not raised.
+            The result; errors of models and of the database are reported in it, not raised.
         """
         try:
             return await self._learn(tenant_id, session_id, owner)
@@ -86,7 +92,7 @@ class AsyncLearner:
             raise
 
     async def hand_back(self, tenant_id: str, session_id: str, owner: str) -> None:
-        """End a claim as if it had not been made, if that can be done."""
+        """Give a claim back without counting the attempt, if Postgres can be reached."""
         with suppress(ChatMemoryError):
             await self._run(tenant_id, queries.learning.RELEASE, (session_id, owner))
 
@@ -103,23 +109,23 @@ class AsyncLearner:
             raise
         except _LeaseLost:
             return Consolidation(session_id=session_id, status="skipped", reason="the lease was lost")
-        except Exception as error:  # a fault of our own: it must not end the worker, and what it says may be content
+        except Exception as error:  # a bug: it must not end the worker, and its text may hold content
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}, line {place.lineno}"
             raise ChatMemoryError(f"A {type(error).__name__} in {where}: please report it.") from error
 
     async def _state(self, tenant_id: str, session_id: str, owner: str) -> Leased | None:
-        """The session as it is; None: the lease was lost."""
+        """Read the session; None: the lease was lost."""
         rows = await self._database.fetch(tenant_id, queries.learning.LEASED_SESSION, (session_id, owner))
         if not rows:
             return None
         state = Leased(*rows[0])
-        if state.attempts > self._settings.worker_max_attempts:  # a failure that was told has it parked before
-            raise ChatMemoryError(f"The worker was killed each of the last {state.attempts - 1} times it tried.")
+        if state.attempts > self._settings.worker_max_attempts:  # a reported failure parks it earlier
+            raise ChatMemoryError(f"The worker was killed in each of the last {state.attempts - 1} attempts.")
         return state
 
     async def _make(self, tenant_id: str, session_id: str, owner: str, state: Leased) -> Made | str:
-        """What the next batch teaches, or why it teaches nothing."""
+        """Learn from the next batch; return the result, or the reason why there is none."""
         messages = await self._messages_after(state.summary_seq, tenant_id, session_id)
         lesson = Lesson(session_id, state.user_id, state.number, messages)
         if not messages:
@@ -131,7 +137,7 @@ class AsyncLearner:
         if learnt is not None:
             others, dropped = from_facts(lesson, learnt, known, new_id)
             if dropped:
-                LOG.warning("session %r: %s facts cite no message there is, and were dropped", session_id, dropped)
+                LOG.warning("session %r: %s facts cite unknown messages, and were dropped", session_id, dropped)
             if self._is_summarised(state) and messages[-1].seq == state.last_seq:
                 others.append(await self._summarised(tenant_id, lesson, learnt.summary))
         vectors = await self._embedded(tenant_id, lesson, texts_of(episodes, others))
@@ -140,11 +146,11 @@ class AsyncLearner:
         return Made(lesson, summary, made, state.summary_seq, fallback, state.has_ended)
 
     def _is_summarised(self, state: Leased) -> bool:
-        """Whether the session leaves a summary memory: not while it goes on, nor if it was short."""
+        """Return whether the session gets a summary memory: it has ended, and was not short."""
         return state.has_ended and state.message_count >= self._settings.min_messages_for_summary
 
     async def _summarised(self, tenant_id: str, lesson: Lesson, summary: str) -> NewMemory:
-        """What a whole session came to, no more trusted than what a tool said in it."""
+        """Make the summary memory of a session; its trust is that of tools if the session has tool messages."""
         params = (lesson.session_id, lesson.messages[-1].seq)
         [(has_tools,)] = await self._database.fetch(tenant_id, queries.messages.HAS_TOOLS, params)
         return from_summary(lesson, summary, "tool" if has_tools else "assistant", new_id)
@@ -155,7 +161,7 @@ class AsyncLearner:
         return batch([message_from_row(row) for row in rows], self._settings.consolidation_batch_tokens)
 
     async def _close(self, tenant_id: str, owner: str, lesson: Lesson, state: Leased) -> Made | str:
-        """A session whose messages were all learnt from before it ended leaves its summary."""
+        """Make the summary memory of a session whose messages were all learnt from before it ended."""
         last = await self._messages_after(state.last_seq - 1, tenant_id, lesson.session_id)
         if not (self._is_summarised(state) and state.summary and last and self._providers.has_llm):
             params = {"id": lesson.session_id, "owner": owner, "had_ended": state.has_ended, "seq": state.last_seq}
@@ -169,20 +175,20 @@ class AsyncLearner:
     async def _ask(
         self, tenant_id: str, lesson: Lesson, state: Leased
     ) -> tuple[Learnt | None, list[Memory], str | None]:
-        """What the model makes of the messages, and the known facts it was shown; None where none is asked."""
+        """Ask the model; return its answer, the known facts it was shown, and the reason if it was not asked."""
         if not self._providers.has_llm:
             return None, [], None
         if not await self._spending.may_spend(tenant_id):
             return None, [], "the tenant's hard cap is reached"
-        said = " ".join(message.text for message in lesson.messages if message.role == "user")[:QUERY_LENGTH]
-        asked = Asked(said, [lesson.user_id], KNOWN, ["fact", "preference"], None, None, 0)
+        query = " ".join(message.text for message in lesson.messages if message.role == "user")[:QUERY_LENGTH]
+        asked = Asked(query, [lesson.user_id], KNOWN_FACTS, ["fact", "preference"], None, None, 0)
         recall = AsyncRecall(tenant_id, self._parts)
         known = [each.memory for each in await recall.find(asked, spent_on=lesson.session_id)]
         learnt = await self._answer(tenant_id, lesson, learning_prompt(state.summary, known, lesson.messages))
         return learnt, known, None
 
     async def _answer(self, tenant_id: str, lesson: Lesson, asked: list[dict[str, Any]]) -> Learnt:
-        """The model's answer; it is paid for, also where it is of no use."""
+        """Return the model's answer; its tokens are recorded even if it is unusable."""
         name = self._providers.llm_model
         spent, failure = (0, 0), None
         try:
@@ -215,7 +221,7 @@ class AsyncLearner:
             await connection.execute(queries.memories.LOCK_MEMORIES, (tenant_id, lesson.user_id))
             rows = await (await connection.execute(queries.learning.LOCK_LEASED, (lesson.session_id, owner))).fetchall()
             if not rows or Leased(*rows[0]).summary_seq != made.after:
-                raise _LeaseLost  # and roll back: the user may be gone, too
+                raise _LeaseLost  # rolls back
             stored = await self._store.add(connection, tenant_id, lesson.user_id, made.memories)
             due_messages, due_tokens = self._settings.due_after
             params = {
@@ -223,11 +229,11 @@ class AsyncLearner:
                 "due_messages": due_messages, "due_tokens": due_tokens,
             }  # fmt: skip
             await connection.execute(queries.learning.LEARN, params)
-            told: dict[str, Any] = {"from_seq": first, "to_seq": last, "memories": stored.created}
+            event: dict[str, Any] = {"from_seq": first, "to_seq": last, "memories": stored.created}
             if made.fallback:
-                told["without_model"] = made.fallback
+                event["without_model"] = made.fallback
             await connection.execute(
-                queries.sessions.ADD_EVENT, (tenant_id, lesson.session_id, "learnt", to_json(told))
+                queries.sessions.ADD_EVENT, (tenant_id, lesson.session_id, "learnt", to_json(event))
             )
         await self._windows.drop(tenant_id, lesson.session_id)
         return Consolidation(
@@ -250,10 +256,10 @@ class AsyncLearner:
             async with self._database.transaction(tenant_id, session_id) as connection:
                 rows = await (await connection.execute(queries.learning.FAIL, params)).fetchall()
                 if rows and rows[0][0]:
-                    told = to_json({"reason": str(error)[:500]})
-                    await connection.execute(queries.sessions.ADD_EVENT, (tenant_id, session_id, "parked", told))
+                    event = to_json({"reason": str(error)[:500]})
+                    await connection.execute(queries.sessions.ADD_EVENT, (tenant_id, session_id, "parked", event))
         except ChatMemoryError:
-            LOG.warning("session %r: the failure could not be noted; its lease ends by itself", session_id)
+            LOG.warning("session %r: the failure could not be recorded; its lease will expire", session_id)
 
     async def _run(self, tenant_id: str, query: Any, params: tuple[Any, ...] | dict[str, Any]) -> None:
         async with self._database.transaction(tenant_id) as connection:

@@ -1,4 +1,4 @@
-"""Hearing from Postgres that a session has become due, so that workers need not ask it all the time."""
+"""Listening to Postgres for sessions that become due, so that workers need not poll often."""
 
 from contextlib import suppress
 from uuid import uuid4
@@ -8,26 +8,27 @@ from psycopg import AsyncConnection, Notify
 from chatmemory import _forks
 from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory._async.storage.transaction import Row
-from chatmemory._bells import AsyncBell
 from chatmemory._concurrency import AsyncBackground, async_wait_for
+from chatmemory._wakeups import AsyncWakeup
 from chatmemory.errors import ChatMemoryError
 from chatmemory.storage import queries
 
-PROOF_SECONDS = 2.0  # how long a notification of our own may take
-CHECK_SECONDS = 30.0  # how often a silent connection is checked
-LOST_SECONDS = 1.0  # from one connection that was lost to the next
-DEAF_SECONDS = 60.0  # from one proof that failed to the next
-DEAF_POLL_SECONDS = 5.0  # how often workers ask while nothing is heard
+PROOF_SECONDS = 2.0  # in which the listener's own notification must arrive
+CHECK_SECONDS = 30.0  # between checks of a silent connection
+LOST_SECONDS = 1.0  # between a lost connection and the next one
+DEAF_SECONDS = 60.0  # between a failed proof and the next one
+DEAF_POLL_SECONDS = 5.0  # between polls of a worker while no notifications arrive
 
 
 class AsyncListener:
-    """Rings a bell at each notification, on a connection of its own.
+    """Wakes the workers at each notification, on a connection of its own.
 
-    Behind a transaction pooler a notification reaches nobody: it is believed only after one of our own was heard.
+    Behind a transaction pooler no notification arrives. So the listener first sends one itself; until that arrives,
+    workers poll.
     """
 
-    def __init__(self, database: AsyncDatabase, bell: AsyncBell) -> None:
-        self._database, self._bell = database, bell
+    def __init__(self, database: AsyncDatabase, wakeup: AsyncWakeup) -> None:
+        self._database, self._wakeup = database, wakeup
         self._background = AsyncBackground()
         self._connection: AsyncConnection[Row] | None = None
         self._proof = uuid4().hex
@@ -35,16 +36,16 @@ class AsyncListener:
         _forks.watch(self)
 
     def forked(self) -> object:
-        """In a forked child: the connection is the parent's."""
+        """Leave the connection to the parent in a forked child."""
         parents, self._connection = self._connection, None
         return parents
 
     def poll_seconds(self, seconds: float) -> float:
-        """How long a worker may wait for the bell, where it may wait so long if notifications are heard."""
+        """Return how long a worker may wait for a wake-up: `seconds` if notifications arrive, else at most 5 s."""
         return seconds if self._hears else min(seconds, DEAF_POLL_SECONDS)
 
     def start(self) -> None:
-        """Listen beside the caller's work."""
+        """Listen in the background."""
         self._background.start(self._listen)
 
     async def close(self) -> None:
@@ -52,28 +53,28 @@ class AsyncListener:
         await self._background.close()
 
     async def _listen(self) -> None:
-        while not self._bell.stop.is_set():
-            seconds = LOST_SECONDS  # meanwhile the workers ask more often
+        while not self._wakeup.stop.is_set():
+            seconds = LOST_SECONDS  # meanwhile the workers poll more often
             with suppress(ChatMemoryError):
                 async with self._database.own_connection("the worker") as self._connection:
                     await self._hear(self._connection)
                     seconds = DEAF_SECONDS
             self._hears, self._connection = False, None
-            await async_wait_for(self._bell.stop, seconds)
+            await async_wait_for(self._wakeup.stop, seconds)
 
     async def _hear(self, connection: AsyncConnection[Row]) -> None:
-        """Hear until `stop`, or until nothing was heard of a notification of our own."""
+        """Receive notifications until `stop` is set; return early if the listener's own one does not arrive."""
         connection.add_notify_handler(self._heard)
         await connection.execute(queries.learning.LISTEN)
         await self._database.call(queries.learning.PROVE, (self._proof,))
-        while await self._bell.readable(connection.fileno(), CHECK_SECONDS if self._hears else PROOF_SECONDS) or (
-            self._hears and not self._bell.stop.is_set()
+        while await self._wakeup.readable(connection.fileno(), CHECK_SECONDS if self._hears else PROOF_SECONDS) or (
+            self._hears and not self._wakeup.stop.is_set()
         ):
-            await connection.execute(queries.admin.PING)  # hands over what has come, and fails where nothing can come
+            await connection.execute(queries.admin.PING)  # delivers notifications; fails on a dead connection
 
     def _heard(self, notify: Notify) -> None:
         if notify.channel.endswith("proof"):
             if notify.payload != self._proof:
                 return  # another worker's
-            self._hears = True  # what became due before it was not heard, so it rings, too
-        self._bell.ring()
+            self._hears = True  # wake the workers too: earlier notifications were missed
+        self._wakeup.wake()

@@ -1,4 +1,4 @@
-"""A language model and an embedder on any OpenAI-compatible server; openai itself tries again and waits."""
+"""A language model and an embedder on any OpenAI-compatible server; the openai client retries and backs off."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from chatmemory.settings import Settings
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-RETRIES = 3  # with back-off and jitter, or after as long as Retry-After says
+RETRIES = 3  # with back-off and jitter, or after the time in Retry-After
 REFUSED = (401, 403)
 BATCH = 256  # texts in one request
 
 
 class AsyncServerLlm:
-    """A model that answers in a given form."""
+    """A language model whose answers match a schema."""
 
     def __init__(self, settings: Settings) -> None:
         assert settings.llm_model is not None
@@ -31,11 +31,11 @@ class AsyncServerLlm:
         self._has_schemas = True
 
     async def complete(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> Answer:
-        """Answer with an instance of the schema; where the server knows no schemas, it is asked for JSON."""
+        """Answer with an instance of the schema; a server without schemas is asked for JSON."""
         if self._has_schemas:
             try:
                 return await self._asked(messages, schema, _by_schema(schema))
-            except openai.BadRequestError:  # it knows no schemas, or takes offence at something else
+            except openai.BadRequestError:  # it does not support schemas, or rejects something else
                 answer = await self._by_example(messages, schema)
                 self._has_schemas = False
                 return answer
@@ -45,9 +45,9 @@ class AsyncServerLlm:
 
     async def _by_example(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> Answer:
         form = json.dumps(schema.model_json_schema())
-        told = {"role": "system", "content": f"Answer with one JSON object of this schema: {form}"}
+        instruction = {"role": "system", "content": f"Answer with one JSON object of this schema: {form}"}
         try:
-            return await self._asked([told, *messages], schema, {"type": "json_object"})
+            return await self._asked([instruction, *messages], schema, {"type": "json_object"})
         except openai.OpenAIError as error:
             raise _failed(self.name, error) from None
 
@@ -101,7 +101,7 @@ class AsyncServerEmbedder:
         except openai.OpenAIError as error:
             raise _failed(self.name, error) from None
         except (TypeError, ValueError, AttributeError):
-            raise LlmError(f"The embedding model {self.name!r} answered what is no list of vectors.") from None
+            raise LlmError(f"The embedding model {self.name!r} did not return a list of vectors.") from None
         return vectors
 
     async def close(self) -> None:
@@ -111,11 +111,11 @@ class AsyncServerEmbedder:
 
 def _client(settings: Settings, url: str | None, key: str | None) -> "AsyncOpenAI":
     if url and not (key or os.environ.get("OPENAI_API_KEY")):
-        key = "none"  # servers of one's own ask for none
+        key = "none"  # self-hosted servers need none
     try:
         return openai.AsyncOpenAI(base_url=url, api_key=key, timeout=settings.llm_timeout_seconds, max_retries=RETRIES)
     except openai.OpenAIError:
-        raise LlmError("The model's server needs a key: set CHATMEMORY_LLM_API_KEY or OPENAI_API_KEY.") from None
+        raise LlmError("The model's server needs an API key: set CHATMEMORY_LLM_API_KEY or OPENAI_API_KEY.") from None
 
 
 def _by_schema(schema: type[BaseModel]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _by_schema(schema: type[BaseModel]) -> dict[str, Any]:
 
 
 def _parsed(model: str, reply: Any, schema: type[BaseModel]) -> BaseModel:
-    """The answer as an instance of the schema; what it says is shown to nobody."""
+    """Parse an answer; errors do not show its content."""
     try:
         choice = reply.choices[0]
         text = choice.message.content
@@ -133,17 +133,17 @@ def _parsed(model: str, reply: Any, schema: type[BaseModel]) -> BaseModel:
     if choice.finish_reason == "length":
         raise LlmError(f"The answer of the model {model!r} was cut off; lower consolidation_batch_tokens.")
     if not text:
-        raise LlmError(f"The model {model!r} refused, or answered nothing.")
+        raise LlmError(f"The model {model!r} refused, or returned an empty answer.")
     try:
         return schema.model_validate_json(_bare(text))
     except ValidationError as error:
         raise LlmError(
-            f"The answer of the model {model!r} has not the form asked for ({error.error_count()} faults)."
+            f"The answer of the model {model!r} does not match the requested schema ({error.error_count()} errors)."
         ) from None
 
 
 def _bare(text: str) -> str:
-    """JSON without the fence that some models put around it."""
+    """Return the JSON without the code fence that some models put around it."""
     begin, end = text.find("{"), text.rfind("}")
     return text[begin : end + 1] if 0 <= begin < end else text
 

@@ -1,1 +1,1 @@
-"""What belongs to a session, a user or a tenant: erased, or exported, as a whole."""
+"""Erasure and export of everything that belongs to a session, a user or a tenant."""

@@ -1,4 +1,4 @@
-"""Export of a session, a user or a tenant as JSON Lines: one mechanism, whose tables stand in the registry."""
+"""Export of a session, a user or a tenant as JSON Lines: one mechanism over the tables in the registry."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,27 +14,27 @@ from chatmemory.storage import queries
 from chatmemory.storage.ownership import EXPORTS
 from chatmemory.storage.queries.ownership import FEW, Read
 
-MOST_IN_MEMORY = 1_000_000  # bytes of what is read in one snapshot; more goes to a temporary file
+MOST_IN_MEMORY = 1_000_000  # bytes of one snapshot; a larger one goes to a temporary file
 
 Params = dict[str, Any]
 
 
 class Lines(NamedTuple):
-    """A statement, and how its rows become lines."""
+    """A statement, and the function that makes lines of its rows."""
 
     read: Read
     line: Callable[[Row], str]
 
 
 class AsyncExporter:
-    """Reads each session, and what belongs to none, in a snapshot of its own; no connection waits for the caller."""
+    """Reads each session, and the rest, in one snapshot each; no connection is held while the caller works."""
 
     def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
         self._tenant_id = tenant_id
         self._database, self._metrics = parts.database, parts.metrics
 
     async def session(self, info: SessionInfo) -> AsyncIterator[str]:
-        """One session, and the memories and the spend that come from it."""
+        """Yield the lines of one session, with the memories and the spend that come from it."""
         await self._metrics.flush()
         yield first_line(self._tenant_id, user_id=info.user_id, session_id=info.id)
         params = {"session": info.id, "of": info.created_at, "owners": [info.user_id]}
@@ -44,13 +44,13 @@ class AsyncExporter:
             yield line
 
     async def user(self, user_id: str) -> AsyncIterator[str]:
-        """All sessions of a user, and what else is the user's."""
+        """Yield the lines of all sessions of a user, and the user's other data."""
         yield first_line(self._tenant_id, user_id=user_id)
         async for line in self._all("users", {"users": [user_id], "owners": [user_id]}):
             yield line
 
     async def tenant(self) -> AsyncIterator[str]:
-        """All sessions of the tenant, and all else."""
+        """Yield the lines of all sessions of the tenant, and its other data."""
         yield first_line(self._tenant_id)
         async for line in self._all("tenant", {}):
             yield line
@@ -72,7 +72,7 @@ class AsyncExporter:
         return self._snapshot(lines, params)
 
     async def _snapshot(self, lines: list[Lines], params: Params) -> AsyncIterator[str]:
-        """Read all rows in one snapshot: few in one round trip, many through a temporary file."""
+        """Read all rows in one snapshot: a few in one round trip, many through a temporary file."""
         few = [(each.read.few, params) for each in lines]
         found = await self._database.run(self._tenant_id, *few, snapshot=True)
         if all(len(rows) <= FEW for rows in found):

@@ -1,4 +1,4 @@
-"""Metrics on their way to Postgres: logged at once, written beside the caller's work."""
+"""Metrics: logged without waiting, and written to Postgres in the background."""
 
 import logging
 import time
@@ -10,12 +10,12 @@ from chatmemory.errors import ChatMemoryError, ConfigurationError, SessionNotFou
 from chatmemory.runs.metric_packing import Logged, Packed, Packer, Waiting
 from chatmemory.storage import queries
 
-FLUSH_SECONDS = 0.5  # how late Postgres may hear of a point
-AT_ONCE = 5_000  # calls packed in one go, so that an event loop is not held up
+FLUSH_SECONDS = 0.5  # the longest time from a point to its write
+PACKED_AT_ONCE = 5_000  # calls, so that an event loop is not blocked for long
 
 
 class AsyncMetrics:
-    """What all runs of one memory log. A row that was written twice is still one row, so nothing is doubled."""
+    """The metrics of all runs of one memory. Writing a row is idempotent, so a retry doubles nothing."""
 
     def __init__(self, database: AsyncDatabase) -> None:
         self._database = database
@@ -30,7 +30,7 @@ class AsyncMetrics:
         self._flusher = AsyncPulse(FLUSH_SECONDS, self._flush_quietly)
 
     def forked(self) -> object:
-        """In a forked child: what waits is the parent's to write."""
+        """Start without unwritten points in a forked child: the parent writes them."""
         parents = (self._flusher, self._lock)
         self._begin()
         return parents
@@ -43,25 +43,25 @@ class AsyncMetrics:
         values: tuple[tuple[str, float], ...],
         at: float | None = None,
     ) -> None:
-        """Take points to write soon; never waits."""
+        """Take points to be written soon, without waiting."""
         if self._closed:
             raise ConfigurationError("This ChatMemory is closed; open a new one.")
         self._waiting.append(Logged(tenant_id, session_id, step, values, time.time() if at is None else at))
         self._flusher.start()
 
     async def flush(self) -> bool:
-        """Write all that was logged until now; tell whether there was something.
+        """Write everything logged so far; return whether there was anything.
 
         Raises:
-            StorageError: It is kept, and written later.
+            StorageError: It could not be written now, and is written later.
         """
         if not self._waiting and self._packer.is_written:
             return False
         async with self._lock:
             due = len(self._waiting)
             while True:
-                await self._pack(min(due, AT_ONCE))
-                due -= AT_ONCE
+                await self._pack(min(due, PACKED_AT_ONCE))
+                due -= PACKED_AT_ONCE
                 for rows in self._packer.unwritten():
                     await self._write(rows)
                 if due <= 0:
@@ -74,10 +74,10 @@ class AsyncMetrics:
                 [(step,)] = await self._database.fetch(logged.tenant_id, queries.runs.NEXT_STEP, (logged.session_id,))
                 self._packer.go_on_at(logged, step)
             self._packer.add(logged)
-            self._waiting.popleft()  # not before: whoever looks meanwhile finds it in one place or in both
+            self._waiting.popleft()  # last: a concurrent reader must find it in at least one place
 
     async def _write(self, rows: list[Packed]) -> None:
-        """Write rows of one session; those of one that is gone have no place any more."""
+        """Write rows of one session; drop them if the session was erased."""
         tenant_id, session_id = rows[0].tenant_id, rows[0].session_id
         try:
             async for attempt in self._database.retrying():
@@ -94,18 +94,18 @@ class AsyncMetrics:
         try:
             return await self.flush()
         except ChatMemoryError:
-            return True  # it is kept; the next beat tries again
+            return True  # the next pulse tries again
 
     async def forget(self, tenant_id: str, *session_ids: str) -> None:
-        """Hold nothing ready any more for sessions that have ended, or are gone."""
+        """Drop the state of sessions that have ended or were erased."""
         async with self._lock:
             self._packer.forget(tenant_id, *session_ids)
 
     async def close(self) -> None:
-        """Write what waits, and stop.
+        """Write all points, and stop.
 
         Raises:
-            StorageUnavailableError: Postgres cannot be reached; it says how much is lost.
+            StorageUnavailableError: Postgres cannot be reached; the message says how many points are lost.
         """
         self._closed = True
         await self._flusher.close()

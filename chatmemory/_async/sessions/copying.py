@@ -16,10 +16,10 @@ from chatmemory.validation import check_count, new_id
 async def async_fork(
     parts: AsyncParts, info: SessionInfo, at_seq: int | None, user_id: str | None
 ) -> tuple[SessionInfo, SessionInfo]:
-    """Copy what the registry says a fork has; return the session as it is now, and the new one.
+    """Fork a session: copy the rows that the registry declares; return the session as it is now, and the new one.
 
     Raises:
-        InvalidInputError: at_seq lies beyond the newest message.
+        InvalidInputError: at_seq is greater than the newest seq.
         SessionNotFoundError: The session was deleted or erased.
     """
     new, owner = new_id(), user_id or info.user_id
@@ -47,7 +47,7 @@ async def async_fork(
 
 
 def _arguments(parts: AsyncParts, parent: SessionInfo, new: str, owner: str) -> tuple[Any, ...]:
-    """The arguments of create_session for a fork."""
+    """Return the arguments of create_session for a fork."""
     return (
         parent.tenant_id,
         new,
@@ -65,5 +65,5 @@ def _fork_point(info: SessionInfo, at_seq: int | None) -> int:
     if at_seq is None:
         return info.last_seq
     if check_count(at_seq, "at_seq") > info.last_seq:
-        raise InvalidInputError(f"at_seq is {at_seq}, but session {info.id!r} ends at {info.last_seq}.")
+        raise InvalidInputError(f"at_seq is {at_seq}, but the last seq of session {info.id!r} is {info.last_seq}.")
     return at_seq

@@ -1,4 +1,4 @@
-"""Ending sessions: the one way in which a handle and the collection end them."""
+"""Ending sessions: the one mechanism, for a handle, for many sessions, and for the session limit."""
 
 import json
 import time
@@ -21,21 +21,21 @@ from chatmemory.sessions.records import SessionInfo, session_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import changed_meanwhile, ended_otherwise, not_found
 
-AT_ONCE = 1000  # sessions that end in one transaction
-UNLOCKED = 3  # attempts to end a session without a lock between reading and writing
+BATCH = 1000  # sessions that end in one transaction
+UNLOCKED_ATTEMPTS = 3  # to end a session without a lock between reading and writing
 Ended: TypeAlias = SessionInfo | ChatMemoryError
 
 
 class Prepared(NamedTuple):
-    """One end that can be written."""
+    """One end that is ready to be written."""
 
-    row: JsonObject  # for end_sessions
+    row: JsonObject  # the argument of end_sessions
     result: NewMemory | None
     metrics: tuple[Statement, ...]
 
 
 class AsyncEndings:
-    """Ends sessions of one tenant; a run's end and its result are one transaction."""
+    """Ends sessions of one tenant; a run's end and its result memory are one transaction."""
 
     def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
         self._tenant_id = tenant_id
@@ -45,14 +45,14 @@ class AsyncEndings:
         self._worker = AsyncWorker(parts)
 
     async def end(self, info: SessionInfo, end: End) -> SessionInfo:
-        """End a session, in one round trip, or two where it is a run or is given last values.
+        """End a session, in one round trip, or in two for a run or with last values.
 
         Args:
             info: The session, as it was read at any time.
-            end: How it is to end.
+            end: The requested end.
 
         Raises:
-            MoveError: The run has ended otherwise.
+            MoveError: The run has ended with another final status.
             SessionNotFoundError: The session was deleted or erased.
         """
         await self._metrics.flush()
@@ -64,7 +64,7 @@ class AsyncEndings:
     async def _end(self, info: SessionInfo, end: End) -> SessionInfo:
         if not end.needs_reading(info):
             return await self._end_as_it_is(info, end)
-        for _ in range(UNLOCKED):
+        for _ in range(UNLOCKED_ATTEMPTS):
             try:
                 return await self._end_unchanged(info, end)
             except StorageError as error:
@@ -77,7 +77,7 @@ class AsyncEndings:
         return self._one(info, await self._database.call(queries.sessions.END_SESSIONS, params, subject=info.id))
 
     async def _end_unchanged(self, info: SessionInfo, end: End) -> SessionInfo:
-        """Read, decide, and write if nothing has changed in between: no lock is held while an embedder works."""
+        """Read, decide, and write if the session has not changed: no lock is held while an embedder works."""
         reading = _reading([info.id], queries.sessions.SESSIONS_TO_END)
         prepared = self._prepared(info, end, *await self._database.run(self._tenant_id, *reading))
         if prepared is None:
@@ -89,7 +89,7 @@ class AsyncEndings:
         return self._one(info, written[1])
 
     async def _end_locked(self, info: SessionInfo, end: End) -> SessionInfo:
-        """The same, for a session that does not stop changing: its result is then found by its words alone."""
+        """Do the same under a lock, for a session that keeps changing; its result gets no vector."""
         async for attempt in self._database.retrying():
             with attempt:
                 async with self._database.transaction(self._tenant_id, info.id) as transaction:
@@ -104,9 +104,9 @@ class AsyncEndings:
     def _prepared(
         self, info: SessionInfo, end: End, rows: list[Row], extremes: list[Row], steps: list[Row]
     ) -> Prepared | None:
-        """What is to be written; None: the session has ended, and all that is left is to say how."""
+        """Return what to write; None: the session has ended already, and only its status is to be reported."""
         ending = ending_from_row(rows[0]) if rows else None
-        if ending is None or ending.info.created_at != info.created_at:  # another session has the id of an erased one
+        if ending is None or ending.info.created_at != info.created_at:  # a later session with the same id
             raise not_found(info.id)
         if not ending.info.is_active:
             return None
@@ -117,7 +117,7 @@ class AsyncEndings:
         return _prepare(ending, end, summaries)._replace(metrics=metrics)
 
     def _writing(self, prepared: Prepared) -> list[Statement]:
-        """The statements of one end, which is the second of them; in the order of locks that erasures have, too."""
+        """Return the statements of one end, the second of which ends it; they lock in the same order as an erasure."""
         results = [] if prepared.result is None else [prepared.result]
         params = (self._tenant_id, to_json([prepared.row]), True)
         return [
@@ -128,10 +128,10 @@ class AsyncEndings:
         ]
 
     async def leave_results(self, rows: Sequence[Row]) -> None:
-        """Store the results of the runs that gave way to what these rows are of; what fails is a worker's to do.
+        """Store the results of runs that a statement has ended; those that fail are left to a worker.
 
         Args:
-            rows: A session, with queries.sessions.RESULTS_DUE behind its columns.
+            rows: The statement's rows: a session, with queries.sessions.RESULTS_DUE after its columns.
         """
         due = rows[0][-1] if rows else None
         for session_id in json.loads(due) if due else ():
@@ -148,20 +148,20 @@ class AsyncEndings:
         return session_from_row(rows[0][:-1])
 
     async def end_many(self, ids: Sequence[str], end: End, *, if_unchanged: bool = False) -> dict[str, Ended]:
-        """End many sessions, a thousand in one transaction; one that fails stops none of the others.
+        """End many sessions, a thousand in one transaction; a failure of one does not stop the others.
 
         Args:
             ids: The sessions.
-            end: How they are to end.
-            if_unchanged: Whether to leave out those that change meanwhile.
+            end: The requested end.
+            if_unchanged: Whether to leave out sessions that change meanwhile.
 
         Returns:
             For each id, the session as it is now, or the error.
         """
         ended: dict[str, Ended] = {}
         ids = list(dict.fromkeys(ids))
-        for start in range(0, len(ids), AT_ONCE):
-            batch = ids[start : start + AT_ONCE]
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
             done = await self._end_batch(batch, end)
             ended |= done
             if not if_unchanged:
@@ -180,7 +180,7 @@ class AsyncEndings:
             return error
 
     async def _end_batch(self, ids: Sequence[str], end: End) -> dict[str, Ended]:
-        """What became of those that could be ended together; the others are left out."""
+        """End sessions in one transaction; return the outcomes, without sessions that must be ended one by one."""
         reading = _reading(ids, queries.sessions.SESSIONS_TO_END)
         try:
             await self._metrics.flush()
@@ -192,7 +192,7 @@ class AsyncEndings:
                 done |= await self._write_batch(prepared)
         except StorageUnavailableError as error:
             return dict.fromkeys(ids, error)
-        except ChatMemoryError:  # of one of them: each by itself
+        except ChatMemoryError:  # of one of them: end each by itself
             return {}
         for id in ids:
             await self._metrics.forget(self._tenant_id, id)
@@ -212,13 +212,13 @@ class AsyncEndings:
 
 
 def _reading(ids: Sequence[str], sessions: LiteralString) -> list[Statement]:
-    """The statements that read all that an end depends on."""
+    """Return the statements that read what an end depends on."""
     params = (list(ids),)
     return [(sessions, params), (queries.runs.EXTREMES, params), (queries.runs.NEXT_STEPS, params)]
 
 
 def _users(infos: Iterable[SessionInfo], end: End) -> list[str]:
-    """The users whose memories the results will be among."""
+    """Return the users to whom the result memories will belong."""
     return ["" if end.shared else info.user_id for info in infos if info.learns == "result"]
 
 
@@ -233,7 +233,7 @@ def _prepare(ending: Ending, end: End, summaries: Sequence[MetricSummary]) -> Pr
 def _prepare_all(
     rows: Iterable[Row], extremes: Iterable[Row], end: End
 ) -> tuple[dict[str, Ended], dict[str, Prepared]]:
-    """The errors of those that cannot be ended so, and what is to be written of the others."""
+    """Return the errors of sessions that cannot end like this, and what to write for the others."""
     summaries: dict[str, list[MetricSummary]] = {}
     for id, *summary in extremes:
         summaries.setdefault(id, []).append(MetricSummary(*summary))
@@ -244,7 +244,7 @@ def _prepare_all(
         try:
             if info.is_active:
                 prepared[info.id] = _prepare(ending, end, summaries.get(info.id, ()))
-            else:  # all that is left is to say how
+            else:  # it has ended: only its status is reported
                 prepared[info.id] = Prepared(end.row(info), None, ())
         except ChatMemoryError as error:
             errors[info.id] = error
@@ -252,7 +252,7 @@ def _prepare_all(
 
 
 def _outcomes(rows: Iterable[Row]) -> dict[str, Ended]:
-    """What end_sessions did, without the sessions that it found changed."""
+    """Return the outcomes from end_sessions, without the sessions that had changed."""
     ended: dict[str, Ended] = {}
     for *row, refused in rows:
         info = session_from_row(row)

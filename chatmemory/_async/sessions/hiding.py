@@ -1,4 +1,4 @@
-"""Deleting hides a session, restoring shows it again; nothing is removed."""
+"""Deleting (hiding) and restoring sessions; no row is removed."""
 
 from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.shared import AsyncParts
@@ -11,7 +11,7 @@ async def async_hide(parts: AsyncParts, info: SessionInfo) -> None:
     """Hide a session everywhere, in one round trip; Redis forgets it before and after.
 
     Raises:
-        SessionNotFoundError: It is hidden already, or erased.
+        SessionNotFoundError: The session is hidden already, or was erased.
     """
     params = {"session": info.id, "of": info.created_at}
     await parts.windows.forget(info)
@@ -28,8 +28,8 @@ async def async_show(parts: AsyncParts, tenant_id: str, session_id: str) -> Sess
     """Show a hidden session again, in one round trip.
 
     Raises:
-        SessionLimitError: It is active, and there is no room for it.
-        SessionNotFoundError: It is not hidden, or it was erased.
+        SessionLimitError: The session is active, and the user's limit is reached.
+        SessionNotFoundError: The session is not hidden, or was erased.
     """
     params = (tenant_id, session_id, *parts.settings.session_limits)
     rows = await parts.database.call_once(queries.sessions.RESTORE_SESSION, params, subject=session_id)

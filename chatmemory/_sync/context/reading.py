@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/context/reading.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Reading what a context is made of, from Redis where that is new enough, else from Postgres."""
+"""Reading the messages of a context: from this process or Redis if they are recent enough, else from Postgres."""
 
 import math
 import time
@@ -22,18 +22,18 @@ from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
 from chatmemory.storage.recent_cache import CachedSession, RecentMessagesCache
 
-ROW_SECONDS = 0.05  # how long after a session's row was read a context need be no newer than it
+ROW_SECONDS = 0.05  # how long a context need not be newer than a row just read from Postgres
 
 
 class Plan(NamedTuple):
-    """What a context after an append will be made of.
+    """The plan for a context after an append.
 
     Attributes:
-        request: What is asked for.
-        limit: How many messages to read where the recent ones are not enough.
+        request: The request.
+        limit: The number of messages to read if the recent ones are not enough.
         session: The session in the cache.
         generation: The cache's generation before the append.
-        recent: The recent messages, where they are enough, also when messages were added.
+        recent: The recent messages if they will be enough; None: read.
     """
 
     request: Request
@@ -44,33 +44,33 @@ class Plan(NamedTuple):
 
     @property
     def known(self) -> tuple[int, int]:
-        """The seq that an append must get so that nothing is read, and the watermark that the session must have."""
+        """The first seq of an append after which nothing need be read, and the watermark that must still hold."""
         return (self.recent.last_seq + 1, self.recent.summary_seq) if self.recent else (0, 0)
 
 
 class Contexts:
-    """The contexts of one session, none of them older than what its handle, or another of its memory, has seen."""
+    """Builds the contexts of one session, none older than what any handle of this memory has seen."""
 
     def __init__(self, info: SessionInfo, parts: Parts) -> None:
         self._tenant_id, self._id, self._born = info.tenant_id, info.id, info.created_at
         self._seen = info.last_seq
-        self._row: SessionInfo | None = None  # from Postgres, until it is used
+        self._row: SessionInfo | None = None  # just read from Postgres; used once
         self._row_at = -math.inf
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
         self._cache: RecentMessagesCache = parts.recent
 
     def saw(self, seq: int) -> None:
-        """The handle has seen this message."""
+        """Note that the handle has seen this seq."""
         with self._cache.guard:
             self._seen = max(self._seen, seq)
 
     def saw_row(self, info: SessionInfo) -> None:
-        """The handle has just read this row from Postgres: the next reading need be no newer, if it comes at once."""
+        """Note that the handle has just read this row: a context within ROW_SECONDS need not be newer."""
         self.saw(info.last_seq)
         self._row, self._row_at = info, time.monotonic()
 
     def appended(self, appended: Appended, new: Sequence[Message]) -> None:
-        """The handle has appended these messages."""
+        """Note that the handle has appended these messages."""
         self.saw(appended.last_seq)
         self._cache.appended(self._session(), appended, new)
 
@@ -80,7 +80,7 @@ class Contexts:
         return cached
 
     def as_of_row(self) -> RecentMessages | None:
-        """The recent messages, where they are as new as the row that was read from Postgres a moment ago."""
+        """Return the recent messages if they are as new as a row read within ROW_SECONDS, else None."""
         row, self._row = self._row, None
         if row is None or time.monotonic() - self._row_at >= ROW_SECONDS:
             return None
@@ -88,10 +88,10 @@ class Contexts:
         return recent if recent is not None and recent.last_seq >= self._seen else None
 
     def current(self) -> RecentMessages | None:
-        """The recent messages, where a reading would find nothing newer.
+        """Return the recent messages if a read would find nothing newer, else None.
 
-        They are as new as the row that was read a moment ago; or this process has appended a moment ago, and Redis
-        would know no more of the others' messages yet.
+        That is so if they are as new as a row just read, or if this process has appended within the time in which
+        another process's append may not have reached Redis either, so that Redis would be no newer.
         """
         recent = self.as_of_row()
         if recent is not None:
@@ -103,7 +103,7 @@ class Contexts:
         return recent if recent is not None and recent.last_seq >= self._seen else None
 
     def plan(self, request: Request, counts: Appended | SessionInfo) -> Plan:
-        """Plan the context after an append: which recent messages are enough for it, and how many to read else."""
+        """Plan the context after an append: whether the recent messages are enough, and how many to read if not."""
         cached, generation, limit = self._session(), self._cache.generation(), limit_of(request, counts)
         if self._seen == 0:
             self._cache.begin(cached)
@@ -115,13 +115,13 @@ class Contexts:
     def read(
         self, request: Request, info: SessionInfo, counts: Appended | SessionInfo, recent: RecentMessages | None
     ) -> Context:
-        """The context as it is now.
+        """Build the current context.
 
         Args:
-            request: What is asked for.
+            request: The request.
             info: The session.
-            counts: How many messages and tokens it has, about.
-            recent: The current() messages: they are enough where they go back far enough.
+            counts: Its numbers of messages and tokens, perhaps a little old.
+            recent: The messages from current(), used if they go back far enough.
         """
         counter, limit = self._counter(request), limit_of(request, counts)
         if recent is not None:
@@ -137,12 +137,12 @@ class Contexts:
         return self._read_stored(request, info, limit, found.lease)
 
     def read_fresh(self, request: Request, info: SessionInfo, counts: Appended | SessionInfo) -> Context:
-        """The context as Postgres has it now."""
+        """Build the context from Postgres."""
         found = self._windows.read(info, 0, self._seen)
         return self._read_stored(request, info, limit_of(request, counts), found.lease)
 
     def _read_stored(self, request: Request, info: SessionInfo, limit: int, lease: str) -> Context:
-        """The context as Postgres has it now; under the lease, Redis gets what was read."""
+        """Build the context from Postgres, and store the window in Redis under the lease."""
         counter = self._counter(request)
         window = self._read_window(limit, request, counter)
         self._windows.store(info, window, lease)
@@ -155,13 +155,13 @@ class Contexts:
         return window
 
     def _stretch(self, limit: int, before_seq: int | None = None) -> Window:
-        """The newest messages, or the newest before a seq."""
+        """Read the newest messages, or the newest before a seq."""
         params = (self._tenant_id, self._id, self._born, limit, before_seq)
         rows = self._database.call(queries.messages.READ_WINDOW, params, subject=self._id)
         return window_from_rows(rows, limit, before_seq)
 
     def read_user(self, request: Request, info: SessionInfo) -> Context:
-        """The newest messages of all the user's chats, as if they were one."""
+        """Build a context from the newest messages of all the user's conversations."""
         counter = self._counter(request)
         params = {"user_id": info.user_id, "limit": min(limit_of(request, info), MOST_READ)}
         rows = self._database.fetch(self._tenant_id, queries.messages.RECENT_MESSAGES, params, subject=self._id)
@@ -192,7 +192,7 @@ class Contexts:
         return self._build(window, set(), plan.request, counter)
 
     def history(self, limit: int, before_seq: int | None) -> list[Message]:
-        """The newest messages, or the newest before a seq, oldest first."""
+        """Return the newest messages, or the newest before a seq, oldest first."""
         recent = self.as_of_row() if before_seq is None else None
         if recent is not None and recent.covers(limit):
             return list(recent.window(limit).messages)
@@ -204,7 +204,7 @@ class Contexts:
         return list(window.messages)
 
     def messages(self, batch_size: int) -> Iterator[Message]:
-        """All messages, oldest first; so many are read at a time."""
+        """Yield all messages, oldest first; `batch_size` are read at a time."""
         recent = self.as_of_row()
         whole = recent is not None and recent.is_complete
         window = recent.window(ALL_MESSAGES) if recent and whole else self._page(0, batch_size)
@@ -218,7 +218,7 @@ class Contexts:
             window = self._page(seq, min(batch_size, window.last_seq - seq))
 
     def _page(self, seq: int, size: int) -> Window:
-        """So many messages after a seq; kept where they are all there are."""
+        """Read `size` messages after a seq; they are cached if they are the whole session."""
         cached, generation = self._session(), self._cache.generation()
         window = self._stretch(size, seq + size + 1)
         if seq == 0 and window.last_seq <= size:
@@ -226,13 +226,13 @@ class Contexts:
         return window
 
     def _counter(self, request: Request) -> Counter:
-        """The counter to trust: with a budget the exact one is worth waiting for."""
+        """Return the counter; with a budget, wait for the exact one to load."""
         if request.max_tokens is None:
             return self._tokenizer.at_hand()
         return in_thread(self._tokenizer.best) if self._tokenizer.is_loading else self._tokenizer.best()
 
     def _extended(self, window: Window, request: Request, counter: Counter) -> Window:
-        """The window with all the messages that could belong in the context."""
+        """Read older messages until the window has all that could belong in the context."""
         while needs_more(window, request, counter):
             older = self._stretch(MOST_READ, window.first_seq)
             messages = [*older.messages, *window.messages]
@@ -240,7 +240,7 @@ class Contexts:
         return window
 
     def _build(self, window: Window, stubs: set[int], request: Request, counter: Counter) -> Context:
-        """The context, with the messages fetched that Redis holds without content."""
+        """Build the context, and fetch its messages that Redis holds without content."""
         self.saw(window.last_seq)
         name = f"{self._tenant_id}\n{self._id}"
         while True:
@@ -262,7 +262,7 @@ def _most(request: Request) -> int:
 
 
 def _will_do(window: Window, stubs: set[int], request: Request, counter: Counter) -> bool:
-    """Whether a window from Redis is enough: it goes back far enough, and nothing must be counted that is not there."""
+    """Return whether a window from Redis goes back far enough, and no stub in it has to be counted."""
     if needs_more(window, request, counter):
         return False
     return all(message.seq not in stubs or message.token_encoding == counter.name for message in window.messages)

@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/memories/providers.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""The language model and the embedder of one memory: given, or made from the settings; their answers are checked."""
+"""The language model and the embedder of one memory, passed or made from the settings; their answers are checked."""
 
 from collections.abc import Sequence
 from time import monotonic
@@ -18,11 +18,11 @@ from chatmemory.storage.breaker import Breaker
 if TYPE_CHECKING:
     from chatmemory._sync.memories.openai_client import ServerEmbedder, ServerLlm
 
-PAUSE = 30.0  # seconds after a failure in which nobody who is in haste waits for the embedder
+PAUSE = 30.0  # seconds after a failure in which calls in haste fail without asking the embedder
 
 
 class Providers:
-    """Whoever answers and embeds, if anybody does."""
+    """The language model and the embedder, if there are any."""
 
     def __init__(self, settings: Settings, llm: Llm | None, embedder: Embedder | None) -> None:
         self._settings = settings
@@ -33,26 +33,26 @@ class Providers:
 
     @property
     def has_llm(self) -> bool:
-        """Whether a language model is configured."""
+        """True if a language model is configured."""
         return self._llm is not None or self._settings.llm_model is not None
 
     @property
     def has_embedder(self) -> bool:
-        """Whether an embedder is configured."""
+        """True if an embedder is configured."""
         return self._embedder is not None or self._settings.embedding_model is not None
 
     @property
     def llm_model(self) -> str:
-        """Under which name its answers are counted."""
+        """The name under which the language model's tokens are recorded."""
         return str(self._llm.name if self._llm is not None else self._settings.llm_model)
 
     @property
     def embedding_model(self) -> str:
-        """Under which name vectors are kept."""
+        """The name under which vectors are stored."""
         return str(self._embedder.name if self._embedder is not None else self._settings.embedding_model)
 
     def complete(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> Answer:
-        """The model's answer in the form asked for.
+        """Ask the language model for an answer that matches a schema.
 
         Raises:
             LlmError: There is no usable answer.
@@ -64,24 +64,24 @@ class Providers:
             self._own.append(self._llm)
         answer = _asked(self._llm, "complete", messages, schema)
         if not isinstance(answer, Answer) or not isinstance(answer.value, schema):
-            raise LlmError(f"The language model {self._llm.name!r} gave no {schema.__name__}.")
+            raise LlmError(f"The language model {self._llm.name!r} did not return a {schema.__name__}.")
         return answer
 
     def embed(self, texts: Sequence[str], *, in_haste: bool = False) -> list[list[float]]:
-        """One vector for each text, of one length.
+        """Embed texts; return one vector for each, all of the same length.
 
         Args:
-            texts: What to embed.
-            in_haste: Whether somebody waits for it: our own client then tries only once, and not for long, and after a
-                failure nobody's does for a while.
+            texts: The texts.
+            in_haste: Whether a recall waits for it. The library's own client then tries once, with a short timeout, and
+                for 30 s after a failure the call fails at once.
 
         Raises:
-            LlmError: The embedder failed, or gave something else.
+            LlmError: The embedder failed, or returned something else.
         """
         if not texts:
             return []
         if in_haste and not (self._haste.is_closed or self._haste.probe_is_due(monotonic())):
-            raise LlmError(f"The embedder {self.embedding_model!r} failed a moment ago, and is left alone for a while.")
+            raise LlmError(f"The embedder {self.embedding_model!r} failed a moment ago, and is not asked again yet.")
         try:
             vectors = self._embed(texts, in_haste)
         except LlmError:
@@ -103,7 +103,7 @@ class Providers:
         return check_vectors(self._embedder.name, texts, vectors, self._embedder.dimensions)
 
     def close(self) -> None:
-        """Give back connections of our own."""
+        """Close the connections of clients made here."""
         for each in self._own:
             each.close()
 
@@ -113,5 +113,5 @@ def _asked(owner: Any, name: str, *arguments: object) -> Any:
         return ask(owner, name, *arguments)
     except ChatMemoryError:
         raise
-    except Exception as error:  # it is somebody else's code, and may raise anything
+    except Exception as error:  # code of the app, which may raise anything
         raise LlmError(f"{owner.name!r} failed with a {type(error).__name__}.") from error

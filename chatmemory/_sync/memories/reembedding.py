@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/memories/reembedding.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Giving memories vectors of another embedding model, while recall goes on with those of the last one."""
+"""Re-embedding: vectors of another model for existing memories, while recall continues with the old ones."""
 
 from collections import Counter
 
@@ -15,18 +15,18 @@ BATCH = 64  # memories
 
 
 class Reembedding:
-    """Works through one tenant's memories, in the order of their places."""
+    """Re-embeds one tenant's memories, in the order of their places."""
 
     def __init__(self, tenant_id: str, parts: Parts) -> None:
         self._tenant_id, self._parts = tenant_id, parts
         self._database, self._store = parts.database, parts.store
 
     def run(self, limit: int | None, *, drop_old: bool) -> Reembedded:
-        """Embed what has no vector of the configured model; each batch is stored before the next is begun.
+        """Embed the memories without a vector of the configured model; each batch is stored before the next.
 
         Raises:
             ConfigurationError: There is no embedder, or no pgvector.
-            LlmError: The embedder failed; what was embedded before is kept.
+            LlmError: The embedder failed; earlier batches are stored.
         """
         self._store.check_vectors()
         model, done, place = self._store.model, 0, -1

@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/ownership/erasure.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Erasure of a session, of users, or of a tenant: one mechanism, whose tables stand in the registry."""
+"""Erasure of a session, of users, or of a tenant: one mechanism over the tables in the registry."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,35 +16,35 @@ from chatmemory.storage.ownership import BY_NAME
 from chatmemory.storage.postgres_errors import not_found
 from chatmemory.storage.queries.ownership import MOST_SESSIONS, MOST_USERS, Scope
 
-ATTEMPTS = 5  # at locking everybody whose memories cite a session before the session itself
+ATTEMPTS = 5  # to lock all users whose memories cite a session before the session itself
 
 Params = dict[str, Any]
 Ids = list[str]
 
 
 class Eraser:
-    """Removes rows for good in one transaction, and what Redis and this process hold of them before and after it."""
+    """Removes rows for good in one transaction, and their copies in Redis and this process before and after it."""
 
     def __init__(self, tenant_id: str, parts: Parts) -> None:
         self._tenant_id = tenant_id
         self._database, self._windows, self._metrics = parts.database, parts.windows, parts.metrics
 
     def session(self, info: SessionInfo) -> Erasure:
-        """Erase one session, deleted ones too.
+        """Erase one session, deleted or not.
 
         Raises:
-            SessionNotFoundError: There is nothing left to erase.
+            SessionNotFoundError: There is no such session.
         """
         params = {"session": info.id, "of": info.created_at, "users": [], "owners": [info.user_id]}
         return self._erase("session", params)
 
     def users(self, users: Sequence[str]) -> Erasure:
-        """Erase users and all that is theirs; the empty name stands for what belongs to no single user."""
+        """Erase users and everything that belongs to them; the empty name stands for data of no single user."""
         sorted_users = sorted(users)
         return self._erase("users", {"users": sorted_users, "owners": sorted_users})
 
     def tenant(self) -> Erasure:
-        """Erase all users of the tenant and what belongs to none, some users at a time."""
+        """Erase all users of the tenant and the data of no single user, in batches of users."""
         erased: Counter[str] = Counter()
         after = None
         while True:
@@ -70,7 +70,7 @@ class Eraser:
         return Erasure(**counts)
 
     def _erased(self, scope: Scope, params: Params, sessions: list[Ids]) -> dict[str, int]:
-        """Erase in one transaction, and count; `sessions` gets the ids of what is to be forgotten elsewhere."""
+        """Erase in one transaction, and count; `sessions` gets the ids that Redis and this process must forget."""
         erase, attempts = queries.ownership.ERASE[scope], 0
         while True:
             attempts += 1
@@ -82,10 +82,10 @@ class Eraser:
                 transaction.roll_back()
 
     def _lock(self, transaction: Transaction, scope: Scope, params: Params, sessions: list[Ids]) -> bool:
-        """Lock users, then sessions; False: the memories of further users cite them, whose rows were not locked first.
+        """Lock users, then sessions; return False if memories of users who are not locked cite the sessions.
 
         Raises:
-            SessionNotFoundError: The session is not there.
+            SessionNotFoundError: There is no such session.
         """
         statements = queries.ownership
         owners, newcomers = (statements.LOCK_OWNERS, params), (statements.LOCK_NEW_OWNERS, params)
@@ -103,12 +103,12 @@ class Eraser:
         return set(chain(params["owners"], _users(locked))) >= _users(cite)
 
     def _take(self, found: list[Row], sessions: list[Ids]) -> None:
-        """Note sessions that are locked; from here on nothing of them is read from Redis."""
+        """Note locked sessions, and drop their windows, so that nothing of them is read from Redis any more."""
         sessions.append([id for _, id in found])
         self._windows.forget_sessions(self._tenant_id, sessions[-1])
 
     def _forget(self, sessions: list[Ids], users: Sequence[str]) -> None:
-        """Leave nothing in Redis of these sessions, nor of which of them the users may resume."""
+        """Forget the windows of these sessions and the resumable sessions of these users."""
         for ids in sessions:
             self._windows.forget_sessions(self._tenant_id, ids)
         self._windows.forget_user(self._tenant_id, *users)
@@ -119,6 +119,6 @@ def _users(rows: list[Row]) -> set[str]:
 
 
 def _receipt(erase: dict[str, Any], results: list[list[Row]]) -> dict[str, int]:
-    """The counts of a receipt, by its fields."""
+    """Return the counts of a receipt, by its fields."""
     counted = zip(erase, results, strict=True)
     return {receipt: rows[0][0] for table, rows in counted if (receipt := BY_NAME[table].receipt)}

@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/runs/results.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""The results of runs on their way into the long-term memory."""
+"""Result memories of runs: their vectors, and their storage."""
 
 import logging
 from collections.abc import Sequence
@@ -17,29 +17,29 @@ LOG = logging.getLogger("chatmemory")
 
 
 class Results:
-    """Gives results their vectors, and stores those of runs that the database has ended by itself."""
+    """Embeds result memories, and stores those of runs that the database has ended by itself."""
 
     def __init__(self, tenant_id: str, parts: Parts) -> None:
         self._tenant_id = tenant_id
         self._database, self._store = parts.database, parts.store
 
     def with_vectors(self, results: Sequence[NewMemory]) -> list[NewMemory]:
-        """Results with their vectors, or without any where no embedder answers: they are then found by their words."""
+        """Return the results with vectors; without any if no embedder answers, so that they are found by words only."""
         try:
             vectors = self._store.embedded([result.text for result in results]) if results else []
         except (LlmError, ConfigurationError) as error:
             runs = ", ".join(repr(result.sources[0].session_id) for result in results)
-            LOG.warning("the result of session %s will be found by its words alone: %s", runs, error)
+            LOG.warning("the result of session %s is stored without a vector, and found by words only: %s", runs, error)
             return list(results)
         if not vectors:
             return list(results)
         return [result._replace(vectors=(vector,)) for result, vector in zip(results, vectors, strict=True)]
 
     def leave(self, session_id: str, owner: str) -> Consolidation:
-        """Store the result of a run that has ended and was claimed, once.
+        """Store the result memory of a claimed run that has ended, once.
 
         Raises:
-            ChatMemoryError: It is not stored, and stays due.
+            ChatMemoryError: The result is not stored, and the run stays due.
         """
         key, ids = (session_id, owner), ([session_id],)
         rows, extremes = self._database.run(

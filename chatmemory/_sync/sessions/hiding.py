@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/sessions/hiding.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Deleting hides a session, restoring shows it again; nothing is removed."""
+"""Deleting (hiding) and restoring sessions; no row is removed."""
 
 from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.shared import Parts
@@ -13,7 +13,7 @@ def hide(parts: Parts, info: SessionInfo) -> None:
     """Hide a session everywhere, in one round trip; Redis forgets it before and after.
 
     Raises:
-        SessionNotFoundError: It is hidden already, or erased.
+        SessionNotFoundError: The session is hidden already, or was erased.
     """
     params = {"session": info.id, "of": info.created_at}
     parts.windows.forget(info)
@@ -30,8 +30,8 @@ def show(parts: Parts, tenant_id: str, session_id: str) -> SessionInfo:
     """Show a hidden session again, in one round trip.
 
     Raises:
-        SessionLimitError: It is active, and there is no room for it.
-        SessionNotFoundError: It is not hidden, or it was erased.
+        SessionLimitError: The session is active, and the user's limit is reached.
+        SessionNotFoundError: The session is not hidden, or was erased.
     """
     params = (tenant_id, session_id, *parts.settings.session_limits)
     rows = parts.database.call_once(queries.sessions.RESTORE_SESSION, params, subject=session_id)

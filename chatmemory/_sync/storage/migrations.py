@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/storage/migrations.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Bringing a database's schema up to date, under a lock, so that any number of processes may start at once."""
+"""Migration of a database's schema, under a lock, so that any number of processes may start at once."""
 
 import shlex
 from typing import Any, NamedTuple
@@ -23,16 +23,16 @@ from chatmemory.storage.schema import (
 )
 from chatmemory.storage.schema.files import Migration
 
-PATIENCE = 60  # seconds, for the tables to be free for a moment
+PATIENCE = 60  # seconds in which the tables must become free for a moment
 _IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 class Deviation(NamedTuple):
-    """Something in a database that is not as this library needs it.
+    """A difference between a database's access rules and the declared ones.
 
     Attributes:
         part: "roles", "row-level security", "grants", "functions" or "vectors".
-        problem: A sentence about it.
+        problem: A short description.
     """
 
     part: str
@@ -40,14 +40,19 @@ class Deviation(NamedTuple):
 
 
 class Differences(NamedTuple):
-    """How a database differs from what this library needs; deviations are looked for once no file is missing."""
+    """The differences between a database and what this library needs.
+
+    Attributes:
+        missing: The numbered files that were not applied.
+        deviations: The deviations; they are looked for only if no file is missing.
+    """
 
     missing: list[Migration]
     deviations: list[Deviation]
 
     @property
     def done(self) -> list[str]:
-        """The names of the files, and the parts that deviate, for a report of what was done about them."""
+        """The names of the files and of the repaired parts, for a report after the migration."""
         parts = dict.fromkeys(deviation.part for deviation in self.deviations)
         return [migration.name for migration in self.missing] + [f"{part} (repaired)" for part in parts]
 
@@ -56,16 +61,24 @@ Link = Connection[tuple[Any, ...]]
 
 
 def ensure_schema(connection: Link, *, migrate: bool) -> None:
-    """Leave the database as this library needs it, or say why that cannot be."""
+    """Check the schema, and bring it up to date if `migrate` is set.
+
+    Raises:
+        SchemaPermissionError: The login may not read or change the schema.
+        SchemaVersionError: The schema does not fit this library, and was not or cannot be migrated.
+        StorageUnavailableError: The tables were in use for a minute without a pause.
+    """
     found = differences(connection)
     if migrate and (found.missing or found.deviations):
         apply(connection)
         return
     needed = [f"lacks {each.name}" for each in found.missing]
-    needed += [each.problem for each in found.deviations if each.part != "vectors"]  # without them recall is by words
+    needed += [
+        each.problem for each in found.deviations if each.part != "vectors"
+    ]  # without vectors, recall is lexical
     if needed:
         raise SchemaVersionError(
-            f"The database is not as this library needs it ({summary(needed)}), and auto_migrate is off; "
+            f"The database does not fit this library ({summary(needed)}), and auto_migrate is off; "
             "run `chatmemory migrate`."
         )
 
@@ -84,7 +97,7 @@ def differences(connection: Link) -> Differences:
 
 
 def summary(problems: list[str], most: int = 3) -> str:
-    """The first problems, and how many more there are."""
+    """Return the first problems, and the number of the others."""
     more = f", and {len(problems) - most} more" if len(problems) > most else ""
     return "; ".join(problems[:most]) + more
 
@@ -95,7 +108,7 @@ def _compare(connection: Link) -> Differences:
 
 
 def _applied(connection: Link) -> dict[int, str | None]:
-    """The checksum of each migration the database has seen, by version; empty where there is no schema."""
+    """Return the checksum of each applied migration, by version; empty if there is no schema."""
     tables = _column(connection, queries.admin.SCHEMA_TABLES)
     if "schema_parts" in tables:
         check_release(_revision(connection, "oldest release"))
@@ -110,10 +123,10 @@ def _deviations(connection: Link) -> list[Deviation]:
 
 
 def apply(connection: Link) -> list[str]:
-    """Apply what is missing and repair what deviates; return what was done.
+    """Apply missing files and repair deviations; return what was done.
 
     Raises:
-        SchemaPermissionError: The login may not; the error has the SQL for an administrator.
+        SchemaPermissionError: The login lacks a right; the error has the SQL for an administrator.
         SchemaVersionError: The database is too new, or was made by other files.
         StorageUnavailableError: The tables were in use for a minute without a pause.
     """
@@ -154,7 +167,7 @@ def _apply_once(connection: Link) -> list[str]:
 
 
 def _lost_by_newer(found: Differences) -> SchemaVersionError:
-    """The error for roles that are missing where a newer release has rules of its own about who may do what."""
+    """Return the error for missing roles in a database that has the access rules of a newer release."""
     problems = summary([deviation.problem for deviation in found.deviations])
     return SchemaVersionError(
         f"The database was migrated by a newer chatmemory, and {problems}: run `chatmemory migrate` of that release."
@@ -162,7 +175,7 @@ def _lost_by_newer(found: Differences) -> SchemaVersionError:
 
 
 def _revision(connection: Link, part: str) -> int:
-    """The recorded revision of a part, 0 where it is not recorded."""
+    """Return the recorded revision of a part, 0 if there is none."""
     row = connection.execute(queries.admin.REVISION, (part,)).fetchone()
     assert row is not None
     return int(row[0])
@@ -178,7 +191,7 @@ def _login(connection: Link) -> str:
 
 
 def _permission_error(connection: Link) -> SchemaPermissionError:
-    """Say exactly what an administrator runs: a few lines where only roles are missing, else the whole script."""
+    """Return the error with the SQL or the command that an administrator has to run."""
     login = _login(connection)
     [database] = _column(connection, queries.admin.DATABASE)
     owners = _column(connection, queries.admin.FOREIGN_OWNERS)

@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/storage/redis.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Redis, as far as it can be trusted: every call answers or fails in bounded time, and a failure stops the trying."""
+"""Redis behind a circuit breaker: every call ends in bounded time, and after a failure no call is made for a while."""
 
 import re
 import time
@@ -21,10 +21,10 @@ from chatmemory.storage.breaker import Breaker
 from chatmemory.storage.redis_deadline import reading_limits
 from chatmemory.storage.redis_keys import digest, script
 
-# What a server, or what claims to be one, may make redis-py raise. RuntimeError: its event loop is another.
+# The errors that redis-py may raise, also for replies that are not of Redis. RuntimeError: the event loop has changed.
 FAILURES = (
     RedisError,
-    RedisClusterException,  # which is no RedisError
+    RedisClusterException,  # not a RedisError
     OSError,
     ValueError,
     TypeError,
@@ -33,10 +33,10 @@ FAILURES = (
     KeyError,
     RuntimeError,
 )
-# What it answers, perhaps out of a script, when it would refuse every key, not just this one.
+# Error replies, perhaps from within a script, that concern the whole server and not just this key.
 REFUSALS = re.compile(r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b")
 PROBE = "cm:probe"
-AT_ONCE = 500  # keys dropped by one command
+DROPPED_AT_ONCE = 500  # keys in one command
 
 
 class Cache:
@@ -48,26 +48,26 @@ class Cache:
         self._client: Any = None
         self._breaker = Breaker()
         self._prober = Background()
-        self._stale: dict[str, float] = {}  # keys that could not be dropped, and until when they may still stand
-        self._guard = Guard()  # of those
+        self._stale: dict[str, float] = {}  # keys that could not be dropped, and when they expire
+        self._guard = Guard()  # for _stale
         self._closed = False
         self.last_error: str | None = None
         _forks.watch(self)
 
     def forked(self) -> object:
-        """In a forked child: leave the parent's connections alone, and connect anew at next use."""
+        """Leave the parent's connections alone in a forked child, and connect again at the next use."""
         parents = (self._client, self._prober)
         self._client, self._prober, self._guard = None, Background(), Guard()
         return parents
 
     @property
     def state(self) -> str:
-        """Closed (in use) or open (left alone)."""
+        """The state of the breaker: closed (Redis is used) or open (it is not)."""
         return self._breaker.state
 
     @property
     def is_usable(self) -> bool:
-        """Whether calls go through; a probe is started where one is due."""
+        """True if calls go through; starts a probe if one is due."""
         if self._closed:
             return False
         if not self._breaker.is_closed and self._breaker.probe_is_due(time.monotonic()):
@@ -78,8 +78,8 @@ class Cache:
         """Run a script of lua/ on one key.
 
         Returns:
-            What it returns, or None: the breaker is open, Redis failed, or the key held something else, which is
-            then dropped.
+            The script's result; None if the breaker is open, Redis failed, or the key held another type, which is then
+            dropped.
         """
         if key in self._stale:
             self.drop(key)
@@ -105,9 +105,9 @@ class Cache:
             return client.eval(script(name), 1, key, *args)
 
     def drop(self, *keys: str) -> None:
-        """Forget what stands under these keys; where Redis cannot do it now, before it is used again."""
-        for start in range(0, len(keys), AT_ONCE):
-            self._drop(keys[start : start + AT_ONCE])
+        """Delete these keys; if Redis cannot do it now, before it is used again."""
+        for start in range(0, len(keys), DROPPED_AT_ONCE):
+            self._drop(keys[start : start + DROPPED_AT_ONCE])
 
     def _drop(self, keys: Sequence[str]) -> None:
         if not self.is_usable:
@@ -120,7 +120,7 @@ class Cache:
             self._failed(error, *keys)
 
     def settle(self) -> bool:
-        """Drop what has become stale, as soon as Redis can; tell whether there is still something."""
+        """Drop stale keys as far as Redis is usable; return whether some are left."""
         while (key := self._next_stale()) is not None and self.is_usable:
             self.drop(key)
         return key is not None
@@ -130,23 +130,23 @@ class Cache:
         client.delete(*keys)
         with self._guard:
             for key in keys:
-                if self._stale.get(key) == until[key]:  # else it became stale once more
+                if self._stale.get(key) == until[key]:  # else it became stale again
                     self._stale.pop(key, None)
 
     def drop_soon(self, key: str) -> None:
-        """Forget what stands under this key, beside the caller's work."""
+        """Delete this key in the background."""
         self.remember(key)
         self._prober.start(self._probe)
 
     def _failed(self, error: Exception, *keys: str) -> None:
         self.last_error = _reason(error)
-        if isinstance(error, RuntimeError):  # the client belongs to an event loop that is gone
+        if isinstance(error, RuntimeError):  # the client belongs to an event loop that has ended
             self._client = None
         self._breaker.failed(time.monotonic())
         self.remember(*keys)
 
     def remember(self, *keys: str) -> None:
-        """Forget what stands under these keys before Redis is used again."""
+        """Note that these keys must be deleted before Redis is used again."""
         until = time.monotonic() + self._settings.session_cache_ttl_seconds + 1
         with self._guard:
             self._stale.update(dict.fromkeys(keys, until))
@@ -169,7 +169,7 @@ class Cache:
                 asked = uuid4().hex
                 client.set(PROBE, asked, px=1000)
                 if client.get(PROBE) not in (asked, asked.encode()):
-                    raise RedisError("it does not hold what it was given")
+                    raise RedisError("it did not return the stored value")
             while (key := self._next_stale()) is not None:
                 with within(self._settings.redis_timeout_seconds):
                     self._delete(client, key)
@@ -181,13 +181,13 @@ class Cache:
             self._breaker.succeeded()
 
     def _connect(self) -> Any:
-        """A client; it connects when it is used, and neither it nor its connections try again."""
+        """Make a client; it connects when it is used, and never retries."""
         if self._settings.redis_cluster and self.url.startswith("unix:"):
             raise ConfigurationError(
-                "CHATMEMORY_REDIS_CLUSTER is on, but the Redis URL is a Unix socket, behind which there is no cluster. "
-                "Name one of the cluster's nodes as redis://host:port, or turn it off."
+                "CHATMEMORY_REDIS_CLUSTER is on, but the Redis URL is a Unix socket, which cannot be a cluster. "
+                "Use redis://host:port of one of the cluster's nodes, or turn CHATMEMORY_REDIS_CLUSTER off."
             )
-        seconds = self._settings.redis_timeout_seconds / 2  # to connect, and to answer
+        seconds = self._settings.redis_timeout_seconds / 2  # for connecting and for the answer
         options: dict[str, Any] = {
             "socket_timeout": seconds,
             "socket_connect_timeout": seconds,
@@ -203,13 +203,13 @@ class Cache:
         return self._client
 
     def ping(self) -> bool:
-        """Whether Redis answers now, whatever the breaker thinks."""
+        """Probe Redis now, whatever the breaker's state; return whether it works."""
         if not self._closed:
             self._probe()
         return self._breaker.is_closed and not self._closed
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
         self._closed = True
         self._prober.close()
         if self._client is not None:
@@ -218,15 +218,15 @@ class Cache:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without what the error may quote of the address."""
+    """Return what went wrong, without the parts of the address that an error may quote."""
     refusal = REFUSALS.search(str(error)) if isinstance(error, ResponseError) else None
     system = error if isinstance(error, OSError) else error.__cause__
-    said = refusal[0] if refusal else system.strerror if isinstance(system, OSError) else None
-    return ": ".join(filter(None, (type(error).__name__, said)))
+    detail = refusal[0] if refusal else system.strerror if isinstance(system, OSError) else None
+    return ": ".join(filter(None, (type(error).__name__, detail)))
 
 
 def unreadable_redis() -> ConfigurationError:
-    """The error for an address that makes no sense; the address is not shown."""
+    """Return the error for a URL that cannot be parsed; it does not show the URL."""
     return ConfigurationError(
         "The Redis URL cannot be read (it is not shown: it may hold a password). "
         "Use redis://user:password@host:6379/0, rediss://… or unix:///path/to/socket."

@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/storage/redis_windows.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""The window of each session in Redis, and the sessions a user may resume from there. Without Redis, nothing."""
+"""The windows and resumable sessions in Redis; without Redis, every read finds nothing and every write is skipped."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,23 +26,23 @@ from chatmemory.storage.redis_packing import (
     unpack_session,
     unpack_window,
 )
-from chatmemory.storage.unsent_messages import Late, joined
+from chatmemory.storage.unsent_messages import Unsent, joined
 
 if TYPE_CHECKING:
     from chatmemory._sync.storage.redis import Cache
 
-VISIT_SECONDS = 1800.0  # Postgres hears of a resumed session at least this often
-SHARE_OF_TIMEOUT = 0.1  # and often enough that it does not take an active session for an idle one
-FLUSH_SECONDS = 0.05  # how late Redis may hear of what was appended
+VISIT_SECONDS = 1800.0  # how long a session may be resumed from Redis, without Postgres noting its use
+SHARE_OF_TIMEOUT = 0.1  # of session_timeout, the other bound of the same: a session in use must not look idle
+FLUSH_SECONDS = 0.05  # the longest time from an append to its arrival in Redis
 
 
 class Found(NamedTuple):
-    """What a reader found in Redis.
+    """The result of a read from Redis.
 
     Attributes:
-        window: The window; None where Redis cannot tell.
-        stubs: The seqs of the messages that are there without content.
-        lease: Under which what is read from Postgres afterwards may be stored.
+        window: The window; None: there is none, or it is too old.
+        stubs: The seqs of its messages that are stored without content.
+        lease: The lease to pass to store() after reading from Postgres.
     """
 
     window: Window | None
@@ -51,45 +51,45 @@ class Found(NamedTuple):
 
 
 class Windows:
-    """All windows of one memory. A window is believed only as far as the reader can tell that it is not too old."""
+    """The windows of one memory. A window that does not reach the highest seq the reader has seen is not used."""
 
     def __init__(self, cache: "Cache | None", settings: Settings, recent: RecentMessagesCache) -> None:
         self._cache = cache
-        self._recent = recent  # forgets what is forgotten here
+        self._recent = recent  # what is forgotten here is forgotten there too
         self._settings = settings
         self._ttl = round(settings.session_cache_ttl_seconds * 1000)
-        self._late: dict[str, Late] = {}
-        self._guard = Guard()  # of what is late
+        self._unsent: dict[str, Unsent] = {}
+        self._guard = Guard()  # for _unsent
         self._flusher = Pulse(FLUSH_SECONDS, self.flush)
         _forks.watch(self)
         _exit.watch(self)
 
     def forked(self) -> object:
-        """In a forked child: what is late is the parent's to write."""
+        """Start without unsent messages in a forked child: the parent sends them."""
         parents = self._flusher
-        self._late, self._guard = {}, Guard()
+        self._unsent, self._guard = {}, Guard()
         self._flusher = Pulse(FLUSH_SECONDS, self.flush)
         return parents
 
     def read(self, info: SessionInfo, limit: int, seen: int, recent: RecentMessages | None = None) -> Found:
-        """The newest messages; where there are none, a lease to store what Postgres says.
+        """Read the newest messages; if there is no usable window, get a lease for storing one.
 
         Args:
             info: The session.
-            limit: How many at most.
-            seen: A window that does not reach this seq is too old.
+            limit: The number of messages at most.
+            seen: The seq that the window must reach.
             recent: Messages that need not be read again.
         """
         if self._cache is None:
             return Found(None, set(), "")
         key, of, lease = window_key(info.tenant_id, info.id), microseconds(info.created_at), new_lease()
-        late = self._take(key)
+        unsent = self._take(key)
         since = recent.last_seq if recent is not None and recent.messages and limit else 0
-        if late is not None and late.of == of:
-            reply = self._write(key, late, limit, lease, since)
+        if unsent is not None and unsent.of == of:
+            reply = self._write(key, unsent, limit, lease, since)
         else:
-            if late is not None:
-                self._write(key, late, -1)
+            if unsent is not None:
+                self._write(key, unsent, -1)
             reply = self._cache.run("window", key, "read", of, self._ttl, limit, lease, since)
         if not reply:
             return Found(None, set(), lease)
@@ -105,64 +105,64 @@ class Windows:
         return Found(window, stubs, lease)
 
     def append(self, info: SessionInfo, messages: Sequence[Message], token_count: int) -> None:
-        """Let the window go on with messages that Postgres has just stored: a little later, or with the next read.
+        """Add messages that Postgres has just stored to the window, within FLUSH_SECONDS or with the next read.
 
-        The caller need not wait for Redis: whoever has seen these messages believes no window without them.
+        The caller does not wait for Redis: a reader that has seen these messages uses no window without them.
         """
         if self._cache is None or not messages:
             return
-        self._put(window_key(info.tenant_id, info.id), Late(microseconds(info.created_at), messages, token_count))
+        self._put(window_key(info.tenant_id, info.id), Unsent(microseconds(info.created_at), messages, token_count))
         self._flusher.start()
 
-    def _put(self, key: str, new: Late) -> None:
-        with self._guard:  # appends at once may tell of themselves in any order
-            late = self._late.get(key)
-            self._late[key] = new if late is None else joined(late, new)
+    def _put(self, key: str, new: Unsent) -> None:
+        with self._guard:  # concurrent appends may arrive in any order
+            unsent = self._unsent.get(key)
+            self._unsent[key] = new if unsent is None else joined(unsent, new)
 
-    def _take(self, key: str) -> Late | None:
+    def _take(self, key: str) -> Unsent | None:
         with self._guard:
-            return self._late.pop(key, None)
+            return self._unsent.pop(key, None)
 
     def flush(self) -> bool:
-        """Write what is late, and forget what is stale; tell whether there was something."""
-        keys = list(self._late)
+        """Send unsent messages and drop stale keys; return whether there were any."""
+        keys = list(self._unsent)
         for key in keys:
-            late = self._take(key)
-            if late is not None:
-                self._write(key, late, -1)
+            unsent = self._take(key)
+            if unsent is not None:
+                self._write(key, unsent, -1)
         stale = self._cache is not None and self._cache.settle()
         return bool(keys) or stale
 
     def close(self) -> None:
-        """Write what is late, and stop."""
+        """Send unsent messages, and stop."""
         self._flusher.close()
         self.flush()
 
     def leave(self) -> None:
-        """At the end of the interpreter: write what is late on a connection of its own, which needs no event loop."""
+        """Send unsent messages when the interpreter exits, on a connection that needs no event loop."""
         self._flusher.leave()
-        if self._late and self._cache is not None and self._cache.is_usable:
+        if self._unsent and self._cache is not None and self._cache.is_usable:
             from chatmemory._sync.storage.redis import Cache
             from chatmemory._sync.storage.redis_windows import Windows
 
             rest = Windows(Cache(self._cache.url, self._settings), self._settings, self._recent)
-            rest._late, self._late = self._late, {}
+            rest._unsent, self._unsent = self._unsent, {}
             rest.flush()
 
-    def _write(self, key: str, late: Late, limit: int, lease: str = "", since: int = 0) -> Any:
+    def _write(self, key: str, unsent: Unsent, limit: int, lease: str = "", since: int = 0) -> Any:
         assert self._cache is not None
-        head = (late.of, self._ttl, limit, lease, since, *self._bounds(late.messages, late.token_count))
+        head = (unsent.of, self._ttl, limit, lease, since, *self._bounds(unsent.messages, unsent.token_count))
         try:
-            reply = self._cache.run("window", key, "append", *head, *self._packed(late.messages))
-        except BaseException:  # cancelled; writing it again does no harm
-            self._put(key, late)
+            reply = self._cache.run("window", key, "append", *head, *self._packed(unsent.messages))
+        except BaseException:  # cancelled; sending them again does no harm
+            self._put(key, unsent)
             raise
-        if reply is None:  # perhaps nobody tried
+        if reply is None:  # perhaps not sent
             self._cache.remember(key)
         return reply
 
     def store(self, info: SessionInfo, window: Window, lease: str) -> None:
-        """Keep what was read from Postgres, unless the lease is gone, or something newer is known of."""
+        """Store a window that was read from Postgres, unless the lease is gone or a newer seq is known."""
         if self._cache is None or not window.messages or window.messages[-1].seq < window.last_seq:
             return
         begins = packed_first(window)
@@ -182,23 +182,23 @@ class Windows:
 
     @property
     def lag(self) -> float:
-        """How much later than Postgres a reader may hear of an append, in seconds; 0 where no Redis is in use."""
+        """The longest time from an append to its arrival in Redis, in seconds; 0 if Redis is not in use."""
         return FLUSH_SECONDS if self._cache is not None and self._cache.is_usable else 0.0
 
     def forget_soon(self, tenant_id: str, session_id: str) -> None:
-        """Forget the window beside the caller's work: nobody knows what was stored."""
+        """Forget a window in the background, after an append whose outcome is unknown."""
         self._recent.forget(tenant_id, session_id)
         if self._cache is not None:
             self._cache.drop_soon(window_key(tenant_id, session_id))
 
     def drop(self, tenant_id: str, session_id: str) -> None:
-        """Forget a session's messages, in Redis and in this process: its summary is another now, or it is gone."""
+        """Forget a session's messages, in Redis and in this process, after its summary changed or it was removed."""
         self._recent.forget(tenant_id, session_id)
         if self._cache is not None:
             self._cache.drop(window_key(tenant_id, session_id))
 
     def forget(self, info: SessionInfo) -> None:
-        """Forget a session: its window, and that it may be resumed."""
+        """Forget a session's messages and the user's resumable sessions."""
         self._recent.forget(info.tenant_id, info.id)
         if self._cache is not None:
             key = window_key(info.tenant_id, info.id)
@@ -207,7 +207,7 @@ class Windows:
 
     @contextmanager
     def forgetting(self, infos: Iterable[SessionInfo]) -> Iterator[None]:
-        """Leave nothing of these sessions in Redis, neither when their end begins nor after it, whatever happens."""
+        """Forget these sessions before and after the block, even if it fails."""
         infos = list(infos)
         for info in infos:
             self.forget(info)
@@ -218,7 +218,7 @@ class Windows:
                 self.forget(info)
 
     def forget_sessions(self, tenant_id: str, session_ids: Sequence[str]) -> None:
-        """Forget the windows of many sessions, also in this process, and what is still to be written to them."""
+        """Forget the messages of many sessions, in Redis and in this process, and their unsent messages."""
         for id in session_ids:
             self._recent.forget(tenant_id, id)
         if self._cache is not None and session_ids:
@@ -228,12 +228,12 @@ class Windows:
             self._cache.drop(*keys)
 
     def forget_user(self, tenant_id: str, *user_ids: str) -> None:
-        """Forget which sessions these users may resume."""
+        """Forget the resumable sessions of these users."""
         if self._cache is not None and self._settings.enable_session_caching:
             self._cache.drop(*(sessions_key(tenant_id, id) for id in user_ids))
 
     def resumable(self, tenant_id: str, user_id: str, how: str, lease: str) -> SessionInfo | None:
-        """The session that was resumed in this way a short while ago; else the lease is taken to say which it is."""
+        """Return the session that was resumed with the same arguments recently; if there is none, set the lease."""
         if self._cache is None or not self._settings.enable_session_caching:
             return None
         key = sessions_key(tenant_id, user_id)
@@ -248,7 +248,7 @@ class Windows:
         return info if (info.tenant_id, info.user_id) == (tenant_id, user_id) else None
 
     def resumed(self, info: SessionInfo, how: str, lease: str) -> None:
-        """Keep what Postgres said, if the lease still stands."""
+        """Store a session that Postgres has resumed, if the lease is still set."""
         if self._cache is not None and self._settings.enable_session_caching:
             key = sessions_key(info.tenant_id, info.user_id)
             self._cache.run("sessions", key, "put", how, self._ttl, lease, pack_session(info))
@@ -259,5 +259,5 @@ class Windows:
 
 
 def new_lease() -> str:
-    """A lease of one's own."""
+    """Return a new lease."""
     return uuid4().hex

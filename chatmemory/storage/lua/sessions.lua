@@ -1,13 +1,13 @@
--- A user's sessions that may be resumed without asking Postgres, in one hash: "s:<how>" holds a session, "t:<how>"
--- since when, "l:<how>" a lease. Whoever finds none takes a lease, and may store what Postgres said only while it
--- stands: forgetting the sessions forgets the leases. A session is good for as long as the asker says, by this
--- server's clock.
+-- A user's sessions that may be resumed without asking Postgres, in one hash. Fields: "s:<how>" a session, "t:<how>"
+-- when it was stored, "l:<how>" a lease. A reader that finds no session sets a lease, and may store the answer of
+-- Postgres only while that lease is set: deleting the hash deletes the leases. The reader says for how many seconds a
+-- stored session is valid, by this server's clock.
 local key, command, how = KEYS[1], ARGV[1], ARGV[2]
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 
-if command == 'get' then -- ARGV: …, ttl, lease, good for how many seconds
+if command == 'get' then -- ARGV: …, ttl, lease, seconds for which a session is valid
     local found = redis.call('HGET', key, 's:' .. how)
     local since = tonumber(redis.call('HGET', key, 't:' .. how) or 0)
     if not found or now - since >= tonumber(ARGV[5]) then

@@ -1,14 +1,17 @@
--- The newest messages of one session, without a gap, in one hash: "first" and "last" are their seqs, "<seq>" holds
--- each. "marker" is how far the session is known to have come, "tokens" what all its messages cost, "begins" the
--- system message it begins with, "summary" what stands for all that is older. "of" tells the session from others that
--- had its id. "lease" is whose reading of Postgres may be stored: the last reader's who found no window, or, beside a
--- window, that of whoever has read this very one. Only append and store put off the end: reading keeps nothing alive.
--- A reader gets at most `limit` messages, none older than `since`.
+-- The newest messages of one session, without a gap, in one hash. Fields:
+--   <seq>: a message; first, last: the seqs of the oldest and the newest one; bytes: the size of all
+--   marker: the highest committed seq that writers have reported
+--   tokens: the tokens of all messages of the session
+--   begins: the system message the session begins with; summary: the running summary and its watermark
+--   of: the session's creation time: a later session may have the same id
+--   lease: a reader may store a window only with this lease. Without a window it is the last reader's; with one, it is
+--     given to every reader of that window.
+-- Only append and store extend the time to live. A reader gets at most `limit` messages, none older than `since`.
 local key, command, of, ttl, limit, lease = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local since = tonumber(ARGV[6])
 
 local known = redis.call('HGET', key, 'of')
-if known and known ~= of then -- another session's, erased since, or of another database
+if known and known ~= of then -- of an erased session, or of another database
     redis.call('DEL', key)
 end
 
@@ -19,7 +22,7 @@ end
 local function read()
     local head = redis.call('HMGET', key, 'first', 'last', 'tokens', 'begins', 'summary', 'lease')
     if not head[2] then
-        redis.call('HSETNX', key, 'marker', 0) -- whoever rebuilds now must find it, else the cache was flushed since
+        redis.call('HSETNX', key, 'marker', 0) -- a rebuild must find it: else Redis was flushed in between
         redis.call('HSET', key, 'of', of, 'lease', lease)
         if redis.call('PTTL', key) < 0 then
             redis.call('PEXPIRE', key, ttl)
@@ -36,7 +39,7 @@ local function read()
 end
 
 local function add(first, last, from, most, most_bytes)
-    -- ARGV from `from` on are the messages that end at `last`; what is too old goes.
+    -- ARGV from index `from` on are the messages up to `last`; the oldest beyond the bounds are removed.
     local bytes = tonumber(redis.call('HGET', key, 'bytes') or 0)
     for index = from, #ARGV do
         redis.call('HSET', key, number(last - #ARGV + index), ARGV[index])
@@ -66,10 +69,10 @@ if command == 'append' then -- ARGV: …, the new messages; then read, unless li
         redis.call('HSET', key, 'tokens', tokens)
     elseif has_last >= last then
         if last >= has_first and redis.call('HGET', key, number(last)) ~= ARGV[#ARGV] then
-            redis.call('DEL', key) -- Postgres has forgotten what stands here, and gone on otherwise
+            redis.call('DEL', key) -- Postgres lost this message and stored another one under its seq
             redis.call('HSET', key, 'of', of, 'marker', number(last))
         end
-    else -- nothing here, or a gap: keep only how far the session has come
+    else -- no window, or a gap: keep only the marker
         if head[2] then
             redis.call('DEL', key)
         end
@@ -84,7 +87,7 @@ end
 
 if command == 'store' then -- ARGV: …, the first message or '', the summary or '', the next lease, the newest messages
     if head[4] ~= lease or math.max(marker, has_last) > last then
-        return 0 -- flushed or dropped, or newer than what was read
+        return 0 -- Redis was flushed, or the window was dropped, or a newer message was committed
     end
     redis.call('DEL', key)
     add(last - #ARGV + 14, last, 14, most, most_bytes)

@@ -1,4 +1,4 @@
-"""Every SQL statement of the library, named, by domain. The functions they call stand in schema/functions/."""
+"""All SQL statements of the library, by domain; the functions they call are in schema/functions/."""
 
 from chatmemory.storage.queries import admin, items, learning, memories, messages, ownership, runs, sessions
 

@@ -1,31 +1,31 @@
-"""The schema itself: its version, its isolation, its tenants."""
+"""Transactions, the schema's own tables, and the server."""
 
 from chatmemory.storage.queries.ownership import COUNT_ALL
 from chatmemory.storage.schema.roles import APP
 
-# A transaction whose isolation does not depend on a default that an administrator has set.
+# Begin a transaction at a fixed isolation level, whatever default the server is configured with.
 BEGIN = "begin isolation level read committed"
-# One that only reads, and sees the same however long it takes.
+# Begin a read-only transaction that sees one snapshot throughout.
 BEGIN_SNAPSHOT = "begin isolation level repeatable read, read only"
 COMMIT = "commit"
 ROLLBACK = "rollback"
-# Whoever runs these sees one tenant's rows, until the transaction ends.
+# Restrict the transaction to the rows of one tenant.
 ENTER_TENANT = "select set_config('role', " + APP + ", true), set_config('chatmemory.tenant_id', %s, true)"
 
-# Which of the schema's own tables there are (asked of the tables themselves: name lookups may be answered from before
-# the lock), the migrations that were applied, and the revision of one of the other parts.
+# The schema's own tables that exist. pg_tables is read because to_regclass() may answer from a state before the lock.
 SCHEMA_TABLES = (
     "select tablename from pg_tables where schemaname = 'chatmemory' "
     "and tablename in ('schema_migrations', 'schema_parts')"
 )
+# The applied migrations, and the installed revision of one part of the schema.
 APPLIED_MIGRATIONS = "select m.version, to_json(m) ->> 'checksum' from chatmemory.schema_migrations m where version > 0"
 REVISION = "select coalesce(max(revision), 0) from chatmemory.schema_parts where name = %s"
 
-# A migration gives way to whoever uses a table, and tries again, before a deadlock could end somebody else's call.
+# A migration that cannot lock a table in 500 ms fails and is retried, so that no deadlock ends another call.
 MIGRATION_LOCK = "select pg_advisory_xact_lock(%s)"
 MIGRATION_TIMEOUTS = "select set_config('lock_timeout', '500ms', true), set_config('statement_timeout', '0', true)"
 
-# Who owns objects of the schema that the login may not change: an administrator made or restored them.
+# The owners of objects in the schema that the login may not change, because an administrator created or restored them.
 FOREIGN_OWNERS = (
     "select distinct pg_get_userbyid(o.owner) from ("
     "select nspowner from pg_namespace where nspname = 'chatmemory' "
@@ -36,7 +36,7 @@ DATABASE = "select current_database()"
 LOGIN = "select session_user"
 PING = "select"
 
-# What doctor asks: the server, and whether isolation is really on.
+# For examinations: the server, and the rows that are visible without a tenant.
 SERVER_VERSION = "select current_setting('server_version'), session_user, current_database()"
 VECTOR_VERSION = "select extversion from pg_extension where extname = 'vector'"
 ROWS_WITHOUT_TENANT = COUNT_ALL

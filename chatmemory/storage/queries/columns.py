@@ -1,7 +1,7 @@
-"""The columns of each record as SQL selects them, from the record's own list.
+"""The select list of each record, made from the record's own columns.
 
 A new column of a session is a field of SessionInfo (with a default, for records that were rendered before) and a
-migration; nothing else names it. A column that the table has in another form has an expression here.
+migration; nothing else names it. A field that is not a plain column of the table has an expression here.
 """
 
 from chatmemory.items.records import ITEM_COLUMNS
@@ -22,5 +22,5 @@ MESSAGE_OF_M = ", ".join(f"m.{column}" for column in MESSAGE_COLUMNS)
 EVENT = ", ".join(EVENT_COLUMNS)
 EXPENSE = ", ".join(EXPENSE_COLUMNS)
 MEMORY = ", ".join(_MEMORY_EXPRESSIONS.get(column, f"m.{column}") for column in MEMORY_COLUMNS)
-# All but the score, which comes last and is the query's.
+# All fields but the score, which the query computes and puts last.
 ITEM = ", ".join(_ITEM_EXPRESSIONS.get(column, column) for column in ITEM_COLUMNS if column != "score")

@@ -1,4 +1,4 @@
-"""Items of an app's own under namespaces and keys."""
+"""Items that an app stores under namespaces and keys."""
 
 from typing import LiteralString
 

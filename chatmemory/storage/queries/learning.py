@@ -1,16 +1,17 @@
-"""Learning: which sessions are due, who works on them, what it cost."""
+"""Learning: due sessions, their leases, and the cost."""
 
-# Learning. Postgres notifies this channel when a session becomes due; what is due stands in the rows alone.
+# Postgres notifies chatmemory_due when a session becomes due. A lost notification does no harm: due_at is in the row.
 LISTEN = "listen chatmemory_due; listen chatmemory_proof"
 PROVE = "select pg_notify('chatmemory_proof', %s)"
 CLAIM_SESSIONS = "select * from chatmemory.claim_sessions(%s, %s, %s, %s, %s)"
 LEARNING_STATE = "select due, parked from chatmemory.learning_state(%s)"
-# The session as it is, if the lease is still held.
+# Get a session if this owner still holds its lease.
 LEASED_SESSION = (
     "select user_id, learns, summary, summary_seq, last_seq, number, message_count, ended_at is not null, attempts "
     "from chatmemory.sessions where id = %s and lease_owner = %s and deleted_at is null"
 )
 LOCK_LEASED = LEASED_SESSION + " for no key update"
+# Store the new summary and watermark, and end the lease.
 LEARN = (
     "update chatmemory.sessions s set summary = %(summary)s, summary_seq = %(seq)s, summary_tokens = coalesce("
     "(select sum(m.tokens) from chatmemory.messages m where m.session_id = s.id and m.seq > s.summary_seq "
@@ -19,30 +20,32 @@ LEARN = (
     "due_messages = %(due_messages)s, due_tokens = %(due_tokens)s, "
     "processed_for_ltm = %(had_ended)s and s.last_seq = %(seq)s where s.id = %(id)s"
 )
+# End a lease without counting the attempt.
 RELEASE = (
     "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = greatest(attempts - 1, 0) "
     "where id = %s and lease_owner = %s"
 )
-# The watermark moves to what was looked at, also where no message stands: else the session stays due for ever.
+# End the lease of a session with nothing to learn. The watermark moves even past no messages, else the session would
+# stay due for ever.
 NOTHING_LEFT = (
     "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = 0, "
     "summary_seq = greatest(summary_seq, %(seq)s), processed_for_ltm = %(had_ended)s "
     "where id = %(id)s and lease_owner = %(owner)s"
 )
-# A run that ended by itself leaves its result once: whoever finds it processed leaves none.
+# Mark a run whose result memory was stored, so that no other worker stores a second one.
 RESULT_LEFT = (
     "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = 0, next_attempt_at = null, "
     "last_failure = null, parked_at = null, learnt_at = clock_timestamp(), processed_for_ltm = true where id = %s"
 )
-# Failures wait longer each time, by 30 seconds doubled up to an hour, give or take half.
+# End the lease after a failure: the next attempt waits 30 seconds, doubled each time up to one hour, with ±50 % jitter.
 FAIL = (
     "update chatmemory.sessions set lease_owner = null, lease_until = null, last_failure = %(reason)s, "
     "next_attempt_at = now() + least(interval '1 hour', interval '30 seconds' * power(2, least(attempts, 10) - 1)) "
     "* (0.5 + random()), parked_at = case when attempts >= %(most)s then now() else parked_at end "
     "where id = %(id)s and lease_owner = %(owner)s returning parked_at is not null"
 )
-# What was spent on a session that was erased meanwhile names neither it nor its user; nor does what was spent on
-# embedding the memories of a user who was.
+# Record an expense. It names no session and no user if the session was erased meanwhile, or, for re-embedding, if the
+# user was.
 ADD_SPEND = (
     "with session as (select id from chatmemory.sessions where id = %(session)s for key share), "
     "remembered as (select user_id from chatmemory.memory_users where user_id = %(user)s and %(session)s::text is null "

@@ -1,16 +1,16 @@
-"""Long-term memories: find, store, close, remove."""
+"""Long-term memories: find, store, supersede, remove."""
 
 from typing import LiteralString
 
 from chatmemory.storage.queries.columns import MEMORY
 
-# What a deleted session taught is hidden with it.
+# Memories that cite a deleted session are hidden.
 _SHOWN = (
     " and not exists (select from chatmemory.memory_sources s join chatmemory.sessions t "
     "on t.tenant_id = s.tenant_id and t.id = s.session_id "
     "where s.tenant_id = m.tenant_id and s.memory_id = m.id and t.deleted_at is not null)"
 )
-# Now is not compared with the rows' times: they come from the apps' clocks, which need not be Postgres' own.
+# Without a time, valid_to decides alone: valid_from comes from an app's clock, which may be ahead of Postgres' clock.
 _VALID = (
     " and case when %(at)s::timestamptz is null then m.valid_to is null "
     "else m.valid_from <= %(at)s and coalesce(m.valid_to > %(at)s, true) end"
@@ -25,7 +25,7 @@ LOCK_MEMORIES_OF = (
     "insert into chatmemory.memory_users (tenant_id, user_id) select %s, u.id from unnest(%s::text[]) u(id) "
     "order by u.id on conflict (tenant_id, user_id) do update set places = memory_users.places"
 )
-# Whoever changes memories locks their users' rows first, in this order, then sessions, then memories.
+# A writer locks the rows of the memories' users first, in this order; then sessions; then memories.
 LOCK_USERS = (
     "select from chatmemory.memory_users where %(users)s::text[] is null or user_id = any(%(users)s) "
     "order by user_id for no key update"
@@ -46,7 +46,7 @@ FIND_TERMS, FIND_TERMS_IN_SESSION = _TERMS + _EVERYWHERE, _TERMS + _IN_SESSION
 FIND_NEAR, FIND_NEAR_IN_SESSION = _NEAR + _EVERYWHERE, _NEAR + _IN_SESSION
 ADD_VECTORS = "select chatmemory.add_vectors(%s, %s, %s)"
 HAS_VECTORS = "select to_regclass('chatmemory.memory_vectors') is not null"
-# Candidates of a recall, by place or by id, that may be shown and hold at the time asked for.
+# Get the candidates of a recall, by place or id, that are visible and valid at the given time.
 CANDIDATES = (
     "select m.id, m.place, m.speaker_terms, m.importance from chatmemory.memories m "
     "where (m.place = any(%(places)s) or m.id = any(%(ids)s)) and m.user_id = any(%(users)s) "
@@ -62,10 +62,10 @@ LIKELY_MEMORIES = (
     "or m.id = any(%(likely_ids)s)) and m.user_id = any(%(users)s) and m.kind = any(%(kinds)s)"
 )
 MEMORIES_BY_ID = "select " + MEMORY + " from chatmemory.memories m where m.id = any(%s)"
-# The first place of a memory's session, and the first behind it, as in chatmemory/memories/places.py.
+# The first place of a memory's session, and the first place after that session, as in chatmemory/memories/places.py.
 _FIRST_OF_SESSION = "m.place >> 24 << 24"
 _BEHIND_SESSION = "(m.place >> 24) + 1 << 24"
-# Memories without a vector of a model, by place; episodes with what stands before and after them in their session.
+# Memories without a vector of a model, by place. An episode comes with its two neighbours on each side in the session.
 _WITHOUT_VECTOR = (
     " from chatmemory.memories m where not exists (select from chatmemory.memory_vectors v "
     "where v.tenant_id = m.tenant_id and v.memory_id = m.id and v.model = %(model)s)"

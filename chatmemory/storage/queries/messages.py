@@ -8,13 +8,13 @@ _APPENDED = ", ".join(f"a.{column}" for column in Appended._fields)
 _WINDOW = ", ".join(WINDOW_COLUMNS)
 _WINDOW_OF_W = ", ".join(f"w.{column}" for column in WINDOW_COLUMNS)
 
-# The hot path: one function, one round trip.
+# The hot path: append in one round trip.
 _APPEND = " from chatmemory.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) a"
 _APPEND_TURN = " from chatmemory.append_turn(" + "%s, " * 18 + "%s) a"
 APPEND = "select " + _APPENDED + _APPEND
 APPEND_TURN = "select " + _APPENDED + _APPEND_TURN
-# The same, and then the window with what was appended, unless the caller knows all that was there before: one
-# statement, and still one round trip. The offset keeps the condition where it decides whether the function is called.
+# Append, and read the window afterwards unless the caller has all earlier messages; still one round trip. `offset 0`
+# keeps the planner from moving the condition, so that read_window is called only if it holds.
 _AND_WINDOW = (
     " left join lateral (select * from chatmemory.read_window(%s, %s, %s, %s, null) "
     "where a.first_seq <> %s or a.summary_seq <> %s offset 0) w on true"
@@ -25,7 +25,7 @@ READ_WINDOW = "select " + _WINDOW + " from chatmemory.read_window(%s, %s, %s, %s
 READ_MESSAGES = "select " + MESSAGE + " from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select " + MESSAGE + " from chatmemory.messages_after(%s, %s, %s, %s)"
 
-# Count what a fork has copied.
+# Set the counters of a fork from the messages copied into it.
 COUNT_COPIED = (
     "update chatmemory.sessions set parent_id = %(from)s, message_count = t.count, last_seq = t.count, "
     "token_count = t.tokens, last_message_at = t.newest, due_at = clock_timestamp() from (select count(*) as count, "
@@ -33,7 +33,7 @@ COUNT_COPIED = (
     "where session_id = %(to)s) t where id = %(to)s"
 )
 
-# Single messages: those too large for the window.
+# Get single messages, such as those too large for the window.
 READ_SEQS = (
     "select " + MESSAGE + " from chatmemory.messages where session_id = %(id)s and seq = any(%(seqs)s) "
     "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null)"
@@ -47,7 +47,7 @@ TRUST_OF_MESSAGES = (
 TRUST_OF_SESSION = "select count(*), 3 from chatmemory.sessions where id = %(id)s and deleted_at is null"
 HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %s and seq <= %s and role = 'tool')"
 
-# A user's data.
+# Get a user's newest messages over all sessions.
 RECENT_MESSAGES = (
     "select " + MESSAGE_OF_M + " from ("
     "select id from chatmemory.sessions where user_id = %(user_id)s and deleted_at is null "

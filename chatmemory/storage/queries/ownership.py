@@ -1,11 +1,11 @@
-"""Statements over all that belongs to a session, to users or to a tenant, made from the registry of tables.
+"""Statements on everything that belongs to a session, to users or to a tenant, made from the registry of tables.
 
-They share their parameters:
+Their parameters:
 
-- tenant: the tenant's id.
-- session and of: a session's id, and when it began: another that has its id now is not meant.
-- users: users of whom everything is meant; empty where one session is.
-- owners: the users, or the session's.
+- tenant: The tenant's id.
+- session, of: The session's id and creation time; a later session with the same id does not match.
+- users: The users in scope; empty if the scope is one session.
+- owners: The users in scope, or the session's user.
 """
 
 from typing import Literal, LiteralString, NamedTuple, TypeAlias
@@ -33,7 +33,7 @@ _MEMORIES: dict[Scope, LiteralString] = {
 
 
 def _is_owned(table: Table, scope: Scope) -> LiteralString | None:
-    """The condition under which a row of `m` belongs to the scope; None: no row does."""
+    """Return the condition under which a row of `m` belongs to the scope; None: no row does."""
     if table.cites is not None:
         return _MEMORIES[scope]
     if scope == "users" and table.user is not None:
@@ -44,9 +44,9 @@ def _is_owned(table: Table, scope: Scope) -> LiteralString | None:
     return f"{by_session} and m.{table.user} = any(%(owners)s::text[])" if table.user else by_session
 
 
-# Locks, in this order. No session of the owners begins or is resumed meanwhile;
+# The locks of an erasure, in this order. First: no session of the owners is created or resumed meanwhile.
 LOCK_OWNERS = "select chatmemory.lock_user(%(tenant)s, o.id) from unnest(%(owners)s::text[]) o(id)"
-# nobody changes memories that may have to go: the owners', the tenant's, and those of others that cite the sessions;
+# Second: nobody changes memories that may be erased: the owners', the tenant's, and others' that cite the sessions.
 LOCK_MEMORY_USERS: dict[Scope, LiteralString] = {
     scope: (
         "select u.user_id from chatmemory.memory_users u where u.user_id = any(array[''] || %(owners)s::text[] || "
@@ -55,7 +55,7 @@ LOCK_MEMORY_USERS: dict[Scope, LiteralString] = {
     )
     for scope, citing in _CITING.items()
 }
-# (owners who have none yet get a row to lock)
+# Owners without a row in memory_users get one, so that it can be locked.
 LOCK_NEW_OWNERS = (
     "insert into chatmemory.memory_users (tenant_id, user_id) "
     "select %(tenant)s, o.id from unnest(%(owners)s::text[]) o(id) "
@@ -71,7 +71,7 @@ LOCK_SESSIONS: dict[Scope, LiteralString] = {
     )
     for scope, sessions in _SESSIONS.items()
 }
-# The other users whose memories cite the sessions, now that no more can come.
+# The users whose memories cite the sessions, read once no new citation is possible.
 CITING_USERS: dict[Scope, LiteralString] = {
     scope: f"select distinct m.user_id from chatmemory.memories m where m.id in ({citing})"
     for scope, citing in _CITING.items()
@@ -79,7 +79,7 @@ CITING_USERS: dict[Scope, LiteralString] = {
 
 
 def _remove_memories(scope: Scope) -> LiteralString:
-    """Remove memories, and of users who stay also their words, their share of the count, and what points at them."""
+    """Remove memories; for users who stay, also their words, their count, and references in `superseded_by`."""
     return (
         f"with gone as (delete from chatmemory.memories m where {_MEMORIES[scope]} returning m.id, m.user_id, m.place, "
         f"case when m.user_id = any({_USERS}) then null else m.lexemes end as lexemes), "
@@ -95,7 +95,7 @@ def _remove_memories(scope: Scope) -> LiteralString:
 
 
 def _erase(table: Table, scope: Scope) -> LiteralString | None:
-    """Remove a table's rows of the scope, and count them; None: another statement or a foreign key does."""
+    """Remove and count a table's rows in scope; None: another statement or a foreign key removes them."""
     condition = _is_owned(table, scope)
     if condition is None or table.cascades:
         return None
@@ -112,8 +112,8 @@ ERASE: dict[Scope, dict[str, LiteralString]] = {
     scope: {table.name: query for table in TABLES if (query := _erase(table, scope)) is not None} for scope in _SESSIONS
 }
 
-# Everybody of whom a tenant has anything, some at a time; the empty name stands for the tenant as a whole. Whose
-# memories there are stands in memory_users.
+# All users of a tenant, one batch at a time; the empty name stands for the tenant as a whole. The users of memories are
+# read from memory_users.
 MOST_USERS = 200
 USERS_OF_TENANT = (
     "select u.id from ("
@@ -128,13 +128,18 @@ USERS_OF_TENANT = (
 
 # Exports.
 class Read(NamedTuple):
-    """A statement that reads rows of an export: all of them, or the first of them if there are few."""
+    """A statement that reads rows of an export, without a limit and with one.
+
+    Attributes:
+        all: Reads all rows.
+        few: Reads at most FEW + 1 rows: more than FEW means that `all` is needed.
+    """
 
     all: LiteralString
     few: LiteralString
 
 
-FEW = 200  # rows that are read in one go
+FEW = 200  # rows of a table that are read in one round trip
 _SELECTED = {"memories": MEMORY, "store_items": ITEM}
 _SHARED = f"m.user_id = '' and m.id in ({_CITING['users']})"
 _OF_OWNERS = "m.user_id = any(array[''] || %(owners)s::text[])"
@@ -154,16 +159,16 @@ def _read(table: Table, condition: LiteralString) -> Read:
 
 
 def _is_exported(table: Table, scope: Scope) -> LiteralString:
-    """As _is_owned(), but memories of other users are theirs, though they cite the session or the users'."""
+    """Return the condition of an export: as _is_owned(), without memories of other users that cite the scope."""
     if table.cites is not None:
         users_own = f"m.user_id = any({_USERS}) or {_SHARED}"
         return users_own if scope == "users" else f"{_MEMORIES['session']} and {_OF_OWNERS}"
     return _is_owned(table, scope) or "false"
 
 
-# What is tied to a user only through its session, and is read with it: the session itself stands first.
+# Tables that name no user, read session by session; the session itself comes first.
 READ_SESSION = {table.name: _read(table, _is_owned(table, "session") or "false") for table in of_sessions()}
-# All the rest of one session, of users, and of the tenant of the transaction.
+# Tables that name their user, by the scope of the export.
 READ_REST: dict[str, dict[str, Read]] = {
     "session": {
         table.name: _read(table, _is_exported(table, "session"))
@@ -180,7 +185,7 @@ READ_SESSIONS: dict[str, Read] = {
     "tenant": _limited(_BEGUN + "true" + _IN_ORDER),
 }
 
-# Forks: what is copied from a session into another, up to a seq.
+# Forks: copy the rows of a session into another session, up to a seq.
 COPY: tuple[LiteralString, ...] = tuple(
     f"insert into chatmemory.{table.name} (tenant_id, {table.session}, {', '.join(table.copy.columns)}) "
     f"select tenant_id, %(to)s, {', '.join(table.copy.columns)} from chatmemory.{table.name} "
@@ -189,7 +194,7 @@ COPY: tuple[LiteralString, ...] = tuple(
     if table.copy is not None
 )
 
-# The rows of all tables that are in sight.
+# Count the visible rows of all tables.
 COUNT_ALL = "select " + " + ".join(
     f"(select count(*) from chatmemory.{table.name})" for table in TABLES if not table.optional
 )

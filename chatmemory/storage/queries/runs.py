@@ -1,15 +1,15 @@
-"""Runs: their moves and their metrics."""
+"""Runs: their status history and their metrics."""
 
 READ_METRICS = "select * from chatmemory.read_metrics(%s, %s, %s, %s)"
 
-# Every move between run statuses; a session without any gives one row of nulls.
+# Get all moves between run statuses; a session without any gives one row of nulls.
 STATUS_HISTORY = (
     "select e.at, e.data from chatmemory.sessions s left join chatmemory.events e "
     "on e.tenant_id = s.tenant_id and e.session_id = s.id and e.type = 'moved' "
     "where s.id = %(id)s and s.created_at = %(born)s and s.deleted_at is null order by e.number"
 )
 
-# Keep packed points: writing the same row again changes nothing, and one that has grown takes its place.
+# Store packed points. The same row again changes nothing; a row with more points replaces the stored one.
 KEEP_METRICS = (
     "insert into chatmemory.metrics (tenant_id, session_id, name, id, count, steps, readings, times, "
     "from_step, to_step, low, low_step, low_at, high, high_step, high_at) "
@@ -19,7 +19,7 @@ KEEP_METRICS = (
     "to_step = excluded.to_step, low = excluded.low, low_step = excluded.low_step, low_at = excluded.low_at, "
     "high = excluded.high, high_step = excluded.high_step, high_at = excluded.high_at"
 )
-# A run that measures is not idle; hardly ever written, since it is often asked.
+# Keep a run that logs metrics from becoming idle; written at most once a minute.
 TOUCH_SESSION = (
     "update chatmemory.sessions set last_active_at = clock_timestamp() where id = %s and status = 'active' "
     "and last_active_at < clock_timestamp() - interval '1 minute'"
@@ -28,7 +28,7 @@ TOUCH_SESSION = (
 METRICS_TO_EXPORT = (
     "select name, steps, readings, times from chatmemory.metrics where session_id = %s order by name, from_step, id"
 )
-# The step after the last one of a session.
+# Get the step after a session's last one.
 NEXT_STEP = (
     "select least(coalesce(max(to_step), -1), 9223372036854775806) + 1 from chatmemory.metrics where session_id = %s"
 )

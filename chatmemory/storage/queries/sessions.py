@@ -1,32 +1,31 @@
-"""Sessions: begin, find, change, end, hide, copy; their timeline."""
+"""Sessions: create, find, change, end, hide, fork; their timeline."""
 
 from collections.abc import Collection
 from typing import LiteralString
 
 from chatmemory.storage.queries.columns import EVENT, SESSION
 
-# The runs that the statement has ended by itself and that leave no result yet, as JSON; null or empty: none.
+# The ids of runs that the statement ended and whose result memory is not stored yet, as JSON; null or empty: none.
 RESULTS_DUE = ", current_setting('chatmemory.results_due', true)"
 
 RESUME_OR_CREATE = "select " + SESSION + RESULTS_DUE + " from chatmemory.resume_or_create(" + "%s, " * 10 + "%s)"
 
-# Functions that also stand alone.
 CREATE_SESSION = (
     "select " + SESSION + RESULTS_DUE + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s)"
 )
-# As many as there are, each with why it was left as it is, if it was.
+# End sessions; `refused` says why one was left as it is, null if it was ended.
 END_SESSIONS = (
     "select " + ", ".join(f"(session).{column}" for column in SESSION.split(", ")) + ", refused "
     "from chatmemory.end_sessions(%s, %s, %s)"
 )
 CLEAN_UP = "select expired, archived from chatmemory.clean_up(%s, %s, %s)"
 
-# One session that is not deleted.
+# Get a session that is not deleted.
 GET_SESSION = (
     "select " + SESSION + " from chatmemory.sessions "
     "where id = %(id)s and deleted_at is null and user_id = coalesce(%(user_id)s, user_id)"
 )
-# What has to be known of sessions to end them, in the order in which the sessions of a user are locked everywhere.
+# Get what an end depends on. Sessions of a user are locked in this order everywhere.
 SESSIONS_TO_END = (
     "select " + SESSION + ", number, run_endings, run_ended_at is not null from chatmemory.sessions "
     "where id = any(%s) and deleted_at is null order by created_at, id"
@@ -80,14 +79,14 @@ def count_sessions(filters: Collection[str]) -> LiteralString:
     return "select count(*)" + _listed(filters)
 
 
-# Active sessions that were idle for longer than an interval, oldest first.
+# Get the active sessions that were idle for longer than an interval, longest idle first.
 IDLE_SESSIONS = (
     "select id from chatmemory.sessions where ended_at is null and deleted_at is null "
     "and last_active_hour <= date_trunc('hour', (clock_timestamp() - %(idle)s::interval) at time zone 'UTC') "
     "and last_active_at < clock_timestamp() - %(idle)s::interval order by last_active_at"
 )
 
-# New values for what a caller may change.
+# Set the columns that a caller may change.
 UPDATE_SESSION = (
     "update chatmemory.sessions set title = %(title)s, metadata = %(metadata)s, details = %(details)s, "
     "results = coalesce(%(results)s::json, results), progress = %(progress)s, stage = %(stage)s, error = %(error)s, "
@@ -97,7 +96,7 @@ UPDATE_SESSION = (
     "updated_at = clock_timestamp() where id = %(id)s returning " + SESSION
 )
 
-# Hide a session everywhere, unless another has its id now, and show it again.
+# Delete (hide) a session, unless a later session has its id; and restore it.
 DELETE_SESSION = (
     "with hidden as (update chatmemory.sessions set deleted_at = clock_timestamp() "
     "where id = %(session)s and created_at = %(of)s and deleted_at is null returning tenant_id, id), "
@@ -106,9 +105,9 @@ DELETE_SESSION = (
     "select id from hidden"
 )
 RESTORE_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.restore_session(%s, %s, %s, %s)"
-# The session that is forked, unless another has its id now.
+# Get the session to fork, unless a later session has its id.
 FORKED_SESSION = GET_SESSION + " and created_at = %(of)s"
-# A fork of the same user's is not learnt from a second time: as far as it goes, it has been.
+# Copy summary and watermark into a fork for the same user, so that the same messages are not learnt from twice.
 FORKED = (
     "update chatmemory.sessions f set summary = p.summary, summary_seq = p.summary_seq, "
     "summary_tokens = p.summary_tokens from chatmemory.sessions p where f.id = %(to)s and p.id = %(from)s "
@@ -123,7 +122,7 @@ EVENTS = (
     "order by number desc limit %(limit)s) newest order by number"
 )
 
-# What a comparison is made of: sessions, and the extremes of each of their metrics.
+# Get the sessions of a comparison.
 SESSIONS_BY_ID = "select " + SESSION + " from chatmemory.sessions where id = any(%s) and deleted_at is null"
 
 SESSION_NUMBER = "select number from chatmemory.sessions where id = %s and deleted_at is null"

@@ -1,17 +1,17 @@
--- What each session teaches, and when a worker has to look at it.
+-- What is learnt from each session, and when a worker has to claim it.
 
 alter table chatmemory.sessions
     add column learns text not null default 'messages' check (learns in ('messages', 'result', 'nothing')),
     add column due_messages bigint not null default 40,     -- new messages after which an active session is due
     add column due_tokens bigint not null default 4000,     -- and new tokens
     add column learnt_at timestamptz,
-    add column due_at timestamptz,                          -- as set_due_at computes it
+    add column due_at timestamptz,                          -- computed by set_due_at
     -- It changes with an append at most once an hour, so that appends stay HOT.
     add column last_active_hour timestamp generated always as (
         date_trunc('hour', last_active_at at time zone 'UTC')) stored;
 
--- The kinds that the library declares; others keep what a declaration says by default, and runs of others taught
--- nothing until now. The owner sees the rows only without forced row-level security.
+-- Set `learns` for the kinds that the library declares. Other conversations keep the default; other runs were not
+-- learnt from until now. The owner sees the rows only without forced row-level security.
 alter table chatmemory.sessions no force row level security;
 update chatmemory.sessions set learns =
     case when kind in ('training', 'testing', 'research', 'analysis', 'synthesis') then 'result' else 'nothing' end
@@ -30,7 +30,7 @@ drop index chatmemory.sessions_to_archive;
 create index sessions_to_archive on chatmemory.sessions (ended_at)
     where processed_for_ltm and archived_at is null and ended_at is not null and deleted_at is null;
 
--- Functions whose arguments are others now: beside the new ones, calls would be ambiguous. None of them was released.
+-- Drop functions whose arguments have changed: next to the new ones, calls would be ambiguous. None was released.
 do $$
 declare
     f regprocedure;

@@ -1,4 +1,4 @@
-"""The schema as SQL: what to apply, what to repair, and what to print for an administrator."""
+"""The schema as SQL: the statements to apply and repair it, and the script for an administrator."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -49,13 +49,13 @@ end $migration$;"""
 
 
 def check_release(oldest: int) -> None:
-    """See that a database goes on working with this library.
+    """Check that a database still supports this library.
 
     Args:
         oldest: The number of the oldest release that may use it.
 
     Raises:
-        SchemaVersionError: This library is older than that.
+        SchemaVersionError: This library is an older release.
     """
     if oldest > release_number():
         raise SchemaVersionError(
@@ -65,43 +65,43 @@ def check_release(oldest: int) -> None:
 
 
 def lacking(applied: Mapping[int, str | None]) -> list[Migration]:
-    """The numbered files that a database lacks; those of a newer library, which it may have, do not matter.
+    """Return the numbered files that a database lacks; files of a newer library that it has do not matter.
 
     Args:
-        applied: The checksum of each migration it has seen, by version; empty where there is no schema.
+        applied: The checksum of each applied migration, by version; empty if there is no schema.
 
     Raises:
-        SchemaVersionError: It was made by other files under the same numbers.
+        SchemaVersionError: A file was applied with another checksum.
     """
     for migration in migrations():
         if migration.version in applied and applied[migration.version] != migration.checksum:
             raise SchemaVersionError(
-                f"The database's schema was made by another, unreleased chatmemory: its {migration.name} is not the "
-                "one this library has. Export what it holds with the chatmemory that made it, and use another database."
+                f"The database's schema was made by another, unreleased chatmemory: its {migration.name} differs from "
+                "this library's. Export its data with the chatmemory that made it, and use another database."
             )
     return [migration for migration in migrations() if migration.version not in applied]
 
 
 def bootstrap_sql(login: str) -> str:
-    """What an administrator has to run once: roles and schema, for the database user `login`."""
+    """Return the SQL that an administrator runs once: roles and schema, for the database user `login`."""
     identifier = '"' + login.replace('"', '""') + '"'
     literal = "'" + login.replace("'", "''") + "'"
     return with_roles(read("bootstrap.sql")).replace("{login_text}", literal).replace("{login}", identifier)
 
 
 def record_sql(migration: Migration) -> str:
-    """The statement that notes a migration as applied."""
+    """Return the statement that records a migration as applied."""
     return _RECORD.format(version=int(migration.version), name=migration.name, checksum=migration.checksum)
 
 
 def access_revision() -> int:
-    """The revision of the rules about who may do what."""
+    """Return the revision of the access rules."""
     return revision("access.sql")
 
 
 @cache
 def access_sql() -> str:
-    """The query for what the roles, policies, grants, functions and vectors of a database lack; a row for each."""
+    """Return the query that finds deviations in roles, policies, grants, functions and vectors, one row for each."""
     return (
         with_roles(read("access.sql"))
         .replace("{revision}", str(access_revision()))
@@ -114,7 +114,7 @@ def access_sql() -> str:
 
 @cache
 def repair_sql() -> str:
-    """The statements that install and repair what access_sql finds."""
+    """Return the statements that repair what access_sql() finds."""
     return (
         read("repair.sql")
         .replace("{access}", access_sql())
@@ -140,7 +140,7 @@ def _literal(text: str) -> str:
 
 
 def script(login: str) -> str:
-    """All that a database needs, for psql, in one transaction: an empty one, an older one, or a restored one."""
+    """Return the whole schema as a psql script in one transaction, for an empty, an older or a restored database."""
     statements = ["begin;", f"select pg_advisory_xact_lock({MIGRATION_LOCK});", bootstrap_sql(login)]
     for migration in migrations():
         record = record_sql(migration)

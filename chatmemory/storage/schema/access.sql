@@ -1,12 +1,12 @@
 -- revision: 1
--- Who may do what, compared with what the database has: a row for each deviation, with the statements that repair it.
+-- Compare a database with the declared access rules: one row for each deviation, with the statements that repair it.
 -- Migrations create tables; their policies, row-level security and grants are declared here and nowhere else.
--- A table with a column tenant_id is open to the app's role, one tenant at a time. What the worker's role may do, which
--- works for all tenants, stands in `worker`. The functions this release needs are put in, each with its owner, revision
--- and checksum. Where a newer release has other rules, only the roles are looked at.
+-- The app's role may use every table with a column tenant_id, one tenant at a time. The worker's role works over all
+-- tenants; its rights are in `worker`. The functions of this release are inserted, each with owner, revision and
+-- checksum. If a newer release has recorded other rules, only the roles are checked.
 with name as (
     select {app} as app, {worker} as worker
-), role as (  -- without an oid: it does not exist
+), role as (  -- a null oid: the role does not exist
     select n.name, r.oid, r.rolsuper or r.rolbypassrls as bypasses
     from name, unnest(array[app, worker]) as n(name) left join pg_roles r on r.rolname = n.name
 ), relation as (
@@ -24,7 +24,7 @@ with name as (
            '(tenant_id = current_setting(''chatmemory.tenant_id''::text, true))' as condition
         from relation t, name where t.is_table and t.of_tenant
     union all
-    -- The login is a member of the role; only who has become the role sees all tenants.
+    -- The login is only a member of the role; a statement sees all tenants after `set role`.
     select t.oid, t.relname, 'background_work', name.worker, w.command, format('(CURRENT_USER = %L::name)', name.worker)
         from relation t join worker w using (relname), name
     union all
@@ -92,7 +92,7 @@ with name as (
                   'alter table chatmemory.%1$I force row level security', relname), null
         from relation where is_table and not is_forced
     union all
-    select 3, 'row-level security', format('the policy %s of %s is missing, or is another', polname, relname),
+    select 3, 'row-level security', format('the policy %s of %s is missing, or differs', polname, relname),
            format('drop policy if exists %1$I on chatmemory.%2$I; '
                   'create policy %1$I on chatmemory.%2$I for %3$s to %4$s %5$s with check (%6$s)',
                   polname, relname, command, coalesce(quote_ident(role), 'public'),
@@ -144,7 +144,7 @@ with name as (
         where coalesce(p.revision, 0) <= e.revision
           and (r.proname is null or p.name is null or p.revision < e.revision or p.checksum <> e.checksum)
     union all
-    select 11, 'vectors', 'pgvector could be used, and is not', null, null
+    select 11, 'vectors', 'pgvector is available and not used', null, null
         from pgvector
         where (not exists (select from pg_attribute a  -- dropping the extension drops only this column
                    where a.attrelid = to_regclass('chatmemory.memory_vectors') and a.attname = 'embedding')

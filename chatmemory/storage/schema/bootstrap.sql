@@ -1,5 +1,5 @@
--- What needs an administrator: the two roles of this database that cannot bypass row-level security, and the schema.
--- Safe to run again. {login} is the database user the application connects as.
+-- Create what needs an administrator: the schema, and two roles of this database that cannot bypass row-level security.
+-- It may run again. {login} is the database user the application connects as.
 do $$
 declare
     v_role text;

@@ -1,4 +1,4 @@
-"""The files of the schema: tables by number, functions by revision, releases by commit."""
+"""The files of the schema: numbered migrations, functions with revisions, and the list of releases."""
 
 import re
 from functools import cache
@@ -10,17 +10,17 @@ _HERE = files(__package__ or __name__)
 _LAST_WITH_ROLES = 4  # the last numbered file that names roles
 _HEADER = re.compile(r"-- revision: (\d+)(?:; owner: (app|worker))?\n")
 
-# The oldest release whose library works with this schema. Raise it to the number of the release before this one when
-# something goes that an older library needs: a retired function, a column.
+# The oldest release that works with this schema. Raise it to the number of the release before this one when a function
+# or a column is removed that an older release needs.
 OLDEST_RELEASE = 1
 
-# Functions that the release before this one no longer calls: they are dropped. Files of functions that only the release
-# before calls stay until then.
+# Functions to drop, since the release before this one no longer calls them. A function that only that release calls
+# keeps its file until then.
 RETIRED: tuple[str, ...] = ()
 
 
 def read(name: str) -> str:
-    """The text of one file of this folder."""
+    """Return the text of a file in this folder."""
     return _HERE.joinpath(name).read_text(encoding="utf-8")
 
 
@@ -37,19 +37,19 @@ class Migration(NamedTuple):
 
     @property
     def checksum(self) -> str:
-        """Of the file's text: the same number must mean the same text."""
+        """The checksum of the text: an applied number must always have the same text."""
         return _checksum(self.text)
 
     @property
     def sql(self) -> str:
-        """The statements to run. The first files name roles of the whole server; access.sql declares what they did."""
+        """The statements to run. Roles in the first files are replaced: access.sql declares the rights today."""
         if self.version > _LAST_WITH_ROLES:
             return self.text
         return self.text.replace("chatmemory_app", "current_user").replace("chatmemory_worker", "current_user")
 
 
 class Function(NamedTuple):
-    """One file of a function; its first line says its revision, and which of the two roles it runs as."""
+    """The file of one function; its first line has its revision and the role it runs as."""
 
     name: str
     revision: int
@@ -58,12 +58,12 @@ class Function(NamedTuple):
 
     @property
     def checksum(self) -> str:
-        """Of the file's text: two unreleased texts may have the same revision."""
+        """The checksum of the text: two unreleased texts may have the same revision."""
         return _checksum(self.text)
 
 
 class Release(NamedTuple):
-    """A released version, and the commit it was made from."""
+    """A release and its commit."""
 
     version: str
     commit: str
@@ -71,7 +71,7 @@ class Release(NamedTuple):
 
 @cache
 def migrations(folder: str = ".") -> tuple[Migration, ...]:
-    """The numbered files of a folder, in order."""
+    """Return the numbered files of a folder, in order."""
     found = []
     for file in _HERE.joinpath(folder).iterdir():
         match = re.fullmatch(r"(\d{4})_\w+\.sql", file.name)
@@ -82,7 +82,7 @@ def migrations(folder: str = ".") -> tuple[Migration, ...]:
 
 @cache
 def functions(folder: str = "functions") -> tuple[Function, ...]:
-    """The functions of a folder, by name."""
+    """Return the functions of a folder, sorted by name."""
     found = []
     for file in sorted(_HERE.joinpath(folder).iterdir(), key=lambda file: file.name):
         text = file.read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ def functions(folder: str = "functions") -> tuple[Function, ...]:
 
 
 def revision(name: str) -> int:
-    """The revision that a file of this folder says it is."""
+    """Return the revision in the first line of a file."""
     header = _HEADER.match(read(name))
     assert header is not None
     return int(header[1])
@@ -101,16 +101,16 @@ def revision(name: str) -> int:
 
 @cache
 def releases() -> tuple[Release, ...]:
-    """All releases before this tree, oldest first."""
+    """Return all releases before this tree, oldest first."""
     lines = [line.split() for line in read("RELEASES").splitlines()]
     return tuple(Release(*words) for words in lines if words and not words[0].startswith("#"))
 
 
 def release_number() -> int:
-    """Which release this tree is, or will be: 1 for the first."""
+    """Return the number of the release that this tree is or will be, 1 for the first."""
     return len(releases()) + 1
 
 
 def latest_version() -> int:
-    """The number of the newest migration of this library."""
+    """Return the number of this library's newest migration."""
     return migrations()[-1].version

@@ -1,4 +1,4 @@
--- Install and repair what access.sql finds, and say which release did it and which may go on working.
+-- Repair what access.sql finds; record this release's access rules and the oldest release that still works.
 do $repair$
 declare
     v_vector text;
@@ -8,7 +8,7 @@ declare
     v_checksum text;
     v_routine regprocedure;
 begin
-    -- Without pgvector everything works, and recall is by words alone.
+    -- pgvector is optional: without it, recall is lexical.
     if exists (select from ({access}) a where a.part = 'vectors') then
         create extension if not exists vector;
         select n.nspname into v_vector
@@ -39,7 +39,7 @@ begin
                     where p.pronamespace = 'chatmemory'::regnamespace and p.proname = v_name) then
                 raise invalid_function_definition;
             end if;
-        exception when invalid_function_definition then  -- another signature: of no release, where it has a new name
+        exception when invalid_function_definition then  -- same name, other signature: from an unreleased version
             for v_routine in select p.oid from pg_proc p
                 where p.pronamespace = 'chatmemory'::regnamespace and p.proname = v_name
             loop
@@ -60,7 +60,7 @@ begin
             where p.revision < excluded.revision;
 end $repair$;
 
--- Earlier versions used two roles of the whole server; they go with the last database that needs them.
+-- Earlier versions used two roles of the whole server; they are dropped with the last database that needs them.
 do $$
 declare
     v_role text;

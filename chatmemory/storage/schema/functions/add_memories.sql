@@ -1,5 +1,5 @@
 -- revision: 1; owner: app
--- Store memories with their sources and index their words. A memory without a place gets one of its own.
+-- Store memories with their sources and index their words. A memory without a place gets a new one.
 create or replace function chatmemory.add_memories(p_tenant text, p_language text, p_memories json) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin

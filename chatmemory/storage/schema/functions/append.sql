@@ -1,9 +1,8 @@
 -- revision: 1; owner: app
--- Store messages and count them, in one round trip and one transaction.
--- p_of is when the session began: one that was erased is not taken for another that has its id now.
--- The row lock on the session is what makes seq contiguous. With p_check_ids, messages that stand there already
--- are answered from what is stored, as `stored`, and only the others are added; where all stand there, nothing
--- changes and `at` is null.
+-- Store messages and update the session's counters, in one round trip and one transaction.
+-- p_of is the session's creation time: a later session with the same id does not match.
+-- The row lock on the session keeps seq contiguous. With p_check_ids, messages that are stored already are returned in
+-- `stored`, and only the others are added; if all are stored already, nothing changes and `at` is null.
 create or replace function chatmemory.append(
     p_tenant text, p_session text, p_of timestamptz, p_messages json, p_count bigint, p_newest timestamptz,
     p_all_dated boolean, p_tokens bigint, p_title text, p_check_ids boolean,
@@ -20,7 +19,7 @@ declare
     v_tokens bigint := p_tokens;
     v_known bigint[];
     v_conflict text;
-    -- What of the metadata belongs to what a message says: messages/tool_calls.py has the same rule.
+    -- The metadata that is part of a message's identity, as in messages/tool_calls.py.
     v_identity constant jsonpath[] := array[
         'strict $.**{0 to 1} ? (@.type() == "object").keyvalue() ? (@.key == "tool_calls"
             || @.key == "invalid_tool_calls").value ? (@.type() == "array" && @.size() > 0)',
@@ -44,7 +43,7 @@ begin
             into v_known, v_count, stored, v_conflict
             from rows from (json_to_recordset(p_messages) as (id text, role text, content text, content_json json,
                 metadata json)) with ordinality as n(id, role, content, content_json, metadata, number)
-            cross join lateral (  -- offset 0: look each id up, never read the whole session
+            cross join lateral (  -- offset 0: look up each id instead of reading the whole session
                 select m.id, m.seq, m.role, m.content, m.content_json, m.metadata, m.created_at, m.tokens,
                        m.token_encoding
                 from chatmemory.messages m

@@ -1,6 +1,6 @@
 -- revision: 1; owner: app
--- What append does, for one or two messages whose ids are new: the hot path. Scalar arguments, because unpacking
--- JSON costs more than storing the messages. A second id of null means that there is one message.
+-- The hot path: as append, for one or two messages whose ids are new. The arguments are scalars, because unpacking JSON
+-- costs more than storing the messages. If p_id2 is null, there is one message.
 create or replace function chatmemory.append_turn(
     p_tenant text, p_session text, p_of timestamptz, p_title text, p_encoding text,
     p_id1 text, p_role1 text, p_content1 text, p_content_json1 json, p_metadata1 json, p_tokens1 integer,

@@ -1,6 +1,6 @@
 -- revision: 1; owner: worker
--- Claim sessions that are due to be learnt from, over all tenants, those that have waited longest first. With
--- p_session just that one, due or not, if there is something to learn. A claim is a lease: it ends by itself.
+-- Claim the sessions that have been due longest, over all tenants. With p_session, claim only that session, due or not,
+-- if it has something to learn. A claim is a lease that expires.
 create or replace function chatmemory.claim_sessions(
     p_owner text, p_lease interval, p_limit bigint, p_tenant text, p_session text
 ) returns table (tenant_id text, id text) language plpgsql security definer
@@ -23,7 +23,7 @@ begin
         )
         update chatmemory.sessions s set
             lease_owner = p_owner, lease_until = now() + p_lease,
-            attempts = case when s.parked_at is null then s.attempts + 1 else 1 end  -- asked for, it begins anew
+            attempts = case when s.parked_at is null then s.attempts + 1 else 1 end  -- parked: start over
             from (select * from due union all select * from asked) d
             where s.tenant_id = d.tenant_id and s.id = d.id
             returning s.tenant_id, s.id;

@@ -1,7 +1,7 @@
 -- revision: 1; owner: worker
--- Background work across tenants: expire idle sessions, archive ended ones that have nothing left to learn.
--- Any number may run at once; each takes at most p_limit rows that nobody else holds. The hour of a session's last
--- activity finds those that may be idle, its exact time decides.
+-- Expire idle sessions and archive ended ones that have nothing left to learn, over all tenants.
+-- Any number may run at once; each takes at most p_limit rows that nobody else has locked. The indexed hour of the last
+-- activity finds candidates; the exact time decides.
 create or replace function chatmemory.clean_up(
     p_timeout interval, p_archive boolean, p_limit bigint, out expired bigint, out archived bigint
 ) language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$

@@ -1,7 +1,7 @@
 -- revision: 1; owner: app
 -- Create a session, within the user's limit of active sessions of its kind.
--- p_declared: by its kind: what it teaches, after how many messages and tokens, and of a run the run status it begins
--- in, its endings and its progress.
+-- p_declared is the declaration of its kind: what is learnt from it, after how many messages and tokens it is due, and
+-- for a run its first run status, its endings and its progress.
 create or replace function chatmemory.create_session(
     p_tenant text, p_session text, p_user text, p_kind text, p_title text, p_metadata json, p_details json,
     p_continues text, p_max bigint, p_end_oldest boolean, p_declared json

@@ -1,12 +1,12 @@
 -- revision: 1; owner: app
--- End sessions of a tenant: the one way in which any session ends. A missing session gives no row, an ended one is
--- returned as it stands.
--- p_ends: for each its id, its status, and perhaps who ended it and why, the last of its details, results, metadata,
--- progress and error, and has_result where the caller stores the result of the run in the same transaction.
--- A run goes to the final run status that its kind has for this end, unless it is in a final one. Where that says
--- that it completed or failed, or the session ended otherwise, another outcome is refused; expiring never is.
--- With `updated_at` and `last_active_at`, a session that has changed since then is left as it is.
--- p_strict: what is missing, is refused or has changed is an error, and not a reason beside the session.
+-- End sessions of a tenant. Every session ends through this function. A missing session gives no row; an ended one is
+-- returned unchanged.
+-- p_ends: for each session its id and status; optionally who ended it and why, its last details, results, metadata,
+-- progress and error, and has_result if the caller stores the run's result memory in the same transaction.
+-- A run that is not in a final run status moves to the one that its kind declares for this end. If the run is completed
+-- or failed already, or the session has ended with another status, a different end is refused; expiring never is.
+-- With updated_at and last_active_at, a session that has changed since then is left unchanged.
+-- p_strict: a missing, refused or changed session raises an error instead of being reported in its row.
 create or replace function chatmemory.end_sessions(p_tenant text, p_ends json, p_strict boolean)
 returns table (session chatmemory.sessions, refused text) language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
@@ -30,7 +30,7 @@ begin
     loop
         select s.* into session from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.id = v_end.id and s.deleted_at is null
-              and s.created_at = coalesce(v_end.created_at, s.created_at)  -- none that has an erased one's id
+              and s.created_at = coalesce(v_end.created_at, s.created_at)  -- not a later session with the same id
             for no key update;
         continue when not found;
         v_found := v_found + 1;
@@ -88,7 +88,7 @@ begin
     if v_is_due then
         perform pg_notify('chatmemory_due', '');
     end if;
-    if v_results_due is not null then  -- for the statement that made room, and its caller
+    if v_results_due is not null then  -- for the statement that called make_room
         perform set_config('chatmemory.results_due', array_to_json(v_results_due)::text, true);
     end if;
 end $$;

@@ -1,7 +1,7 @@
 -- revision: 1; owner: app
--- Which memories hold words of a query, for ranking: the best p_top places by BM25 of their own words, and the turns
--- around them. A word that stands in more than p_most memories is looked up in the newest of them only. p_from and
--- p_to bound the places of episodes.
+-- Find the memories that contain words of a query: the best p_top places by BM25 of their own words, and the turns
+-- around them. A word in more than p_most memories is looked up only in the newest of them. p_from and p_to bound the
+-- places of episodes.
 create or replace function chatmemory.find_terms(
     p_tenant text, p_users text[], p_kinds "char"[], p_language text, p_query text, p_top bigint, p_most bigint,
     p_from bigint, p_to bigint

@@ -1,5 +1,5 @@
 -- revision: 1; owner: worker
--- What waits to be learnt from and what was given up, over all tenants; p_retry takes up again what was given up.
+-- Count due and parked sessions over all tenants; p_retry first makes the parked ones due again.
 create or replace function chatmemory.learning_state(p_retry boolean, out due bigint, out parked bigint)
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 begin

@@ -1,6 +1,6 @@
 -- revision: 1; owner: app
--- Before a session begins or comes back: keep the user within the limit of active sessions of a kind.
--- A run that has to give way is cancelled, unless it had completed or failed. The caller holds lock_user.
+-- Keep a user within the limit of active sessions of a kind, before one is created or restored.
+-- A run that is ended for this is cancelled, unless it is completed or failed. The caller holds lock_user.
 create or replace function chatmemory.make_room(
     p_tenant text, p_user text, p_kind text, p_max bigint, p_end_oldest boolean
 ) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

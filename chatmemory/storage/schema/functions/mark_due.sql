@@ -1,5 +1,5 @@
 -- revision: 1; owner: app
--- An append has made a session due: set its mark, and wake a worker.
+-- Mark a session due after an append crossed a threshold, and wake a worker.
 create or replace function chatmemory.mark_due(p_tenant text, p_session text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin

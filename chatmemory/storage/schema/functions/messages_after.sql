@@ -1,5 +1,5 @@
 -- revision: 1; owner: app
--- The messages after a seq, oldest first.
+-- Read the messages after a seq, oldest first.
 create or replace function chatmemory.messages_after(p_tenant text, p_session text, p_after bigint, p_limit bigint)
 returns table (
     seq bigint, id text, role text, content text, content_json json, metadata json, tokens integer,
@@ -17,7 +17,7 @@ begin
           and exists (select from chatmemory.sessions s
               where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null)
         order by m.seq limit p_limit;
-    if not found then  -- two ifs: in one condition the query would run each time
+    if not found then  -- nested: in one condition the query would run every time
         if not exists (select from chatmemory.sessions s
                 where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null) then
             raise exception 'session not found' using errcode = 'CM404';

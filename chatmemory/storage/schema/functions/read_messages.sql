@@ -1,5 +1,5 @@
 -- revision: 1; owner: app
--- The newest messages before p_before, newest first.
+-- Read the newest messages before p_before, newest first.
 create or replace function chatmemory.read_messages(p_tenant text, p_session text, p_limit bigint, p_before bigint)
 returns table (
     seq bigint, id text, role text, content text, content_json json, metadata json, tokens integer,
@@ -8,7 +8,7 @@ returns table (
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
-    -- A variable, since row-level security keeps an expression out of the index condition.
+    -- A variable, because row-level security keeps an expression out of the index condition.
     v_before bigint := coalesce(p_before, 9223372036854775807);
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
@@ -21,7 +21,7 @@ begin
           and exists (select from chatmemory.sessions s
               where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null)
         order by m.seq desc limit p_limit;
-    if not found then  -- two ifs: in one condition the query would run each time
+    if not found then  -- nested: in one condition the query would run every time
         if not exists (select from chatmemory.sessions s
                 where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null) then
             raise exception 'session not found' using errcode = 'CM404';

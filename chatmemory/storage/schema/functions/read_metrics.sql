@@ -1,7 +1,7 @@
 -- revision: 1; owner: app
--- The metrics of a session, packed. With p_buckets, a metric of more than twice as many points comes as the least and
--- the greatest of each bucket; a bucket is as many points as any other, in the order of their steps, and made of
--- whole rows where there are rows enough.
+-- Read the metrics of a session, packed. With p_buckets, a metric with more than twice as many points is downsampled to
+-- the minimum and the maximum of each bucket. Buckets hold equally many points, in the order of their steps; if there
+-- are enough rows, a bucket is made of whole rows.
 create or replace function chatmemory.read_metrics(p_tenant text, p_session text, p_names text[], p_buckets bigint)
 returns table (name text, total bigint, steps bigint[], readings double precision[], times double precision[])
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -14,7 +14,8 @@ begin
     end if;
     return query
     with packed as materialized (
-        select m.name, m.id, m.count, m.from_step, m.low, m.low_step, m.low_at, m.high, m.high_step, m.high_at, (sum(m.count) over one_name)::bigint as total, count(*) over one_name as rows,
+        select m.name, m.id, m.count, m.from_step, m.low, m.low_step, m.low_at, m.high, m.high_step, m.high_at,
+               (sum(m.count) over one_name)::bigint as total, count(*) over one_name as rows,
                (sum(m.count) over in_order)::bigint - m.count as before
         from chatmemory.metrics m
         where m.tenant_id = p_tenant and m.session_id = p_session and (p_names is null or m.name = any(p_names))

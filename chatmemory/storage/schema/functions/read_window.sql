@@ -1,7 +1,7 @@
 -- revision: 1; owner: app
--- What a context is made of, in one round trip: how far the session has come, its newest messages before p_before
--- (newest first; the newest of all brings the summary), and the system message it begins with, where that is older. A
--- session without messages gives one row with a null seq.
+-- Read what a context is made of, in one round trip: the session's counters, its newest messages before p_before
+-- (newest first), and the system message it begins with, if that is older. Only the row of the session's newest message
+-- has the summary. A session without messages gives one row with a null seq.
 create or replace function chatmemory.read_window(
     p_tenant text, p_session text, p_of timestamptz, p_limit bigint, p_before bigint
 )
@@ -17,7 +17,8 @@ declare
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     return query
-        select s.last_seq, s.token_count, case when m.seq = s.last_seq or p_limit = 0 then s.summary end, s.summary_seq, m.*
+        select s.last_seq, s.token_count, case when m.seq = s.last_seq or p_limit = 0 then s.summary end,
+               s.summary_seq, m.*
         from chatmemory.sessions s left join lateral (
             (select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding, m.created_at
             from chatmemory.messages m

@@ -1,5 +1,5 @@
 -- revision: 1; owner: app
--- Say why a session takes no message: it is not there, or it has ended.
+-- Raise why a session takes no message: it is missing, or it has ended.
 create or replace function chatmemory.refuse_append(p_tenant text, p_session text, p_of timestamptz)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,12 +1,12 @@
 -- revision: 1; owner: app
--- Remove memories for good: their words, their vectors and sources, and what points at them.
+-- Remove memories for good, with their words, vectors and sources, and references to them in superseded_by.
 create or replace function chatmemory.remove_memories(p_tenant text, p_ids text[]) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_count bigint;
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
-    perform from chatmemory.memory_users u  -- before all else, in the order of queries.LOCK_USERS
+    perform from chatmemory.memory_users u  -- first of all, in the order of LOCK_USERS in queries/memories.py
         where u.tenant_id = p_tenant and u.user_id in (
             select m.user_id from chatmemory.memories m where m.tenant_id = p_tenant and m.id = any(p_ids))
         order by u.user_id for no key update;

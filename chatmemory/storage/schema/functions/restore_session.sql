@@ -1,5 +1,5 @@
 -- revision: 1; owner: app
--- Show a deleted session again; an active one needs room within the user's limit. None that is deleted gives no row.
+-- Restore a deleted session; an active one must fit within the user's limit. Without a deleted session there is no row.
 create or replace function chatmemory.restore_session(
     p_tenant text, p_session text, p_max bigint, p_end_oldest boolean
 ) returns setof chatmemory.sessions language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -1,7 +1,7 @@
 -- revision: 1; owner: app
--- Resume the active session of this user, or create one, in one round trip.
--- Under p_adopt an unknown id is created under that very id; once that session has ended, its successor is found
--- again under the old id, so that a caller who always gives the same id stays in one conversation.
+-- Resume an active session of this user, or create one, in one round trip.
+-- With p_adopt, an unknown id becomes the id of the new session. Once that session has ended, the session that
+-- continues it is found under the old id, so that a caller who always passes the same id stays in one conversation.
 create or replace function chatmemory.resume_or_create(
     p_tenant text, p_session text, p_new_id text, p_user text, p_kind text, p_adopt boolean, p_metadata json,
     p_timeout interval, p_max bigint, p_end_oldest boolean, p_declared json
@@ -24,7 +24,7 @@ begin
             return query select * from chatmemory.create_session(p_tenant, p_session, p_user, p_kind, null,
                 p_metadata, null, null, p_max, p_end_oldest, p_declared);
         exception
-            when sqlstate 'CM423' then  -- another user adopted it at this moment
+            when sqlstate 'CM423' then  -- another user adopted the id at the same time
                 raise exception 'session not found' using errcode = 'CM404';
         end;
         return;
@@ -39,7 +39,7 @@ begin
     if v_session.kind = p_kind and v_session.status = 'active'
             and v_session.deleted_at is null then
         if v_session.last_active_at >= v_now - p_timeout then
-            if not exists (  -- an app that resumes at every turn is one visit, not one entry of the timeline a turn
+            if not exists (  -- one visit, though an app may resume at every turn
                 select from (select e.type, e.at from chatmemory.events e
                     where e.tenant_id = p_tenant and e.session_id = v_session.id order by e.number desc limit 1) newest
                 where newest.type = 'resumed' and newest.at > v_now - interval '30 minutes')
@@ -54,7 +54,7 @@ begin
         perform from chatmemory.end_sessions(p_tenant, json_build_array(
             json_build_object('id', v_session.id, 'status', 'expired', 'reason', 'idle')), false);
     end if;
-    return query select s.* from chatmemory.sessions s  -- the retry of a call that was not heard to succeed
+    return query select s.* from chatmemory.sessions s  -- a retry after a lost reply: the session was created
         where s.tenant_id = p_tenant and s.id = p_new_id and s.user_id = p_user;
     if found then
         return;

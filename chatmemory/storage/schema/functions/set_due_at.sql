@@ -1,7 +1,7 @@
 -- revision: 1; owner: app
--- When a worker may next take a session; null: it has nothing to learn. A lease and a failure put it off. An active
--- session that is due waits by when it was learnt from last.
--- A trigger, so that no statement can forget it; and on those columns alone, since appends cost what they change.
+-- Compute when a worker may next claim a session; null: there is nothing to learn. A lease or a failure delays it. Due
+-- active sessions are ordered by the time they were last learnt from.
+-- It is a trigger, so that no statement can omit it, and only on these columns, so that it costs appends nothing.
 create or replace function chatmemory.set_due_at() returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 begin

@@ -1,4 +1,4 @@
--- The vectors of memories, where Postgres has pgvector; {vector} is the schema of the extension.
+-- The vectors of memories, if Postgres has pgvector; {vector} is the schema of the extension.
 create table if not exists chatmemory.memory_vectors (
     tenant_id text not null,
     user_id text not null,

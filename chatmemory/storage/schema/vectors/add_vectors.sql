@@ -1,5 +1,5 @@
 -- revision: 1; owner: app
--- Store vectors of memories under their model; those that are there already stay.
+-- Store vectors of memories under their model; existing ones stay.
 create or replace function chatmemory.add_vectors(p_tenant text, p_model text, p_vectors json)
 returns void language plpgsql security definer set search_path = pg_catalog, {vector}, pg_temp as $$
 declare

@@ -1,6 +1,6 @@
 -- revision: 1; owner: app
--- The p_top vectors nearest to a query, by memory. Of users with more than 20,000 memories, three times as many
--- are looked at: those that differ from the query in the fewest signs, which the index alone holds.
+-- Find the p_top vectors nearest to a query, by memory. For users with more than 20,000 memories, only 3 * p_top
+-- vectors are compared: those whose signs, which are in the index, differ least from the query's.
 create or replace function chatmemory.find_near(
     p_tenant text, p_users text[], p_kinds "char"[], p_model text, p_query text, p_top bigint,
     p_from bigint, p_to bigint
