@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._public import public
 from chatmemory.items.records import Item, NewItem, check_namespace, checked, item_from_row, keeps, place_of, words_of
 from chatmemory.records import to_json
@@ -17,7 +17,7 @@ PAGE = 500  # items that a filter looks at in one go
 class AsyncItems:
     """What an app keeps of its own, as JSON objects under namespaces and keys."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._database, self._settings = parts.database, parts.settings
 

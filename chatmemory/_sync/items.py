@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chatmemory._public import public
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory.items.records import Item, NewItem, check_namespace, checked, item_from_row, keeps, place_of, words_of
 from chatmemory.records import to_json
 from chatmemory.storage import queries
@@ -19,7 +19,7 @@ PAGE = 500  # items that a filter looks at in one go
 class Items:
     """What an app keeps of its own, as JSON objects under namespaces and keys."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._database, self._settings = parts.database, parts.settings
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory.errors import LlmError
 from chatmemory.memories.places import ALL_PLACES, NO_PLACES, places_of
 from chatmemory.memories.ranking import Hit, Ranked, best_places, by_place, candidate_from_row, rank
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
 class AsyncRecall:
     """Finds one tenant's memories for a checked query."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._parts = parts
         self._database, self._settings, self._store = parts.database, parts.settings, parts.store

@@ -12,7 +12,7 @@ from chatmemory._async.sessions.copying import async_fork
 from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.sessions.hiding import async_hide, async_show
 from chatmemory._async.sessions.runs import AsyncRun
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory.memories.learning import nothing_learnt
 from chatmemory.memories.records import Consolidation, joined
 from chatmemory.records import Json, JsonObject
@@ -31,7 +31,7 @@ from chatmemory.validation import (
 class AsyncLifecycle(AsyncRun):
     """The part of a session's handle that ends, forks, hides, erases, exports, and learns from it."""
 
-    def __init__(self, info: SessionInfo, parts: AsyncParts, *, is_current: bool = True) -> None:
+    def __init__(self, info: SessionInfo, parts: AsyncShared, *, is_current: bool = True) -> None:
         self.id = info.id
         self.tenant_id = info.tenant_id
         super().__init__(info, parts)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Row
 from chatmemory.errors import InvalidInputError, SessionEndedError
 from chatmemory.records import Json
@@ -23,7 +23,7 @@ class AsyncRun:
     id: str
     tenant_id: str
 
-    def __init__(self, info: SessionInfo, parts: AsyncParts) -> None:
+    def __init__(self, info: SessionInfo, parts: AsyncShared) -> None:
         self._info = info
         self._parts = parts
         self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory.errors import LlmError
 from chatmemory.memories.places import ALL_PLACES, NO_PLACES, places_of
 from chatmemory.memories.ranking import Hit, Ranked, best_places, by_place, candidate_from_row, rank
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 class Recall:
     """Finds one tenant's memories for a checked query."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._parts = parts
         self._database, self._settings, self._store = parts.database, parts.settings, parts.store

@@ -14,7 +14,7 @@ from chatmemory._sync.sessions.copying import fork
 from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.sessions.hiding import hide, show
 from chatmemory._sync.sessions.runs import Run
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory.memories.learning import nothing_learnt
 from chatmemory.memories.records import Consolidation, joined
 from chatmemory.records import Json, JsonObject
@@ -33,7 +33,7 @@ from chatmemory.validation import (
 class Lifecycle(Run):
     """The part of a session's handle that ends, forks, hides, erases, exports, and learns from it."""
 
-    def __init__(self, info: SessionInfo, parts: Parts, *, is_current: bool = True) -> None:
+    def __init__(self, info: SessionInfo, parts: Shared, *, is_current: bool = True) -> None:
         self.id = info.id
         self.tenant_id = info.tenant_id
         super().__init__(info, parts)

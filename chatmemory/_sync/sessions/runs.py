@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row
 from chatmemory.errors import InvalidInputError, SessionEndedError
 from chatmemory.records import Json
@@ -25,7 +25,7 @@ class Run:
     id: str
     tenant_id: str
 
-    def __init__(self, info: SessionInfo, parts: Parts) -> None:
+    def __init__(self, info: SessionInfo, parts: Shared) -> None:
         self._info = info
         self._parts = parts
         self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
