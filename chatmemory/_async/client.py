@@ -12,7 +12,7 @@ from chatmemory._async.memories.spending import AsyncSpending
 from chatmemory._async.memories.storing import AsyncMemoryStore
 from chatmemory._async.memories.worker import AsyncWorker
 from chatmemory._async.runs.metrics import AsyncMetrics
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory._async.storage.redis_windows import AsyncWindows
 from chatmemory._async.tenant import AsyncTenant
@@ -53,7 +53,7 @@ class AsyncChatMemory:
         tokenizer = Tokenizer(settings.model)
         self._providers = AsyncProviders(settings, llm, embedder)
         self._metrics = AsyncMetrics(self._database)
-        self._parts = AsyncParts(
+        self._parts = AsyncShared(
             settings=settings,
             database=self._database,
             windows=self._windows,

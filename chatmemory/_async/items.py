@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, LiteralString
 
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._public import public
 from chatmemory.errors import InvalidInputError
@@ -21,7 +21,7 @@ PAGE = 500  # items that a filter looks at in one go
 class AsyncItems:
     """What an app keeps of its own, as JSON objects under namespaces and keys."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._database, self._settings = parts.database, parts.settings
 

@@ -15,7 +15,7 @@ from chatmemory.settings import Settings
 from chatmemory.storage.recent_cache import RecentMessagesCache
 
 
-class AsyncParts(NamedTuple):
+class AsyncShared(NamedTuple):
     """The shared objects of one memory.
 
     Attributes:

@@ -10,7 +10,7 @@ from chatmemory._async.memories.memories import AsyncMemories
 from chatmemory._async.ownership.erasure import AsyncEraser
 from chatmemory._async.ownership.export import AsyncExporter
 from chatmemory._async.sessions.sessions import AsyncSessions
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.users import AsyncUsers
 from chatmemory._public import public
 from chatmemory.files.records import ImportedConversation
@@ -31,7 +31,7 @@ class AsyncTenant:
         users: The data of single users, over all sessions.
     """
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self.id = tenant_id
         self.sessions = AsyncSessions(tenant_id, parts)
         self.memories = AsyncMemories(tenant_id, parts)

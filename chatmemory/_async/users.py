@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from chatmemory._async.ownership.erasure import AsyncEraser
 from chatmemory._async.ownership.export import AsyncExporter
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._public import public
 from chatmemory.memories.records import Memory, Profile, memory_from_row
@@ -20,7 +20,7 @@ MOST_IN_PROFILE = 200
 class AsyncUsers:
     """What is known of users, and how it is handed out or removed."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._parts, self._database = parts, parts.database
 

@@ -16,7 +16,7 @@ from chatmemory._sync.memories.spending import Spending
 from chatmemory._sync.memories.storing import MemoryStore
 from chatmemory._sync.memories.worker import Worker
 from chatmemory._sync.runs.metrics import Metrics
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.database import Database
 from chatmemory._sync.storage.redis_windows import Windows
 from chatmemory._sync.tenant import Tenant
@@ -55,7 +55,7 @@ class ChatMemory:
         tokenizer = Tokenizer(settings.model)
         self._providers = Providers(settings, llm, embedder)
         self._metrics = Metrics(self._database)
-        self._parts = Parts(
+        self._parts = Shared(
             settings=settings,
             database=self._database,
             windows=self._windows,

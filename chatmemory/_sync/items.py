@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, LiteralString
 
 from chatmemory._public import public
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.errors import InvalidInputError
 from chatmemory.items.records import Item, NewItem, check_namespace, checked, item_from_row, keeps, place_of, words_of
@@ -23,7 +23,7 @@ PAGE = 500  # items that a filter looks at in one go
 class Items:
     """What an app keeps of its own, as JSON objects under namespaces and keys."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._database, self._settings = parts.database, parts.settings
 

@@ -17,7 +17,7 @@ from chatmemory.settings import Settings
 from chatmemory.storage.recent_cache import RecentMessagesCache
 
 
-class Parts(NamedTuple):
+class Shared(NamedTuple):
     """The shared objects of one memory.
 
     Attributes:

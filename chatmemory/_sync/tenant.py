@@ -13,7 +13,7 @@ from chatmemory._sync.memories.memories import Memories
 from chatmemory._sync.ownership.erasure import Eraser
 from chatmemory._sync.ownership.export import Exporter
 from chatmemory._sync.sessions.sessions import Sessions
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.users import Users
 from chatmemory.files.records import ImportedConversation
 from chatmemory.memories.records import Spend
@@ -33,7 +33,7 @@ class Tenant:
         users: The data of single users, over all sessions.
     """
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self.id = tenant_id
         self.sessions = Sessions(tenant_id, parts)
         self.memories = Memories(tenant_id, parts)

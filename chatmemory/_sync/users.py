@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from chatmemory._public import public
 from chatmemory._sync.ownership.erasure import Eraser
 from chatmemory._sync.ownership.export import Exporter
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.memories.records import Memory, Profile, memory_from_row
 from chatmemory.messages.records import Message, message_from_row
@@ -22,7 +22,7 @@ MOST_IN_PROFILE = 200
 class Users:
     """What is known of users, and how it is handed out or removed."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._parts, self._database = parts, parts.database
 

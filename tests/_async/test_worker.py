@@ -547,7 +547,7 @@ async def test_a_session_that_kills_its_workers_is_parked(postgres_url: str, ope
         assert (report.failed, report.parked) == (1, 1)
         assert openai_server.chats == []
         [event] = [event for event in await session.events() if event.type == "parked"]
-        assert "killed each of the last 3 times" in event.data["reason"]
+        assert "killed in each of the last 3 attempts" in event.data["reason"]
         assert await memory.retry_parked() == 0
         assert (await memory.run_due()).processed == 1
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from chatmemory._sync.memories.worker import Worker
+from chatmemory._sync.storage.database import Database
 
 from chatmemory import ChatMemory, Memory, Session, SessionNotFoundError, Settings
 from chatmemory._concurrency import Flag, side_by_side
-from chatmemory._sync.memories.worker import Worker
-from chatmemory._sync.storage.database import Database
 from chatmemory.errors import StorageUnavailableError
 from chatmemory.storage.ownership import TABLES
 from tests.fixtures.openai_server import (
@@ -533,7 +533,7 @@ def test_a_session_that_kills_its_workers_is_parked(postgres_url: str, openai_se
         assert (report.failed, report.parked) == (1, 1)
         assert openai_server.chats == []
         [event] = [event for event in session.events() if event.type == "parked"]
-        assert "killed each of the last 3 times" in event.data["reason"]
+        assert "killed in each of the last 3 attempts" in event.data["reason"]
         assert memory.retry_parked() == 0
         assert memory.run_due().processed == 1
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Row
 from chatmemory._concurrency import async_in_thread
 from chatmemory.context.recent_messages import ALL_MESSAGES, RecentMessages
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
 class AsyncContexts:
     """Builds the contexts of one session, none older than what any handle of this memory has seen."""
 
-    def __init__(self, info: SessionInfo, parts: AsyncParts) -> None:
+    def __init__(self, info: SessionInfo, parts: AsyncShared) -> None:
         self._tenant_id, self._id, self._born = info.tenant_id, info.id, info.created_at
         self._seen = info.last_seq
         self._row: SessionInfo | None = None  # just read from Postgres; used once

@@ -8,7 +8,7 @@ from typing import BinaryIO, TypeVar
 
 from chatmemory._async.sessions.session import AsyncSession
 from chatmemory._async.sessions.sessions import AsyncSessions
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._concurrency import async_in_thread
 from chatmemory.errors import InvalidInputError, MessageConflictError, SessionExistsError, SessionNotFoundError
 from chatmemory.files.conversations import Conversation, Refused, batches
@@ -26,7 +26,7 @@ REASON = "imported"
 class AsyncImporter:
     """Puts the conversations of one file into one tenant."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts, user_id: str | None, default_user_id: str | None) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared, user_id: str | None, default_user_id: str | None) -> None:
         settings = parts.settings.model_copy(update={"max_sessions_per_user": NO_LIMIT})
         self._sessions = AsyncSessions(tenant_id, parts._replace(settings=settings))
         self._max_bytes = settings.max_message_bytes

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from chatmemory._async.memories.recall import Asked, AsyncRecall
 from chatmemory._async.runs.results import AsyncResults
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory.errors import ChatMemoryError, LlmError
 from chatmemory.memories.episodes import cut_episodes, extractive_summary
 from chatmemory.memories.learning import (
@@ -71,7 +71,7 @@ class _LeaseLost(Exception):  # noqa: N818  # not an error: another worker has t
 class AsyncLearner:
     """Learns from claimed sessions of all tenants."""
 
-    def __init__(self, parts: AsyncParts) -> None:
+    def __init__(self, parts: AsyncShared) -> None:
         self._parts = parts
         self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
         self._providers, self._store, self._spending = parts.providers, parts.store, parts.spending

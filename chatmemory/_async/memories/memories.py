@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from chatmemory._async.memories.recall import Asked, AsyncRecall
 from chatmemory._async.memories.reembedding import AsyncReembedding
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Statement
 from chatmemory._public import public
 from chatmemory.errors import InvalidInputError, MemoryNotFoundError
@@ -47,7 +47,7 @@ ORDINARY: tuple[MemoryKind, ...] = ("episode", "summary", "fact", "preference") 
 class AsyncMemories:
     """What one tenant's users said and want to be known by, beyond a single session."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._database, self._store = parts.database, parts.store
         self._recall = AsyncRecall(tenant_id, parts)

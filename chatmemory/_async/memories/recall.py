@@ -6,7 +6,7 @@ from datetime import datetime
 from heapq import nlargest
 from typing import NamedTuple
 
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Statement
 from chatmemory.errors import LlmError
 from chatmemory.memories.places import LAST_PLACE
@@ -44,7 +44,7 @@ class Asked(NamedTuple):
 class AsyncRecall:
     """Finds one tenant's memories for a checked query."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._parts = parts
         self._database, self._settings, self._store = parts.database, parts.settings, parts.store

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory.memories.learning import Unembedded, texts_to_embed, unembedded_from_row, vectors_of
 from chatmemory.memories.records import Reembedded
 from chatmemory.memories.vectors import pgvector_text
@@ -15,7 +15,7 @@ BATCH = 64  # memories
 class AsyncReembedding:
     """Re-embeds one tenant's memories, in the order of their places."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id, self._parts = tenant_id, parts
         self._database, self._store = parts.database, parts.store
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from chatmemory._async.memories.learner import AsyncLearner
 from chatmemory._async.memories.listener import AsyncListener
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._concurrency import AsyncFlag, async_side_by_side, async_undisturbed, async_wait_for
 from chatmemory._wakeups import AsyncWakeup
 from chatmemory.errors import StorageError
@@ -29,7 +29,7 @@ class Done(NamedTuple):
 class AsyncWorker:
     """A worker; any number may run at once."""
 
-    def __init__(self, parts: AsyncParts) -> None:
+    def __init__(self, parts: AsyncShared) -> None:
         self._parts = parts
         self._database, self._settings = parts.database, parts.settings
         self._learner = AsyncLearner(parts)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import AsyncTransaction, Row
 from chatmemory.sessions.records import Erasure, SessionInfo
 from chatmemory.storage import queries
@@ -23,7 +23,7 @@ Ids = list[str]
 class AsyncEraser:
     """Removes rows for good in one transaction, and their copies in Redis and this process before and after it."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._database, self._windows, self._metrics = parts.database, parts.windows, parts.metrics
 

@@ -6,7 +6,7 @@ from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple
 
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Row
 from chatmemory.files.lines import first_line, row_line
 from chatmemory.sessions.records import SessionInfo
@@ -29,7 +29,7 @@ class Lines(NamedTuple):
 class AsyncExporter:
     """Reads each session, and the rest, in one snapshot each; no connection is held while the caller works."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._database, self._metrics = parts.database, parts.metrics
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory.errors import ConfigurationError, LlmError
 from chatmemory.memories.records import Consolidation, NewMemory
 from chatmemory.runs.metric_records import MetricSummary
@@ -17,7 +17,7 @@ LOG = logging.getLogger("chatmemory")
 class AsyncResults:
     """Embeds result memories, and stores those of runs that the database has ended by itself."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._database, self._store = parts.database, parts.store
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from chatmemory._async.sessions.ending import AsyncEndings
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory.errors import InvalidInputError
 from chatmemory.kinds import declared
 from chatmemory.records import to_json
@@ -14,7 +14,7 @@ from chatmemory.validation import check_count, new_id
 
 
 async def async_fork(
-    parts: AsyncParts, info: SessionInfo, at_seq: int | None, user_id: str | None
+    parts: AsyncShared, info: SessionInfo, at_seq: int | None, user_id: str | None
 ) -> tuple[SessionInfo, SessionInfo]:
     """Fork a session: copy the rows that the registry declares; return the session as it is now, and the new one.
 
@@ -46,7 +46,7 @@ async def async_fork(
     return parent, session_from_row(row)
 
 
-def _arguments(parts: AsyncParts, parent: SessionInfo, new: str, owner: str) -> tuple[Any, ...]:
+def _arguments(parts: AsyncShared, parent: SessionInfo, new: str, owner: str) -> tuple[Any, ...]:
     """Return the arguments of create_session for a fork."""
     return (
         parent.tenant_id,

@@ -8,7 +8,7 @@ from typing import LiteralString, NamedTuple, TypeAlias
 
 from chatmemory._async.memories.worker import AsyncWorker
 from chatmemory._async.runs.results import AsyncResults
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory.errors import ChatMemoryError, StorageError, StorageUnavailableError
 from chatmemory.memories.records import NewMemory
@@ -37,7 +37,7 @@ class Prepared(NamedTuple):
 class AsyncEndings:
     """Ends sessions of one tenant; a run's end and its result memory are one transaction."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._database, self._windows, self._metrics = parts.database, parts.windows, parts.metrics
         self._store = parts.store

@@ -1,13 +1,13 @@
 """Deleting (hiding) and restoring sessions; no row is removed."""
 
 from chatmemory._async.sessions.ending import AsyncEndings
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory.sessions.records import SessionInfo, session_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
 
 
-async def async_hide(parts: AsyncParts, info: SessionInfo) -> None:
+async def async_hide(parts: AsyncShared, info: SessionInfo) -> None:
     """Hide a session everywhere, in one round trip; Redis forgets it before and after.
 
     Raises:
@@ -24,7 +24,7 @@ async def async_hide(parts: AsyncParts, info: SessionInfo) -> None:
         raise not_found(info.id)
 
 
-async def async_show(parts: AsyncParts, tenant_id: str, session_id: str) -> SessionInfo:
+async def async_show(parts: AsyncShared, tenant_id: str, session_id: str) -> SessionInfo:
     """Show a hidden session again, in one round trip.
 
     Raises:

@@ -11,7 +11,7 @@ from chatmemory._async.sessions.copying import async_fork
 from chatmemory._async.sessions.lifecycle import AsyncLifecycleMethods
 from chatmemory._async.sessions.runs import AsyncRunMethods
 from chatmemory._async.sessions.state import AsyncSessionState
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._public import public
 from chatmemory.context.records import Context
 from chatmemory.context.request import Budget, Oversize, Recalls
@@ -41,7 +41,7 @@ class AsyncSession(AsyncRunMethods, AsyncLifecycleMethods):
         tenant_id: The tenant it belongs to.
     """
 
-    def __init__(self, info: SessionInfo, parts: AsyncParts, *, is_current: bool = True) -> None:
+    def __init__(self, info: SessionInfo, parts: AsyncShared, *, is_current: bool = True) -> None:
         self.id, self.tenant_id = info.id, info.tenant_id
         self._state = AsyncSessionState(info, parts, is_current=is_current)
         self._appending = AsyncAppending(self._state)

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.sessions.hiding import async_show
 from chatmemory._async.sessions.session import AsyncSession
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.redis_windows import new_lease
 from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._public import public
@@ -40,7 +40,7 @@ Statements: TypeAlias = list[Statement]
 class AsyncSessions:
     """The sessions of one tenant."""
 
-    def __init__(self, tenant_id: str, parts: AsyncParts) -> None:
+    def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id
         self._parts = parts
         self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chatmemory._async.context.reading import AsyncContexts
-from chatmemory._async.shared import AsyncParts
+from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Row
 from chatmemory.sessions.records import Appended, SessionInfo, after, session_from_row
 from chatmemory.storage import queries
@@ -19,7 +19,7 @@ class AsyncSessionState:
         is_current: Whether info was read from Postgres just now.
     """
 
-    def __init__(self, info: SessionInfo, parts: AsyncParts, *, is_current: bool = True) -> None:
+    def __init__(self, info: SessionInfo, parts: AsyncShared, *, is_current: bool = True) -> None:
         self.id, self.tenant_id, self.parts = info.id, info.tenant_id, parts
         self._info = info
         self._appended: Appended | None = None

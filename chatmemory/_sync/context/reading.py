@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from chatmemory._concurrency import in_thread
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row
 from chatmemory.context.recent_messages import ALL_MESSAGES, RecentMessages
 from chatmemory.context.records import Context
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
 class Contexts:
     """Builds the contexts of one session, none older than what any handle of this memory has seen."""
 
-    def __init__(self, info: SessionInfo, parts: Parts) -> None:
+    def __init__(self, info: SessionInfo, parts: Shared) -> None:
         self._tenant_id, self._id, self._born = info.tenant_id, info.id, info.created_at
         self._seen = info.last_seq
         self._row: SessionInfo | None = None  # just read from Postgres; used once

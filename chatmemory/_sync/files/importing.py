@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 from chatmemory._concurrency import in_thread
 from chatmemory._sync.sessions.session import Session
 from chatmemory._sync.sessions.sessions import Sessions
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory.errors import InvalidInputError, MessageConflictError, SessionExistsError, SessionNotFoundError
 from chatmemory.files.conversations import Conversation, Refused, batches
 from chatmemory.files.formats import conversations
@@ -28,7 +28,7 @@ REASON = "imported"
 class Importer:
     """Puts the conversations of one file into one tenant."""
 
-    def __init__(self, tenant_id: str, parts: Parts, user_id: str | None, default_user_id: str | None) -> None:
+    def __init__(self, tenant_id: str, parts: Shared, user_id: str | None, default_user_id: str | None) -> None:
         settings = parts.settings.model_copy(update={"max_sessions_per_user": NO_LIMIT})
         self._sessions = Sessions(tenant_id, parts._replace(settings=settings))
         self._max_bytes = settings.max_message_bytes

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from chatmemory._sync.memories.recall import Asked, Recall
 from chatmemory._sync.runs.results import Results
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory.errors import ChatMemoryError, LlmError
 from chatmemory.memories.episodes import cut_episodes, extractive_summary
 from chatmemory.memories.learning import (
@@ -73,7 +73,7 @@ class _LeaseLost(Exception):  # noqa: N818  # not an error: another worker has t
 class Learner:
     """Learns from claimed sessions of all tenants."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Shared) -> None:
         self._parts = parts
         self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
         self._providers, self._store, self._spending = parts.providers, parts.store, parts.spending

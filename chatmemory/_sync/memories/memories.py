@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from chatmemory._public import public
 from chatmemory._sync.memories.recall import Asked, Recall
 from chatmemory._sync.memories.reembedding import Reembedding
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Statement
 from chatmemory.errors import InvalidInputError, MemoryNotFoundError
 from chatmemory.memories.checks import check_kinds, check_memory_text, check_query, check_sources, trust_of
@@ -49,7 +49,7 @@ ORDINARY: tuple[MemoryKind, ...] = ("episode", "summary", "fact", "preference") 
 class Memories:
     """What one tenant's users said and want to be known by, beyond a single session."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._database, self._store = parts.database, parts.store
         self._recall = Recall(tenant_id, parts)

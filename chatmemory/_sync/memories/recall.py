@@ -8,7 +8,7 @@ from datetime import datetime
 from heapq import nlargest
 from typing import NamedTuple
 
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Statement
 from chatmemory.errors import LlmError
 from chatmemory.memories.places import LAST_PLACE
@@ -46,7 +46,7 @@ class Asked(NamedTuple):
 class Recall:
     """Finds one tenant's memories for a checked query."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._parts = parts
         self._database, self._settings, self._store = parts.database, parts.settings, parts.store

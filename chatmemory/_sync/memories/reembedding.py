@@ -4,7 +4,7 @@
 
 from collections import Counter
 
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory.memories.learning import Unembedded, texts_to_embed, unembedded_from_row, vectors_of
 from chatmemory.memories.records import Reembedded
 from chatmemory.memories.vectors import pgvector_text
@@ -17,7 +17,7 @@ BATCH = 64  # memories
 class Reembedding:
     """Re-embeds one tenant's memories, in the order of their places."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id, self._parts = tenant_id, parts
         self._database, self._store = parts.database, parts.store
 

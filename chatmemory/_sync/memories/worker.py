@@ -9,7 +9,7 @@ from uuid import uuid4
 from chatmemory._concurrency import Flag, side_by_side, undisturbed, wait_for
 from chatmemory._sync.memories.learner import Learner
 from chatmemory._sync.memories.listener import Listener
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._wakeups import Wakeup
 from chatmemory.errors import StorageError
 from chatmemory.memories.records import Consolidation, Report
@@ -31,7 +31,7 @@ class Done(NamedTuple):
 class Worker:
     """A worker; any number may run at once."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Shared) -> None:
         self._parts = parts
         self._database, self._settings = parts.database, parts.settings
         self._learner = Learner(parts)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row, Transaction
 from chatmemory.sessions.records import Erasure, SessionInfo
 from chatmemory.storage import queries
@@ -25,7 +25,7 @@ Ids = list[str]
 class Eraser:
     """Removes rows for good in one transaction, and their copies in Redis and this process before and after it."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._database, self._windows, self._metrics = parts.database, parts.windows, parts.metrics
 

@@ -8,7 +8,7 @@ from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple
 
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row
 from chatmemory.files.lines import first_line, row_line
 from chatmemory.sessions.records import SessionInfo
@@ -31,7 +31,7 @@ class Lines(NamedTuple):
 class Exporter:
     """Reads each session, and the rest, in one snapshot each; no connection is held while the caller works."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._database, self._metrics = parts.database, parts.metrics
 

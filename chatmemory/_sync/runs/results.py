@@ -5,7 +5,7 @@
 import logging
 from collections.abc import Sequence
 
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory.errors import ConfigurationError, LlmError
 from chatmemory.memories.records import Consolidation, NewMemory
 from chatmemory.runs.metric_records import MetricSummary
@@ -19,7 +19,7 @@ LOG = logging.getLogger("chatmemory")
 class Results:
     """Embeds result memories, and stores those of runs that the database has ended by itself."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._database, self._store = parts.database, parts.store
 

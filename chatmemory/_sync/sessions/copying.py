@@ -5,7 +5,7 @@
 from typing import Any
 
 from chatmemory._sync.sessions.ending import Endings
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory.errors import InvalidInputError
 from chatmemory.kinds import declared
 from chatmemory.records import to_json
@@ -15,7 +15,7 @@ from chatmemory.storage.postgres_errors import not_found
 from chatmemory.validation import check_count, new_id
 
 
-def fork(parts: Parts, info: SessionInfo, at_seq: int | None, user_id: str | None) -> tuple[SessionInfo, SessionInfo]:
+def fork(parts: Shared, info: SessionInfo, at_seq: int | None, user_id: str | None) -> tuple[SessionInfo, SessionInfo]:
     """Fork a session: copy the rows that the registry declares; return the session as it is now, and the new one.
 
     Raises:
@@ -46,7 +46,7 @@ def fork(parts: Parts, info: SessionInfo, at_seq: int | None, user_id: str | Non
     return parent, session_from_row(row)
 
 
-def _arguments(parts: Parts, parent: SessionInfo, new: str, owner: str) -> tuple[Any, ...]:
+def _arguments(parts: Shared, parent: SessionInfo, new: str, owner: str) -> tuple[Any, ...]:
     """Return the arguments of create_session for a fork."""
     return (
         parent.tenant_id,

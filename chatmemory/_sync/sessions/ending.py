@@ -10,7 +10,7 @@ from typing import LiteralString, NamedTuple, TypeAlias
 
 from chatmemory._sync.memories.worker import Worker
 from chatmemory._sync.runs.results import Results
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.errors import ChatMemoryError, StorageError, StorageUnavailableError
 from chatmemory.memories.records import NewMemory
@@ -39,7 +39,7 @@ class Prepared(NamedTuple):
 class Endings:
     """Ends sessions of one tenant; a run's end and its result memory are one transaction."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._database, self._windows, self._metrics = parts.database, parts.windows, parts.metrics
         self._store = parts.store

@@ -3,13 +3,13 @@
 """Deleting (hiding) and restoring sessions; no row is removed."""
 
 from chatmemory._sync.sessions.ending import Endings
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory.sessions.records import SessionInfo, session_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
 
 
-def hide(parts: Parts, info: SessionInfo) -> None:
+def hide(parts: Shared, info: SessionInfo) -> None:
     """Hide a session everywhere, in one round trip; Redis forgets it before and after.
 
     Raises:
@@ -26,7 +26,7 @@ def hide(parts: Parts, info: SessionInfo) -> None:
         raise not_found(info.id)
 
 
-def show(parts: Parts, tenant_id: str, session_id: str) -> SessionInfo:
+def show(parts: Shared, tenant_id: str, session_id: str) -> SessionInfo:
     """Show a hidden session again, in one round trip.
 
     Raises:

@@ -14,7 +14,7 @@ from chatmemory._sync.sessions.copying import fork
 from chatmemory._sync.sessions.lifecycle import LifecycleMethods
 from chatmemory._sync.sessions.runs import RunMethods
 from chatmemory._sync.sessions.state import SessionState
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory.context.records import Context
 from chatmemory.context.request import Budget, Oversize, Recalls
 from chatmemory.files import exports
@@ -43,7 +43,7 @@ class Session(RunMethods, LifecycleMethods):
         tenant_id: The tenant it belongs to.
     """
 
-    def __init__(self, info: SessionInfo, parts: Parts, *, is_current: bool = True) -> None:
+    def __init__(self, info: SessionInfo, parts: Shared, *, is_current: bool = True) -> None:
         self.id, self.tenant_id = info.id, info.tenant_id
         self._state = SessionState(info, parts, is_current=is_current)
         self._appending = Appending(self._state)

@@ -10,7 +10,7 @@ from chatmemory._public import public
 from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.sessions.hiding import show
 from chatmemory._sync.sessions.session import Session
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.redis_windows import new_lease
 from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.errors import ChatMemoryError, InvalidInputError
@@ -42,7 +42,7 @@ Statements: TypeAlias = list[Statement]
 class Sessions:
     """The sessions of one tenant."""
 
-    def __init__(self, tenant_id: str, parts: Parts) -> None:
+    def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id
         self._parts = parts
         self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows

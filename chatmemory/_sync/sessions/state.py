@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 
 from chatmemory._sync.context.reading import Contexts
-from chatmemory._sync.shared import Parts
+from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row
 from chatmemory.sessions.records import Appended, SessionInfo, after, session_from_row
 from chatmemory.storage import queries
@@ -21,7 +21,7 @@ class SessionState:
         is_current: Whether info was read from Postgres just now.
     """
 
-    def __init__(self, info: SessionInfo, parts: Parts, *, is_current: bool = True) -> None:
+    def __init__(self, info: SessionInfo, parts: Shared, *, is_current: bool = True) -> None:
         self.id, self.tenant_id, self.parts = info.id, info.tenant_id, parts
         self._info = info
         self._appended: Appended | None = None
