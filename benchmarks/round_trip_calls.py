@@ -54,6 +54,11 @@ class World:
         self.do(self.embedding_tenant.memories.remember, "Ann works in Porto.", user_id=USER)
         self.do(self.items.put, ("app", "ann"), "colour", {"is": "red"}, user_id=USER)
 
+    def settle(self) -> None:
+        """Write the recalls that wait to be counted, which otherwise happens beside a later call."""
+        for memory in (self.memory, self._embedding):
+            self.do(memory._parts.recall_counts.flush)
+
     def new(self, prefix: str) -> str:
         """An id that is not in use."""
         return f"{prefix}-{self.memory.__class__.__name__}-{next(self._numbers)}"
@@ -233,23 +238,23 @@ CALLS = [
     Call("session.context of a second handle", 0, lambda _, s: s.context(), 1, seen_before),
     Call("session.context, fresh", 1, lambda _, s: s.context(fresh=True), 1),
     Call("session.context, of all the user's chats", 1, lambda _, s: s.context(scope="user")),
-    Call("session.context with a query", 8, lambda _, s: s.context(query=QUERY), 3),
+    Call("session.context with a query", 3, lambda _, s: s.context(query=QUERY), 3),
     Call("session.history", 1, lambda _, s: s.history(), 1),
     Call("session.messages", 1, lambda _, s: s.messages()),
     Call("sessions.create", 1, lambda w, _: w.sessions.create(user_id=USER), 1),
     Call("sessions.resume_or_create, resuming", 1, lambda w, s: w.sessions.resume_or_create(s.id, user_id=USER), 1),
     Call("sessions.resume_or_create, creating", 1, lambda w, _: w.sessions.resume_or_create(user_id=USER), 1),
     Call("sessions.get", 1, lambda w, s: w.sessions.get(s.id), 1),
-    Call("sessions.list", 4, lambda w, _: w.sessions.list(user_id=USER, limit=20), 1),
-    Call("sessions.compare", 4, lambda w, _: w.sessions.compare([w.run.id])),
+    Call("sessions.list", 1, lambda w, _: w.sessions.list(user_id=USER, limit=20), 1),
+    Call("sessions.compare", 1, lambda w, _: w.sessions.compare([w.run.id])),
     Call("sessions.end_many (1)", 5, lambda w, s: w.sessions.end_many([s.id]), None, conversation),
     Call("sessions.end_inactive, nothing idle", 1, lambda w, _: w.sessions.end_inactive(timedelta(days=1))),
     Call("sessions.restore", 1, lambda w, s: w.sessions.restore(s.id), None, deleted),
     Call("session.refresh", 1, lambda _, s: s.refresh()),
-    Call("session.update", 5, lambda w, s: s.update(title=w.new("title")), 2),
-    Call("session.move", 5, lambda _, s: s.move("paused"), 2, research),
-    Call("session.pause", 5, lambda _, s: s.pause(), 2, research),
-    Call("session.unpause", 5, lambda _, s: s.unpause(), 2, paused),
+    Call("session.update", 2, lambda w, s: s.update(title=w.new("title")), 2),
+    Call("session.move", 2, lambda _, s: s.move("paused"), 2, research),
+    Call("session.pause", 2, lambda _, s: s.pause(), 2, research),
+    Call("session.unpause", 2, lambda _, s: s.unpause(), 2, paused),
     Call("session.status_history", 1, lambda w, _: w.run.status_history()),
     Call(
         "session.flush after log_metrics", 4, lambda _, s: (s.log_metrics({"loss": 1}, step=2), s.flush())[1], None, run
@@ -268,31 +273,31 @@ CALLS = [
     Call("session.restore", 1, lambda _, s: s.restore(), None, deleted),
     Call("session.erase", 2, lambda _, s: s.erase(), 2, conversation),
     Call("session.consolidate", 20, lambda _, s: s.consolidate(), None, conversation),
-    Call("memories.recall", 7, lambda w, _: w.memories.recall(QUERY, user_id=USER), 2),
+    Call("memories.recall", 2, lambda w, _: w.memories.recall(QUERY, user_id=USER), 2),
     Call(
         "memories.recall with an embedder",
-        9,
+        2,
         lambda w, _: w.embedding_tenant.memories.recall(QUERY, user_id=USER),
         3,
     ),
-    Call("memories.remember", 6, lambda w, _: w.memories.remember(w.new("Saw place"), user_id=USER)),
-    Call("memories.correct", 10, lambda w, m: w.memories.correct(m.id, w.new("Saw place")), None, new_fact),
+    Call("memories.remember", 2, lambda w, _: w.memories.remember(w.new("Saw place"), user_id=USER)),
+    Call("memories.correct", 3, lambda w, m: w.memories.correct(m.id, w.new("Saw place")), None, new_fact),
     Call("memories.forget", 2, lambda w, m: w.memories.forget(m.id), None, new_fact),
     Call("memories.get", 1, lambda w, m: w.memories.get(m.id), None, new_fact),
-    Call("memories.history", 2, lambda w, m: w.memories.history(m.id), None, new_fact),
-    Call("memories.list", 2, lambda w, _: w.memories.list(user_id=USER)),
+    Call("memories.history", 1, lambda w, m: w.memories.history(m.id), None, new_fact),
+    Call("memories.list", 1, lambda w, _: w.memories.list(user_id=USER)),
     Call("memories.stats", 1, lambda w, _: w.memories.stats(USER)),
-    Call("memories.prune, dry", 3, lambda w, _: w.memories.prune(older_than=timedelta(days=1), dry_run=True)),
+    Call("memories.prune, dry", 2, lambda w, _: w.memories.prune(older_than=timedelta(days=1), dry_run=True)),
     Call("memories.unprune", 4, lambda w, _: w.memories.unprune(USER)),
     Call("memories.reembed, nothing to do", 2, lambda w, _: w.embedding_tenant.memories.reembed()),
-    Call("items.put", 3, lambda w, _: w.items.put(("app", "ann"), "colour", {"is": "red"}, user_id=USER)),
-    Call("items.put_many (2)", 4, lambda w, _: w.items.put_many([NewItem(("app",), key, {}) for key in "ab"])),
+    Call("items.put", 1, lambda w, _: w.items.put(("app", "ann"), "colour", {"is": "red"}, user_id=USER)),
+    Call("items.put_many (2)", 1, lambda w, _: w.items.put_many([NewItem(("app",), key, {}) for key in "ab"])),
     Call("items.get", 1, lambda w, _: w.items.get(("app", "ann"), "colour")),
     Call("items.search", 1, lambda w, _: w.items.search(("app",), query="red")),
     Call("items.namespaces", 1, lambda w, _: w.items.namespaces()),
-    Call("items.delete", 3, lambda w, _: w.items.delete(("app",), "a")),
+    Call("items.delete", 1, lambda w, _: w.items.delete(("app",), "a")),
     Call("users.recent", 1, lambda w, _: w.users.recent(USER)),
-    Call("users.profile", 4, lambda w, _: w.users.profile(USER)),
+    Call("users.profile", 1, lambda w, _: w.users.profile(USER)),
     Call("users.export", 3, lambda w, user: w.users.export(user), None, somebody),
     Call("users.erase", 2, lambda w, user: w.users.erase(user), None, somebody),
     Call("tenant.spend", 1, lambda w, _: w.tenant.spend(since=LONG_AGO)),

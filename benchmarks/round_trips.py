@@ -57,6 +57,7 @@ def count(proxy: Proxy, world: World, call: Call) -> int:
     counts = []
     for _ in range(COUNTED_RUNS):
         given = call.given(world)
+        world.settle()
         with proxy.delayed(APART):
             proxy.take_count()
             world.do(call.make, world, given)

@@ -107,8 +107,8 @@ def far_page(sessions: Any, who: dict[str, Any]) -> dict[str, Any]:
     if getattr(page, "next", None) is None:
         return {"offset": PAGE * (PAGES - 1)}
     for _ in range(PAGES - 2):
-        page = sessions.list(**who, limit=PAGE, after=page.next)
-    return {"after": page.next}
+        page = sessions.list(**who, limit=PAGE, cursor=page.next)
+    return {"cursor": page.next}
 
 
 def turn() -> list[NewMessage]:

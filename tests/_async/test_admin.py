@@ -16,7 +16,7 @@ async def test_a_sound_database_passes_every_check(async_memory: AsyncChatMemory
     assert "tenant isolation" in {check.name for check in found.checks}
     assert found.learning["spent today"] == "0 tokens by tenant 'acme'"
     assert Examination.from_dict(json.loads(json.dumps(found.to_dict()))) == found
-    assert (await async_memory.tenant("doctor").sessions.list()).total == 0
+    assert (await async_memory.tenant("doctor").sessions.list(with_total=True)).total == 0
 
 
 async def test_what_depends_on_a_failed_check_is_named(empty_postgres_url: str) -> None:

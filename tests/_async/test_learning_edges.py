@@ -11,6 +11,7 @@ from chatmemory import AsyncChatMemory, AsyncSession, ConfigurationError, Invali
 from chatmemory._async.memories.worker import AsyncWorker
 from chatmemory.errors import LlmError
 from chatmemory.memories.ranking import rank
+from chatmemory.storage import queries
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
 from tests.helpers import calls, meanwhile
 
@@ -312,6 +313,8 @@ async def test_what_is_forgotten_while_it_is_recalled_is_left_out(
 
     for half in ("_async", "_sync"):
         monkeypatch.setattr(f"chatmemory.{half}.memories.recall.rank", forgetting)
+    none_read_ahead = queries.memories.LIKELY_MEMORIES + " and false"
+    monkeypatch.setattr(queries.memories, "LIKELY_MEMORIES", none_read_ahead)
     assert [each.memory.id for each in await memories.recall("boat", user_id="ann")] == [kept.id]
 
 

@@ -202,14 +202,14 @@ async def test_what_is_read_while_a_session_is_forgotten_is_not_kept(
     """A reading that began before an erasure and ends after it brings nothing back."""
     session = await resumed(async_memory)
     await session.append("user", "secret")
-    stretch = session._contexts._stretch
+    stretch = session._state.contexts._stretch
 
     async def then_erase(*arguments: Any) -> Any:
         window = await stretch(*arguments)
         await (await async_memory.tenant("acme").sessions.get("s-1")).erase()
         return window
 
-    monkeypatch.setattr(session._contexts, "_stretch", then_erase)
+    monkeypatch.setattr(session._state.contexts, "_stretch", then_erase)
     assert texts(await session.context(fresh=True)) == ["secret"]
     assert async_memory._parts.recent.size == 0
 

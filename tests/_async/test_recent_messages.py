@@ -98,7 +98,7 @@ async def test_every_context_is_what_postgres_says(
 
 def recent_of(session: AsyncSession) -> RecentMessages | None:
     """Return a session's entry in the memory's cache."""
-    return session._parts.recent.recent(session._contexts._session())
+    return session._state.parts.recent.recent(session._state.contexts._session())
 
 
 async def met(session: AsyncSession, context: Any) -> Context | None:

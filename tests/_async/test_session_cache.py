@@ -127,7 +127,7 @@ async def test_what_ended_for_a_restored_session_is_not_resumed(
     deleted = await resume(async_cached_memory, None)
     await deleted.delete()
     limited = other_memory.settings.model_copy(update={"max_sessions_per_user": 1})
-    deleted._parts = deleted._parts._replace(settings=limited)
+    deleted._state.parts = deleted._state.parts._replace(settings=limited)
     current = await warm(async_cached_memory)
     await deleted.restore()
     assert (await resume(async_cached_memory, current.id)).id != current.id

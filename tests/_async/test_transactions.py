@@ -57,7 +57,7 @@ async def test_the_statement_that_failed_is_reported(
 
 
 async def test_a_failure_in_a_later_round_trip_undoes_the_first(async_memory: AsyncChatMemory) -> None:
-    """What an earlier run() of the transaction wrote is rolled back."""
+    """The writes of an earlier run() of the transaction are rolled back."""
     session = await async_memory.tenant("acme").sessions.create(user_id="ann")
     with pytest.raises(StorageError, match="22012"):
         await rename_and_fail(async_memory._database, session.id)

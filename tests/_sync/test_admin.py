@@ -18,7 +18,7 @@ def test_a_sound_database_passes_every_check(memory: ChatMemory) -> None:
     assert "tenant isolation" in {check.name for check in found.checks}
     assert found.learning["spent today"] == "0 tokens by tenant 'acme'"
     assert Examination.from_dict(json.loads(json.dumps(found.to_dict()))) == found
-    assert (memory.tenant("doctor").sessions.list()).total == 0
+    assert (memory.tenant("doctor").sessions.list(with_total=True)).total == 0
 
 
 def test_what_depends_on_a_failed_check_is_named(empty_postgres_url: str) -> None:

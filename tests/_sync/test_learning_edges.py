@@ -13,6 +13,7 @@ from chatmemory import ChatMemory, ConfigurationError, InvalidInputError, Memory
 from chatmemory._sync.memories.worker import Worker
 from chatmemory.errors import LlmError
 from chatmemory.memories.ranking import rank
+from chatmemory.storage import queries
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
 from tests.helpers import calls, meanwhile
 
@@ -310,6 +311,8 @@ def test_what_is_forgotten_while_it_is_recalled_is_left_out(
 
     for half in ("_sync", "_sync"):
         monkeypatch.setattr(f"chatmemory.{half}.memories.recall.rank", forgetting)
+    none_read_ahead = queries.memories.LIKELY_MEMORIES + " and false"
+    monkeypatch.setattr(queries.memories, "LIKELY_MEMORIES", none_read_ahead)
     assert [each.memory.id for each in memories.recall("boat", user_id="ann")] == [kept.id]
 
 

@@ -198,14 +198,14 @@ def test_what_is_read_while_a_session_is_forgotten_is_not_kept(
     """A reading that began before an erasure and ends after it brings nothing back."""
     session = resumed(memory)
     session.append("user", "secret")
-    stretch = session._contexts._stretch
+    stretch = session._state.contexts._stretch
 
     def then_erase(*arguments: Any) -> Any:
         window = stretch(*arguments)
         (memory.tenant("acme").sessions.get("s-1")).erase()
         return window
 
-    monkeypatch.setattr(session._contexts, "_stretch", then_erase)
+    monkeypatch.setattr(session._state.contexts, "_stretch", then_erase)
     assert texts(session.context(fresh=True)) == ["secret"]
     assert memory._parts.recent.size == 0
 

@@ -100,7 +100,7 @@ def test_every_context_is_what_postgres_says(
 
 def recent_of(session: Session) -> RecentMessages | None:
     """Return a session's entry in the memory's cache."""
-    return session._parts.recent.recent(session._contexts._session())
+    return session._state.parts.recent.recent(session._state.contexts._session())
 
 
 def met(session: Session, context: Any) -> Context | None:

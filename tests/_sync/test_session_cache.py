@@ -123,7 +123,7 @@ def test_what_ended_for_a_restored_session_is_not_resumed(cached_memory: ChatMem
     deleted = resume(cached_memory, None)
     deleted.delete()
     limited = other_memory.settings.model_copy(update={"max_sessions_per_user": 1})
-    deleted._parts = deleted._parts._replace(settings=limited)
+    deleted._state.parts = deleted._state.parts._replace(settings=limited)
     current = warm(cached_memory)
     deleted.restore()
     assert resume(cached_memory, current.id).id != current.id

@@ -59,7 +59,7 @@ def test_the_statement_that_failed_is_reported(
 
 
 def test_a_failure_in_a_later_round_trip_undoes_the_first(memory: ChatMemory) -> None:
-    """What an earlier run() of the transaction wrote is rolled back."""
+    """The writes of an earlier run() of the transaction are rolled back."""
     session = memory.tenant("acme").sessions.create(user_id="ann")
     with pytest.raises(StorageError, match="22012"):
         rename_and_fail(memory._database, session.id)

@@ -35,6 +35,7 @@ def some_call(memory: ChatMemory, chance: random.Random) -> Callable[[], object]
         lambda: acme.sessions.get(id).fork(user_id=other),
         lambda: acme.sessions.get(id).erase(),
         lambda: acme.users.erase(user),
+        lambda: acme.sessions.end_many(["z", "x", "w", "y"]),
         lambda: list(acme.export()),
         acme.erase,
     ]

@@ -132,4 +132,24 @@ def test_users_who_cite_at_the_last_moment_are_locked_first(
         assert bobs.execute("select 1 from chatmemory.sessions for update nowait").fetchall() == [(1,)]
     eraser.join(20)
     assert receipts == [2]
-    assert acme.memories.list().total == 0
+    assert not acme.memories.list()
+
+
+def test_sessions_are_locked_in_the_order_of_their_beginning(
+    acme: Tenant, other: psycopg.Connection, postgres_url: str
+) -> None:
+    """An eraser that waits for an older session holds no newer one, whatever their ids: as when many are ended."""
+    for id in ("z", "a"):
+        acme.sessions.create(user_id="ann", session_id=id)
+    other.execute("select from chatmemory.sessions where id = 'z' for update")
+    eraser = threading.Thread(target=acme.users.erase, args=("ann",))
+    eraser.start()
+    with psycopg.connect(postgres_url, autocommit=True) as watching:
+        while eraser.is_alive() and watching.execute(WAITING).fetchall() == [(0,)]:
+            pass
+    assert eraser.is_alive(), "it did not wait at all"
+    free = other.execute("select id from chatmemory.sessions where id = 'a' for update skip locked").fetchall()
+    other.rollback()
+    eraser.join(20)
+    assert free == [("a",)]
+    assert not acme.sessions.list()

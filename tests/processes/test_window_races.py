@@ -101,7 +101,7 @@ async def write(session: AsyncSession, gate: Gate, name: str) -> None:
     """Append some messages, one or two at a time, sometimes reading them in the same statement."""
     for turn in range(3):
         messages = [{"role": "user", "content": f"{name} {turn} {n}"} for n in range(1 + gate.draw(2))]
-        before = session._contexts._seen
+        before = session._state.contexts._seen
         with suppress(SessionNotFoundError):  # deleted
             if gate.draw(3):
                 await session.append_many(messages)
@@ -114,8 +114,8 @@ async def write(session: AsyncSession, gate: Gate, name: str) -> None:
 async def read(session: AsyncSession, gate: Gate, times: int = 3) -> None:
     """Contexts that are in order, without a gap, and never older than what the handle had seen."""
     for _ in range(times):
-        seen, most = session._contexts._seen, 1 + gate.draw(6)
-        gone = hidden.get(session.id) if session._windows in hears_at_once else None
+        seen, most = session._state.contexts._seen, 1 + gate.draw(6)
+        gone = hidden.get(session.id) if session._state.parts.windows in hears_at_once else None
         try:
             context = await session.context(max_messages=most)
         except SessionNotFoundError:

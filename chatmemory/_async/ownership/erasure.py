@@ -88,20 +88,21 @@ class AsyncEraser:
         statements = queries.ownership
         owners, newcomers = (statements.LOCK_OWNERS, params), (statements.LOCK_NEW_OWNERS, params)
         memory_users, citing = (statements.LOCK_MEMORY_USERS[scope], params), (statements.CITING_USERS[scope], params)
-        first = (statements.LOCK_SESSIONS[scope], {**params, "after": ""})
+        first = (statements.LOCK_SESSIONS[scope], {**params, "after_time": "-infinity", "after": ""})
         _, locked, _, found, cite = await transaction.run(owners, memory_users, newcomers, first, citing)
         if scope == "session" and not found:
             raise not_found(params["session"])
         await self._take(found, sessions)
         while len(found) == MOST_SESSIONS:
-            following = (statements.LOCK_SESSIONS[scope], {**params, "after": sessions[-1][-1]})
-            found, cite = await transaction.run(following, citing)
+            after_time, after = found[-1]
+            following = {**params, "after_time": after_time, "after": after}
+            found, cite = await transaction.run((statements.LOCK_SESSIONS[scope], following), citing)
             await self._take(found, sessions)
         return set(chain(params["owners"], _users(locked))) >= _users(cite)
 
     async def _take(self, found: list[Row], sessions: list[Ids]) -> None:
         """Note sessions that are locked; from here on nothing of them is read from Redis."""
-        sessions.append([id for (id,) in found])
+        sessions.append([id for _, id in found])
         await self._windows.forget_sessions(self._tenant_id, sessions[-1])
 
     async def _forget(self, sessions: list[Ids], users: Sequence[str]) -> None:

@@ -2,51 +2,67 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal, LiteralString, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from chatmemory._async.memories.memories import AsyncMemories
 from chatmemory._async.ownership.export import AsyncExporter
-from chatmemory._async.sessions.lifecycle import AsyncLifecycle
-from chatmemory._async.storage.transaction import Row, Statement
-from chatmemory._concurrency import async_in_thread
+from chatmemory._async.sessions.appending import AsyncAppending
+from chatmemory._async.sessions.copying import async_fork
+from chatmemory._async.sessions.lifecycle import AsyncLifecycleMethods
+from chatmemory._async.sessions.runs import AsyncRunMethods
+from chatmemory._async.sessions.state import AsyncSessionState
+from chatmemory._async.shared import AsyncParts
 from chatmemory._public import public
 from chatmemory.context.records import Context
 from chatmemory.context.request import Budget, Oversize, Recalls
-from chatmemory.errors import ChatMemoryError
 from chatmemory.files import exports
 from chatmemory.memories.records import MEMORY_KINDS
-from chatmemory.messages.drafts import (
-    Draft,
-    batch_arguments,
-    counted,
-    messages_from,
-    title_from,
-    turn_arguments,
-    unique,
-)
 from chatmemory.messages.records import Content, Message, NewMessage
 from chatmemory.runs.metric_records import MetricSummary, curve_from_row
-from chatmemory.sessions.records import Appended
+from chatmemory.sessions.records import SessionInfo
 from chatmemory.storage import queries
 from chatmemory.validation import (
     check_choice,
     check_count,
+    check_id,
     check_messages,
 )
 
 Scope: TypeAlias = Literal["session", "user"]
 MOST_RECALLED = 20
-LONG = 50_000  # characters, from which counting their tokens would hold up an event loop
 
 
 @public
-class AsyncSession(AsyncLifecycle):
+class AsyncSession(AsyncRunMethods, AsyncLifecycleMethods):
     """A handle on one session: cheap, and safe to share.
 
     Attributes:
         id: The session's id.
-        tenant_id: Whose organisation's it is.
+        tenant_id: The tenant it belongs to.
     """
+
+    def __init__(self, info: SessionInfo, parts: AsyncParts, *, is_current: bool = True) -> None:
+        self.id, self.tenant_id = info.id, info.tenant_id
+        self._state = AsyncSessionState(info, parts, is_current=is_current)
+        self._appending = AsyncAppending(self._state)
+
+    @property
+    def info(self) -> SessionInfo:
+        """The session as this handle last saw it; refresh() reads it again."""
+        return self._state.info
+
+    @property
+    def summary(self) -> str | None:
+        """The summary of what was said up to info.summary_seq, as this handle last saw it."""
+        return self.info.summary
+
+    async def refresh(self) -> SessionInfo:
+        """Read the session again.
+
+        Raises:
+            SessionNotFoundError: It was deleted or erased.
+        """
+        return await self._state.refresh()
 
     async def append(
         self,
@@ -75,8 +91,8 @@ class AsyncSession(AsyncLifecycle):
             StorageUnavailableError: Postgres went away, and stayed away for postgres_timeout_seconds.
         """
         new = NewMessage(role, content, message_id, metadata, created_at)
-        drafts = check_messages((new,), self._settings.max_message_bytes)
-        return (await self._append(drafts))[0]
+        drafts = check_messages((new,), self._state.parts.settings.max_message_bytes)
+        return (await self._appending.append(drafts))[0]
 
     async def append_many(self, messages: Iterable[NewMessage | Mapping[str, Any]]) -> list[Message]:
         """Store messages in this order, all or none, in one transaction.
@@ -87,54 +103,8 @@ class AsyncSession(AsyncLifecycle):
         Raises:
             ChatMemoryError: As append().
         """
-        drafts = check_messages(messages, self._settings.max_message_bytes)
-        return await self._append(drafts) if drafts else []
-
-    async def _append(self, drafts: list[Draft]) -> list[Message]:
-        rows, once = await self._store(drafts, (queries.messages.APPEND, queries.messages.APPEND_TURN))
-        stored, _ = self._stored(once, Appended(*rows[0]))
-        return [stored[draft.id] for draft in drafts]
-
-    async def _store(
-        self, drafts: list[Draft], statements: tuple[LiteralString, LiteralString], *window: object
-    ) -> tuple[list[Row], list[Draft]]:
-        """Run a statement that appends: the general one, or the one for one or two messages with new ids."""
-        once = await self._counted(unique(drafts) if len(drafts) > 1 else drafts)
-        titled = self._info.title or (self._appended and self._appended.title)
-        title = None if titled else title_from(once)
-        new_ids = not any(draft.has_own_id for draft in once)
-
-        whose = (self.tenant_id, self.id, self._info.created_at)
-
-        def checked(check_ids: bool = True) -> Statement:
-            return statements[0], (*whose, *batch_arguments(once), title, check_ids, *window)
-
-        if new_ids and len(once) <= 2:
-            call: Statement = statements[1], (*whose, title, *turn_arguments(once), *window)
-        else:
-            call = checked(not new_ids)
-        try:
-            return await self._database.call(*call, subject=self.id, again=checked), once
-        except ChatMemoryError:
-            raise
-        except BaseException:  # cancelled: it may be stored, or not
-            self._windows.forget_soon(self.tenant_id, self.id)
-            raise
-
-    async def _counted(self, drafts: list[Draft]) -> list[Draft]:
-        counter = self._parts.tokenizer.at_hand()
-        if sum(len(draft.text) for draft in drafts) > LONG:
-            return await async_in_thread(lambda: counted(drafts, counter))
-        return counted(drafts, counter)
-
-    def _stored(self, once: list[Draft], appended: Appended) -> tuple[dict[str, Message], list[Message]]:
-        """The messages of an append by their ids, and those of them that are new; the caches get the new ones."""
-        self._appended = appended
-        stored = messages_from(once, appended)
-        new = [message for message in stored.values() if message.seq >= appended.first_seq]
-        self._contexts.appended(appended, new)
-        self._windows.append(self._info, new, appended.token_count)
-        return stored, new
+        drafts = check_messages(messages, self._state.parts.settings.max_message_bytes)
+        return await self._appending.append(drafts) if drafts else []
 
     async def context(
         self,
@@ -178,27 +148,27 @@ class AsyncSession(AsyncLifecycle):
         """
         check_choice(scope, "scope", get_args(Scope))
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
-        request = budget.request(self._settings, system)
-        recent = None if fresh or scope == "user" else self._contexts.current()
+        request = budget.request(self._state.parts.settings, system)
+        recent = None if fresh or scope == "user" else self._state.contexts.current()
         if query is not None:
             request = request._replace(recalls=await self._recalls(query, request.max_tokens, results))
         if scope == "user":
             if request.recalls is not None:  # its messages are of many sessions, and counted anew
                 request = request._replace(recalls=request.recalls._replace(session_id=""))
-            return await self._contexts.read_user(request, self._info)
-        counts = self._appended or self._info
+            return await self._state.contexts.read_user(request, self._state.origin)
+        counts = self._state.counts
         if fresh:
-            return await self._contexts.read_fresh(request, self._info, counts)
-        return await self._contexts.read(request, self._info, counts, recent)
+            return await self._state.contexts.read_fresh(request, self._state.origin, counts)
+        return await self._state.contexts.read(request, self._state.origin, counts, recent)
 
     async def _recalls(self, query: str, max_tokens: int | None, results: bool = False) -> Recalls:
         """What may go into a context for a query."""
-        memories = AsyncMemories(self.tenant_id, self._parts)
-        share = None if max_tokens is None else int(max_tokens * self._settings.recall_share)
+        memories = AsyncMemories(self.tenant_id, self._state.parts)
+        share = None if max_tokens is None else int(max_tokens * self._state.parts.settings.recall_share)
         if share == 0:
             return Recalls([], self.id, share)
         kinds = MEMORY_KINDS if results else None
-        found = await memories.recall(query, user_id=self._info.user_id, k=MOST_RECALLED, kinds=kinds)
+        found = await memories.recall(query, user_id=self._state.origin.user_id, k=MOST_RECALLED, kinds=kinds)
         return Recalls(found, self.id, share)
 
     async def append_and_context(
@@ -229,21 +199,13 @@ class AsyncSession(AsyncLifecycle):
             ChatMemoryError: As append_many() and context(); after a ContextTooSmallError the messages are stored.
         """
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
-        request = budget.request(self._settings, system)
+        request = budget.request(self._state.parts.settings, system)
         if query is not None:
             request = request._replace(recalls=await self._recalls(query, request.max_tokens))
-        drafts = check_messages(messages, self._settings.max_message_bytes)
+        drafts = check_messages(messages, self._state.parts.settings.max_message_bytes)
         if not drafts:
-            return await self._contexts.read_fresh(request, self._info, self._appended or self._info)
-        statements = queries.messages.APPEND_AND_READ, queries.messages.APPEND_TURN_AND_READ
-        plan = await self._contexts.plan(request, self._appended or self._info)
-        window = (self.tenant_id, self.id, self._info.created_at, plan.limit, *plan.known)
-        rows, once = await self._store(drafts, statements, *window)
-        count = len(Appended._fields)
-        appended = Appended(*rows[0][:count])
-        _, new = self._stored(once, appended)
-        read = [row[count:] for row in rows] if rows[0][count] is not None else []
-        return await self._contexts.after(plan, appended, new, read, self._info)
+            return await self._state.contexts.read_fresh(request, self._state.origin, self._state.counts)
+        return await self._appending.append_and_read(drafts, request)
 
     async def history(self, limit: int = 20, *, before_seq: int | None = None) -> list[Message]:
         """The newest messages, oldest first.
@@ -256,7 +218,7 @@ class AsyncSession(AsyncLifecycle):
             SessionNotFoundError: The session was deleted or erased.
         """
         before = None if before_seq is None else check_count(before_seq, "before_seq")
-        return await self._contexts.history(check_count(limit, "limit"), before)
+        return await self._state.contexts.history(check_count(limit, "limit"), before)
 
     def messages(self, batch_size: int = 500) -> AsyncIterator[Message]:
         """All messages, oldest first, in bounded memory.
@@ -267,7 +229,27 @@ class AsyncSession(AsyncLifecycle):
         Raises:
             SessionNotFoundError: The session was deleted or erased, perhaps half-way.
         """
-        return self._contexts.messages(check_count(batch_size, "batch_size", least=1))
+        return self._state.contexts.messages(check_count(batch_size, "batch_size", least=1))
+
+    async def fork(self, *, at_seq: int | None = None, user_id: object = None) -> Self:
+        """Begin a new session with this one's messages.
+
+        Args:
+            at_seq: Up to and with this seq; None: all of them.
+            user_id: Whose the new one is; None: the same user's.
+
+        Returns:
+            The new session; its info.parent_id is this one's id.
+
+        Raises:
+            InvalidInputError: at_seq lies beyond the newest message.
+            SessionLimitError: As for sessions.create().
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        user = None if user_id is None else check_id(user_id, "user_id")
+        parent, forked = await async_fork(self._state.parts, self._state.origin, at_seq, user)
+        self._state.take(parent)
+        return type(self)(forked, self._state.parts)
 
     async def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """The whole session as text: JSON that `chatmemory import` reads, or Markdown for people.
@@ -281,11 +263,11 @@ class AsyncSession(AsyncLifecycle):
         check_choice(format, "format", ("json", "markdown"))
         info = await self.refresh()
         messages = [message async for message in self.messages()]
-        await self._parts.metrics.flush()
+        await self._state.parts.metrics.flush()
         if format == "markdown":
-            rows = await self._database.fetch(self.tenant_id, queries.runs.EXTREMES, ([self.id],))
+            rows = await self._state.parts.database.fetch(self.tenant_id, queries.runs.EXTREMES, ([self.id],))
             return exports.to_markdown(info, messages, [MetricSummary(*row[1:]) for row in rows])
-        points = await self._database.fetch(self.tenant_id, queries.runs.METRICS_TO_EXPORT, (self.id,))
+        points = await self._state.parts.database.fetch(self.tenant_id, queries.runs.METRICS_TO_EXPORT, (self.id,))
         curves = map(curve_from_row, points)
         return exports.to_json(info, messages, await self.status_history(), curves)
 
@@ -302,5 +284,11 @@ class AsyncSession(AsyncLifecycle):
             SessionNotFoundError: The session was deleted or erased.
         """
         info = await self.refresh()
-        async for line in AsyncExporter(self.tenant_id, self._parts).session(info):
+        async for line in AsyncExporter(self.tenant_id, self._state.parts).session(info):
             yield line
+
+    def _repr_html_(self) -> str:
+        return self.info._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.info!r}>"

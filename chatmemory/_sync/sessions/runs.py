@@ -1,13 +1,12 @@
 # Generated from chatmemory/_async/sessions/runs.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""What a session does that is a run: its status, its progress, its metrics."""
+"""The methods of a session that is a run: its status, its progress, its metrics."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from chatmemory._sync.shared import Parts
-from chatmemory._sync.storage.transaction import Row
+from chatmemory._sync.sessions.state import SessionState
 from chatmemory.errors import InvalidInputError, SessionEndedError
 from chatmemory.records import Json
 from chatmemory.runs.metric_checks import check_metrics
@@ -19,16 +18,10 @@ from chatmemory.storage.postgres_errors import not_found
 from chatmemory.validation import check_count, check_id, check_time
 
 
-class Run:
-    """The part of a session's handle that changes what is known of it."""
+class RunMethods:
+    """The methods of a session's handle that change its data and record a run."""
 
-    id: str
-    tenant_id: str
-
-    def __init__(self, info: SessionInfo, parts: Parts) -> None:
-        self._info = info
-        self._parts = parts
-        self._database, self._settings, self._windows = parts.database, parts.settings, parts.windows
+    _state: SessionState
 
     def update(
         self,
@@ -44,7 +37,7 @@ class Run:
         reason: str | None = None,
         by: object = None,
     ) -> SessionInfo:
-        """Change what is known of the session, all or nothing; what is None stays as it is.
+        """Change the session's data, all or nothing; an argument that is None changes nothing.
 
         Args:
             title: A new title.
@@ -118,14 +111,16 @@ class Run:
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        params = {"id": self.id, "born": self._info.created_at}
-        rows = self._database.fetch(self.tenant_id, queries.runs.STATUS_HISTORY, params, subject=self.id)
+        params = {"id": self._state.id, "born": self._state.origin.created_at}
+        rows = self._state.parts.database.fetch(
+            self._state.tenant_id, queries.runs.STATUS_HISTORY, params, subject=self._state.id
+        )
         if not rows:
-            raise not_found(self.id)
+            raise not_found(self._state.id)
         return [status_change_from_row(row) for row in rows if row[0] is not None]
 
     def log_metrics(self, values: Mapping[str, Any], *, step: int | None = None, at: datetime | None = None) -> None:
-        """Log what a run measures; never waits: it is written beside the caller's work, half a second later at most.
+        """Log measurements of a run; never waits: it is written beside the caller's work, half a second later at most.
 
         flush(), end(), metrics() and the memory's close() write what is still on its way. What Postgres does not take
         now is kept and written later, in order and once.
@@ -139,12 +134,16 @@ class Run:
             InvalidInputError: It is no number, or has no name.
             SessionEndedError: This handle knows that the session has ended.
         """
-        if not self._info.is_active:
-            raise SessionEndedError(f"Session {self.id!r} is {self._info.status} and takes no more metrics.")
+        if not self._state.info.is_active:
+            raise SessionEndedError(
+                f"Session {self._state.id!r} is {self._state.info.status} and accepts no more metrics."
+            )
         step, points = check_metrics(values, step)
         time = check_time(at, "at")
         if points:
-            self._parts.metrics.log(self.tenant_id, self.id, step, points, time.timestamp() if time else None)
+            self._state.parts.metrics.log(
+                self._state.tenant_id, self._state.id, step, points, time.timestamp() if time else None
+            )
 
     def flush(self) -> None:
         """Write all metrics that were logged until now, and wait until Postgres has them.
@@ -152,10 +151,10 @@ class Run:
         Raises:
             StorageUnavailableError: Postgres cannot be reached; they are kept, and written later.
         """
-        self._parts.metrics.flush()
+        self._state.parts.metrics.flush()
 
     def metrics(self, names: Iterable[str] | None = None, *, max_points: int | None = None) -> MetricSeries:
-        """What was logged, in the order of its steps.
+        """The logged points, in the order of their steps.
 
         Args:
             names: Only these metrics; None: all.
@@ -169,23 +168,22 @@ class Run:
             raise InvalidInputError("names must be a list of names of metrics, not one string.")
         wanted = None if names is None else [check_id(name, "the name of a metric") for name in names]
         buckets = None if max_points is None else check_count(max_points, "max_points", least=2) // 2
-        self._parts.metrics.flush()
-        params = (self.tenant_id, self.id, wanted, buckets)
-        return series_from_rows(self._database.call(queries.runs.READ_METRICS, params, subject=self.id))
+        self._state.parts.metrics.flush()
+        params = (self._state.tenant_id, self._state.id, wanted, buckets)
+        return series_from_rows(
+            self._state.parts.database.call(queries.runs.READ_METRICS, params, subject=self._state.id)
+        )
 
     def _change(self, changes: Changes) -> SessionInfo:
         changes = changes.checked()
-        with self._database.transaction(self.tenant_id, self.id) as transaction:
-            [rows] = transaction.run((queries.sessions.LOCK_SESSION, {"id": self.id, "user_id": None}))
-            old = self._learn(rows)
+        with self._state.parts.database.transaction(self._state.tenant_id, self._state.id) as transaction:
+            [rows] = transaction.run((queries.sessions.LOCK_SESSION, {"id": self._state.id, "user_id": None}))
+            old = self._state.take_row(rows)
             change = changed(old, changes)
             if change is None:
                 return old
             values, events = change
-            adding = [(queries.sessions.ADD_EVENT, (self.tenant_id, self.id, *event)) for event in events]
+            adding = [(queries.sessions.ADD_EVENT, (self._state.tenant_id, self._state.id, *event)) for event in events]
             rows, *_ = transaction.finish((queries.sessions.UPDATE_SESSION, values), *adding)
-        self._windows.forget_user(self.tenant_id, self._info.user_id)
-        return self._learn(rows)
-
-    def _learn(self, rows: list[Row]) -> SessionInfo:
-        raise NotImplementedError
+        self._state.parts.windows.forget_user(self._state.tenant_id, self._state.origin.user_id)
+        return self._state.take_row(rows)

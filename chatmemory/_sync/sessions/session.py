@@ -4,51 +4,67 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal, LiteralString, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
-from chatmemory._concurrency import in_thread
 from chatmemory._public import public
 from chatmemory._sync.memories.memories import Memories
 from chatmemory._sync.ownership.export import Exporter
-from chatmemory._sync.sessions.lifecycle import Lifecycle
-from chatmemory._sync.storage.transaction import Row, Statement
+from chatmemory._sync.sessions.appending import Appending
+from chatmemory._sync.sessions.copying import fork
+from chatmemory._sync.sessions.lifecycle import LifecycleMethods
+from chatmemory._sync.sessions.runs import RunMethods
+from chatmemory._sync.sessions.state import SessionState
+from chatmemory._sync.shared import Parts
 from chatmemory.context.records import Context
 from chatmemory.context.request import Budget, Oversize, Recalls
-from chatmemory.errors import ChatMemoryError
 from chatmemory.files import exports
 from chatmemory.memories.records import MEMORY_KINDS
-from chatmemory.messages.drafts import (
-    Draft,
-    batch_arguments,
-    counted,
-    messages_from,
-    title_from,
-    turn_arguments,
-    unique,
-)
 from chatmemory.messages.records import Content, Message, NewMessage
 from chatmemory.runs.metric_records import MetricSummary, curve_from_row
-from chatmemory.sessions.records import Appended
+from chatmemory.sessions.records import SessionInfo
 from chatmemory.storage import queries
 from chatmemory.validation import (
     check_choice,
     check_count,
+    check_id,
     check_messages,
 )
 
 Scope: TypeAlias = Literal["session", "user"]
 MOST_RECALLED = 20
-LONG = 50_000  # characters, from which counting their tokens would hold up an event loop
 
 
 @public
-class Session(Lifecycle):
+class Session(RunMethods, LifecycleMethods):
     """A handle on one session: cheap, and safe to share.
 
     Attributes:
         id: The session's id.
-        tenant_id: Whose organisation's it is.
+        tenant_id: The tenant it belongs to.
     """
+
+    def __init__(self, info: SessionInfo, parts: Parts, *, is_current: bool = True) -> None:
+        self.id, self.tenant_id = info.id, info.tenant_id
+        self._state = SessionState(info, parts, is_current=is_current)
+        self._appending = Appending(self._state)
+
+    @property
+    def info(self) -> SessionInfo:
+        """The session as this handle last saw it; refresh() reads it again."""
+        return self._state.info
+
+    @property
+    def summary(self) -> str | None:
+        """The summary of what was said up to info.summary_seq, as this handle last saw it."""
+        return self.info.summary
+
+    def refresh(self) -> SessionInfo:
+        """Read the session again.
+
+        Raises:
+            SessionNotFoundError: It was deleted or erased.
+        """
+        return self._state.refresh()
 
     def append(
         self,
@@ -77,8 +93,8 @@ class Session(Lifecycle):
             StorageUnavailableError: Postgres went away, and stayed away for postgres_timeout_seconds.
         """
         new = NewMessage(role, content, message_id, metadata, created_at)
-        drafts = check_messages((new,), self._settings.max_message_bytes)
-        return self._append(drafts)[0]
+        drafts = check_messages((new,), self._state.parts.settings.max_message_bytes)
+        return self._appending.append(drafts)[0]
 
     def append_many(self, messages: Iterable[NewMessage | Mapping[str, Any]]) -> list[Message]:
         """Store messages in this order, all or none, in one transaction.
@@ -89,54 +105,8 @@ class Session(Lifecycle):
         Raises:
             ChatMemoryError: As append().
         """
-        drafts = check_messages(messages, self._settings.max_message_bytes)
-        return self._append(drafts) if drafts else []
-
-    def _append(self, drafts: list[Draft]) -> list[Message]:
-        rows, once = self._store(drafts, (queries.messages.APPEND, queries.messages.APPEND_TURN))
-        stored, _ = self._stored(once, Appended(*rows[0]))
-        return [stored[draft.id] for draft in drafts]
-
-    def _store(
-        self, drafts: list[Draft], statements: tuple[LiteralString, LiteralString], *window: object
-    ) -> tuple[list[Row], list[Draft]]:
-        """Run a statement that appends: the general one, or the one for one or two messages with new ids."""
-        once = self._counted(unique(drafts) if len(drafts) > 1 else drafts)
-        titled = self._info.title or (self._appended and self._appended.title)
-        title = None if titled else title_from(once)
-        new_ids = not any(draft.has_own_id for draft in once)
-
-        whose = (self.tenant_id, self.id, self._info.created_at)
-
-        def checked(check_ids: bool = True) -> Statement:
-            return statements[0], (*whose, *batch_arguments(once), title, check_ids, *window)
-
-        if new_ids and len(once) <= 2:
-            call: Statement = statements[1], (*whose, title, *turn_arguments(once), *window)
-        else:
-            call = checked(not new_ids)
-        try:
-            return self._database.call(*call, subject=self.id, again=checked), once
-        except ChatMemoryError:
-            raise
-        except BaseException:  # cancelled: it may be stored, or not
-            self._windows.forget_soon(self.tenant_id, self.id)
-            raise
-
-    def _counted(self, drafts: list[Draft]) -> list[Draft]:
-        counter = self._parts.tokenizer.at_hand()
-        if sum(len(draft.text) for draft in drafts) > LONG:
-            return in_thread(lambda: counted(drafts, counter))
-        return counted(drafts, counter)
-
-    def _stored(self, once: list[Draft], appended: Appended) -> tuple[dict[str, Message], list[Message]]:
-        """The messages of an append by their ids, and those of them that are new; the caches get the new ones."""
-        self._appended = appended
-        stored = messages_from(once, appended)
-        new = [message for message in stored.values() if message.seq >= appended.first_seq]
-        self._contexts.appended(appended, new)
-        self._windows.append(self._info, new, appended.token_count)
-        return stored, new
+        drafts = check_messages(messages, self._state.parts.settings.max_message_bytes)
+        return self._appending.append(drafts) if drafts else []
 
     def context(
         self,
@@ -180,27 +150,27 @@ class Session(Lifecycle):
         """
         check_choice(scope, "scope", get_args(Scope))
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
-        request = budget.request(self._settings, system)
-        recent = None if fresh or scope == "user" else self._contexts.current()
+        request = budget.request(self._state.parts.settings, system)
+        recent = None if fresh or scope == "user" else self._state.contexts.current()
         if query is not None:
             request = request._replace(recalls=self._recalls(query, request.max_tokens, results))
         if scope == "user":
             if request.recalls is not None:  # its messages are of many sessions, and counted anew
                 request = request._replace(recalls=request.recalls._replace(session_id=""))
-            return self._contexts.read_user(request, self._info)
-        counts = self._appended or self._info
+            return self._state.contexts.read_user(request, self._state.origin)
+        counts = self._state.counts
         if fresh:
-            return self._contexts.read_fresh(request, self._info, counts)
-        return self._contexts.read(request, self._info, counts, recent)
+            return self._state.contexts.read_fresh(request, self._state.origin, counts)
+        return self._state.contexts.read(request, self._state.origin, counts, recent)
 
     def _recalls(self, query: str, max_tokens: int | None, results: bool = False) -> Recalls:
         """What may go into a context for a query."""
-        memories = Memories(self.tenant_id, self._parts)
-        share = None if max_tokens is None else int(max_tokens * self._settings.recall_share)
+        memories = Memories(self.tenant_id, self._state.parts)
+        share = None if max_tokens is None else int(max_tokens * self._state.parts.settings.recall_share)
         if share == 0:
             return Recalls([], self.id, share)
         kinds = MEMORY_KINDS if results else None
-        found = memories.recall(query, user_id=self._info.user_id, k=MOST_RECALLED, kinds=kinds)
+        found = memories.recall(query, user_id=self._state.origin.user_id, k=MOST_RECALLED, kinds=kinds)
         return Recalls(found, self.id, share)
 
     def append_and_context(
@@ -231,21 +201,13 @@ class Session(Lifecycle):
             ChatMemoryError: As append_many() and context(); after a ContextTooSmallError the messages are stored.
         """
         budget = Budget(max_tokens, max_messages, reserve_tokens, trim_step, on_oversize)
-        request = budget.request(self._settings, system)
+        request = budget.request(self._state.parts.settings, system)
         if query is not None:
             request = request._replace(recalls=self._recalls(query, request.max_tokens))
-        drafts = check_messages(messages, self._settings.max_message_bytes)
+        drafts = check_messages(messages, self._state.parts.settings.max_message_bytes)
         if not drafts:
-            return self._contexts.read_fresh(request, self._info, self._appended or self._info)
-        statements = queries.messages.APPEND_AND_READ, queries.messages.APPEND_TURN_AND_READ
-        plan = self._contexts.plan(request, self._appended or self._info)
-        window = (self.tenant_id, self.id, self._info.created_at, plan.limit, *plan.known)
-        rows, once = self._store(drafts, statements, *window)
-        count = len(Appended._fields)
-        appended = Appended(*rows[0][:count])
-        _, new = self._stored(once, appended)
-        read = [row[count:] for row in rows] if rows[0][count] is not None else []
-        return self._contexts.after(plan, appended, new, read, self._info)
+            return self._state.contexts.read_fresh(request, self._state.origin, self._state.counts)
+        return self._appending.append_and_read(drafts, request)
 
     def history(self, limit: int = 20, *, before_seq: int | None = None) -> list[Message]:
         """The newest messages, oldest first.
@@ -258,7 +220,7 @@ class Session(Lifecycle):
             SessionNotFoundError: The session was deleted or erased.
         """
         before = None if before_seq is None else check_count(before_seq, "before_seq")
-        return self._contexts.history(check_count(limit, "limit"), before)
+        return self._state.contexts.history(check_count(limit, "limit"), before)
 
     def messages(self, batch_size: int = 500) -> Iterator[Message]:
         """All messages, oldest first, in bounded memory.
@@ -269,7 +231,27 @@ class Session(Lifecycle):
         Raises:
             SessionNotFoundError: The session was deleted or erased, perhaps half-way.
         """
-        return self._contexts.messages(check_count(batch_size, "batch_size", least=1))
+        return self._state.contexts.messages(check_count(batch_size, "batch_size", least=1))
+
+    def fork(self, *, at_seq: int | None = None, user_id: object = None) -> Self:
+        """Begin a new session with this one's messages.
+
+        Args:
+            at_seq: Up to and with this seq; None: all of them.
+            user_id: Whose the new one is; None: the same user's.
+
+        Returns:
+            The new session; its info.parent_id is this one's id.
+
+        Raises:
+            InvalidInputError: at_seq lies beyond the newest message.
+            SessionLimitError: As for sessions.create().
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        user = None if user_id is None else check_id(user_id, "user_id")
+        parent, forked = fork(self._state.parts, self._state.origin, at_seq, user)
+        self._state.take(parent)
+        return type(self)(forked, self._state.parts)
 
     def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """The whole session as text: JSON that `chatmemory import` reads, or Markdown for people.
@@ -283,11 +265,11 @@ class Session(Lifecycle):
         check_choice(format, "format", ("json", "markdown"))
         info = self.refresh()
         messages = [message for message in self.messages()]
-        self._parts.metrics.flush()
+        self._state.parts.metrics.flush()
         if format == "markdown":
-            rows = self._database.fetch(self.tenant_id, queries.runs.EXTREMES, ([self.id],))
+            rows = self._state.parts.database.fetch(self.tenant_id, queries.runs.EXTREMES, ([self.id],))
             return exports.to_markdown(info, messages, [MetricSummary(*row[1:]) for row in rows])
-        points = self._database.fetch(self.tenant_id, queries.runs.METRICS_TO_EXPORT, (self.id,))
+        points = self._state.parts.database.fetch(self.tenant_id, queries.runs.METRICS_TO_EXPORT, (self.id,))
         curves = map(curve_from_row, points)
         return exports.to_json(info, messages, self.status_history(), curves)
 
@@ -304,5 +286,11 @@ class Session(Lifecycle):
             SessionNotFoundError: The session was deleted or erased.
         """
         info = self.refresh()
-        for line in Exporter(self.tenant_id, self._parts).session(info):
+        for line in Exporter(self.tenant_id, self._state.parts).session(info):
             yield line
+
+    def _repr_html_(self) -> str:
+        return self.info._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.info!r}>"

@@ -61,12 +61,13 @@ LOCK_NEW_OWNERS = (
     "select %(tenant)s, o.id from unnest(%(owners)s::text[]) o(id) "
     "on conflict (tenant_id, user_id) do update set places = memory_users.places"
 )
-# and nobody changes the sessions, or cites them: some at a time, by their ids.
+# and nobody changes the sessions, or cites them: some at a time, in the order in which sessions are locked everywhere.
 MOST_SESSIONS = 10_000
 LOCK_SESSIONS: dict[Scope, LiteralString] = {
     scope: (
-        f"select m.id from chatmemory.sessions m where m.id in ({sessions}) and m.id > %(after)s "
-        f"order by m.id limit {MOST_SESSIONS} for update"
+        f"select m.created_at, m.id from chatmemory.sessions m where m.id in ({sessions}) "
+        "and (m.created_at, m.id) > (%(after_time)s::timestamptz, %(after)s) "
+        f"order by m.created_at, m.id limit {MOST_SESSIONS} for update"
     )
     for scope, sessions in _SESSIONS.items()
 }
