@@ -10,7 +10,8 @@ begin
             perform pg_notify('chatmemory_due', '');
         end if;
     end if;
-    select count(*) into due from chatmemory.sessions s where s.due_at is not null;
+    -- Compared and not only "not null": a condition of an index, which is chosen before the tables are analyzed, too.
+    select count(*) into due from chatmemory.sessions s where s.due_at <= 'infinity';
     select count(*) into parked from chatmemory.sessions s
-        where s.parked_at is not null and s.deleted_at is null and not s.processed_for_ltm;
+        where s.parked_at <= 'infinity' and s.deleted_at is null and not s.processed_for_ltm;
 end $$;
