@@ -25,7 +25,9 @@ begin
                 updated_at timestamptz, last_active_at timestamptz,
                 metadata text, details text, results text, progress double precision, error text, is_work boolean,
                 has_result boolean)
-            join chatmemory.sessions s on s.tenant_id = p_tenant and s.id = e.id
+            cross join lateral (  -- offset 0: look each id up, never read all sessions of the tenant
+                select s.created_at, s.id from chatmemory.sessions s
+                where s.tenant_id = p_tenant and s.id = e.id offset 0) s
             order by s.created_at, s.id  -- the order in which the sessions of a user are locked everywhere
     loop
         select s.* into session from chatmemory.sessions s
