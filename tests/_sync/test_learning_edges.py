@@ -8,9 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from chatmemory._sync.memories.worker import Worker
 
 from chatmemory import ChatMemory, ConfigurationError, InvalidInputError, MemorySource, Session, Tenant
+from chatmemory._sync.memories.worker import Worker
 from chatmemory.errors import LlmError
 from chatmemory.memories.ranking import rank
 from chatmemory.storage import queries

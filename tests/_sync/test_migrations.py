@@ -6,10 +6,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from chatmemory._sync.storage.migrations import apply, differences
 from psycopg import Connection
 
 from chatmemory import ChatMemory, SchemaPermissionError
+from chatmemory._sync.storage.migrations import apply, differences
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.storage.schema import bootstrap_sql, record_sql
 from chatmemory.storage.schema.files import functions, migrations

@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from chatmemory._sync.storage.transaction import Transaction
 from redis import Redis
 
 from chatmemory import ChatMemory, Erasure, MemoryNotFoundError, Session, SessionNotFoundError, Settings
 from chatmemory._concurrency import side_by_side
+from chatmemory._sync.storage.transaction import Transaction
 from chatmemory.storage.ownership import BY_NAME, EXPORTS, NOT_OWNED, TABLES
 from chatmemory.storage.queries import ownership as statements
 from tests._sync.filling import amounts, fill

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from chatmemory._sync.context import reading
 
 from chatmemory import ChatMemory, Context, Session, SessionNotFoundError, Sessions, Settings
 from chatmemory._concurrency import side_by_side
+from chatmemory._sync.context import reading
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from chatmemory._sync.storage.redis_windows import Windows
 
 from chatmemory import ChatMemory, Context, ContextTooSmallError, Session, SessionNotFoundError, Settings
 from chatmemory._concurrency import side_by_side
+from chatmemory._sync.storage.redis_windows import Windows
 from chatmemory.context.recent_messages import RecentMessages
 
 SYSTEM = {"role": "system", "content": "Be brief."}

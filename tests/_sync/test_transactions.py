@@ -6,12 +6,12 @@ import logging
 from typing import Any
 
 import pytest
-from chatmemory._sync.storage.database import Database
-from chatmemory._sync.storage.transaction import first_error
 from psycopg import Connection, OperationalError
 from psycopg.pq import PipelineStatus
 
 from chatmemory import ChatMemory, Settings
+from chatmemory._sync.storage.database import Database
+from chatmemory._sync.storage.transaction import first_error
 from chatmemory.errors import StorageError, StorageUnavailableError
 
 NUMBER = ("select 1", ())

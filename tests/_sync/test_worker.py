@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from chatmemory._sync.memories.worker import Worker
-from chatmemory._sync.storage.database import Database
 
 from chatmemory import ChatMemory, Memory, Session, SessionNotFoundError, Settings
 from chatmemory._concurrency import Flag, side_by_side
+from chatmemory._sync.memories.worker import Worker
+from chatmemory._sync.storage.database import Database
 from chatmemory.errors import StorageUnavailableError
 from chatmemory.storage.ownership import TABLES
 from tests.fixtures.openai_server import (
