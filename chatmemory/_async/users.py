@@ -18,7 +18,7 @@ MOST_IN_PROFILE = 200
 
 @public
 class AsyncUsers:
-    """What is known of users, and how it is handed out or removed."""
+    """The data of users: read, exported, erased."""
 
     def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id

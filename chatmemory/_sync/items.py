@@ -21,7 +21,7 @@ PAGE = 500  # items that a filter looks at in one go
 
 @public
 class Items:
-    """What an app keeps of its own, as JSON objects under namespaces and keys."""
+    """JSON objects that an app stores under namespaces and keys."""
 
     def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id

@@ -20,7 +20,7 @@ MOST_IN_PROFILE = 200
 
 @public
 class Users:
-    """What is known of users, and how it is handed out or removed."""
+    """The data of users: read, exported, erased."""
 
     def __init__(self, tenant_id: str, parts: Shared) -> None:
         self._tenant_id = tenant_id

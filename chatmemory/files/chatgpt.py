@@ -129,7 +129,7 @@ def _block(part: object) -> JsonObject:
 
 
 def _facts(message: JsonObject) -> JsonObject:
-    """What else a node says about its message, where it is out of the ordinary."""
+    """Return the unusual properties of a node's message."""
     content, metadata, author = (message.get(key) or {} for key in ("content", "metadata", "author"))
     facts = {
         "model": metadata.get("model_slug") if isinstance(metadata, dict) else None,

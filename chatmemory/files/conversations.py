@@ -43,7 +43,7 @@ class Conversation:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it was read before it is stored, so that an error in it is its own and not the file's."""
+        """True if all of it was read before it is stored, so that an error concerns it alone and not the file."""
         return isinstance(self.messages, list)
 
 

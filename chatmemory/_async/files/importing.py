@@ -134,7 +134,7 @@ async def _end(session: AsyncSession, conversation: Conversation) -> None:
 
 
 def _is_unfinished(session: AsyncSession) -> bool:
-    """Whether an import that was interrupted left it."""
+    """Return whether an interrupted import left the session."""
     return session.info.is_active and REASON in session.info.metadata
 
 

@@ -45,7 +45,7 @@ ORDINARY: tuple[MemoryKind, ...] = ("episode", "summary", "fact", "preference") 
 
 @public
 class AsyncMemories:
-    """What one tenant's users said and want to be known by, beyond a single session."""
+    """The long-term memories of one tenant's users."""
 
     def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
         self._tenant_id = tenant_id

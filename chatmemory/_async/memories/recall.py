@@ -23,7 +23,7 @@ MOST_PLACES = 4000  # where a common word is looked up
 
 
 class Asked(NamedTuple):
-    """What a recall asks for, checked."""
+    """The checked arguments of a recall."""
 
     query: str
     users: list[str]

@@ -1,4 +1,4 @@
-"""What models are paid for, and where that ends."""
+"""The tokens that models were paid for, and their caps."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ class AsyncSpending:
         return queries.learning.ADD_SPEND, params
 
     async def since(self, tenant_id: str, since: datetime) -> Spend:
-        """What one tenant's calls have cost since then."""
+        """Return the cost of one tenant's calls since then."""
         rows = await self._database.fetch(tenant_id, queries.learning.SPENT_SINCE, (since,))
         by_model: dict[str, int] = {}
         by_user: dict[str, int] = {}
@@ -47,11 +47,11 @@ class AsyncSpending:
         return Spend(input_tokens=sent, output_tokens=answered, by_model=by_model, by_user=by_user)
 
     async def today(self, tenant_id: str) -> Spend:
-        """What one tenant's calls have cost since midnight in UTC."""
+        """Return the cost of one tenant's calls since midnight in UTC."""
         return await self.since(tenant_id, datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
 
     async def may_spend(self, tenant_id: str) -> bool:
-        """Whether a tenant is below its hard cap of today, in UTC; from the soft cap on, a log warns."""
+        """Return whether a tenant is below its hard cap of today (UTC); above the soft cap a warning is logged."""
         soft, hard = self._settings.llm_soft_cap_tokens, self._settings.llm_hard_cap_tokens
         if soft is None and hard is None:
             return True

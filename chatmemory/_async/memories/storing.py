@@ -22,7 +22,7 @@ ONCE = ["fact", "preference"]
 
 
 class Stored(NamedTuple):
-    """What came of storing memories."""
+    """The result of storing memories."""
 
     ids: list[str]  # one for each that was given: its own, or that of the one that was known
     created: dict[str, int]  # by kind

@@ -120,7 +120,7 @@ class AsyncSession(AsyncRunMethods, AsyncLifecycleMethods):
         trim_step: float | None = None,
         on_oversize: Oversize = "truncate",
     ) -> Context:
-        """What the next prompt gets: the newest messages, inside a budget.
+        """Return the context of the next prompt: the newest messages, inside a budget.
 
         A tool call and its results go in together or not at all. What does not fit is trimmed in steps, so that the
         beginning stays the same for many turns (Context.prefix_id) and a provider's prompt cache can use it.
@@ -162,7 +162,7 @@ class AsyncSession(AsyncRunMethods, AsyncLifecycleMethods):
         return await self._state.contexts.read(request, self._state.origin, counts, recent)
 
     async def _recalls(self, query: str, max_tokens: int | None, results: bool = False) -> Recalls:
-        """What may go into a context for a query."""
+        """Return the memories that may go into a context for a query."""
         memories = AsyncMemories(self.tenant_id, self._state.parts)
         share = None if max_tokens is None else int(max_tokens * self._state.parts.settings.recall_share)
         if share == 0:

@@ -136,7 +136,7 @@ def _end(session: Session, conversation: Conversation) -> None:
 
 
 def _is_unfinished(session: Session) -> bool:
-    """Whether an import that was interrupted left it."""
+    """Return whether an interrupted import left the session."""
     return session.info.is_active and REASON in session.info.metadata
 
 

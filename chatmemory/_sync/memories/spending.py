@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/memories/spending.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""What models are paid for, and where that ends."""
+"""The tokens that models were paid for, and their caps."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ class Spending:
         return queries.learning.ADD_SPEND, params
 
     def since(self, tenant_id: str, since: datetime) -> Spend:
-        """What one tenant's calls have cost since then."""
+        """Return the cost of one tenant's calls since then."""
         rows = self._database.fetch(tenant_id, queries.learning.SPENT_SINCE, (since,))
         by_model: dict[str, int] = {}
         by_user: dict[str, int] = {}
@@ -49,11 +49,11 @@ class Spending:
         return Spend(input_tokens=sent, output_tokens=answered, by_model=by_model, by_user=by_user)
 
     def today(self, tenant_id: str) -> Spend:
-        """What one tenant's calls have cost since midnight in UTC."""
+        """Return the cost of one tenant's calls since midnight in UTC."""
         return self.since(tenant_id, datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
 
     def may_spend(self, tenant_id: str) -> bool:
-        """Whether a tenant is below its hard cap of today, in UTC; from the soft cap on, a log warns."""
+        """Return whether a tenant is below its hard cap of today (UTC); above the soft cap a warning is logged."""
         soft, hard = self._settings.llm_soft_cap_tokens, self._settings.llm_hard_cap_tokens
         if soft is None and hard is None:
             return True

@@ -49,7 +49,7 @@ class SessionState:
 
     @property
     def has_title(self) -> bool:
-        """Whether the session is known to have a title."""
+        """True if the session is known to have a title."""
         return bool(self._info.title or (self._appended and self._appended.title))
 
     def append(self, appended: Appended) -> None:

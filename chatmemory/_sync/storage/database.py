@@ -160,7 +160,7 @@ class Database:
         return connection
 
     def _may_be_dead(self, connection: Connection[Row]) -> bool:
-        """Whether a connection deserves a round trip to check it: it has been idle, or the server has hung up."""
+        """Return whether a connection deserves a check: it has been idle, or the server has hung up."""
         idle = time.monotonic() - self._used.get(connection, -math.inf)
         return idle > IDLE_SECONDS or has_news(connection.fileno())
 

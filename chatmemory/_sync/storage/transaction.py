@@ -132,5 +132,5 @@ def first_error(error: BaseException, outside: BaseException | None = None) -> B
 
 
 def is_reusable(connection: Connection[Row]) -> bool:
-    """Whether a connection can be given to the next caller: an interrupt may leave one in the middle of a pipeline."""
+    """Return whether the next caller can have a connection: an interrupt may leave one in the middle of a pipeline."""
     return connection._pipeline is None and connection.pgconn.pipeline_status == PipelineStatus.OFF
