@@ -43,7 +43,7 @@ class PageRequest(NamedTuple):
     def params(self) -> JsonObject:
         """The parameters of the list's statement, which reads one item more: there is a next page if it exists."""
         at, id = self.after if isinstance(self.after, tuple) else (self.after, None)
-        return {"limit": self.limit + 1, "offset": self.offset, "after": at, "after_id": id}
+        return {"limit": min(self.limit + 1, LARGEST_NUMBER), "offset": self.offset, "after": at, "after_id": id}
 
     def page(
         self, rows: Sequence[Any], item: Callable[[Any], T], key: Callable[[Any], Key], total: int | None = None

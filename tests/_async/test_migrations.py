@@ -38,7 +38,8 @@ async def make_old(url: str) -> None:
             await connection.execute(migration.text.encode())
             await connection.execute(record_sql(migration).encode())
         for function in functions():
-            await connection.execute(function.text.encode())
+            if "create or replace trigger" not in function.text:  # it names columns that came later
+                await connection.execute(function.text.encode())
         await connection.execute(OWNERS)
 
 
@@ -73,6 +74,38 @@ async def test_databases_of_the_first_version_move_to_their_own_roles(data_dir: 
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 await connection.execute("select * from chatmemory.sessions")
         assert own_roles(first) == ("chatmemory_app_first", "chatmemory_worker_first")
+    finally:
+        server.stop()
+
+
+# Runs as the release before left them, of two kinds that an app had registered; one of the first left its result.
+RUNS = """
+insert into chatmemory.sessions
+    (tenant_id, id, user_id, kind, run_status, run_endings, created_at, updated_at, last_active_at)
+    select 'acme', kind, 'ann', kind, 'open', '{"completed": "good", "failed": "bad", "cancelled": "bad",
+        "expired": "bad"}', now(), now(), now() from unnest(array['trial', 'errand']) kind;
+insert into chatmemory.memories
+    (tenant_id, id, user_id, kind, text, place, trust, importance, valid_from, lexemes, metadata)
+    values ('acme', 'm-1', 'ann', 'result', 'It went well.', 1, 2, 0.5, now(), '', '{"kind": "trial"}');
+"""
+
+
+async def test_runs_of_an_apps_own_kind_go_on_leaving_results(data_dir: Path) -> None:
+    """What a run teaches stands in its row now: for kinds of which runs have left results, these."""
+    server = EmbeddedPostgres(data_dir)
+    try:
+        url = create_database(server.start(), "first")
+        async with await AsyncConnection.connect(url, autocommit=True) as connection:
+            await connection.execute("create role ann login")
+            await connection.execute(ROLES.encode())
+            await connection.execute("create schema chatmemory")
+            for migration in migrations()[:4]:
+                await connection.execute(migration.text.encode())
+                await connection.execute(record_sql(migration).encode())
+            await connection.execute(RUNS)
+        async with AsyncChatMemory.open(url) as memory:
+            sessions = (await memory.tenant("acme").sessions.list()).items
+            assert {info.kind: info.learns for info in sessions} == {"trial": "result", "errand": "nothing"}
     finally:
         server.stop()
 

@@ -1,6 +1,7 @@
 """Lists by page: every item once, at the same cost on every page, and cursors that fit their list only."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -117,6 +118,17 @@ async def test_a_cursor_fits_its_list_only(async_memory: AsyncChatMemory) -> Non
     with pytest.raises(InvalidInputError, match="query"):
         await acme.items.search(query="words", cursor=cursor)
     assert (await acme.sessions.list(limit=0)).next is None
+
+
+@pytest.mark.parametrize("list", ["sessions.list", "memories.list", "items.search"])
+async def test_a_page_may_hold_everything(async_memory: AsyncChatMemory, list: str) -> None:
+    """The largest limit there is returns the whole list."""
+    acme = async_memory.tenant("acme")
+    await acme.sessions.create(user_id="ann")
+    await acme.memories.remember("number 1", user_id="ann")
+    await acme.items.put(("a",), "key", {})
+    page = await attrgetter(list)(acme)(limit=2**63 - 1)
+    assert (len(page), page.next) == (1, None)
 
 
 async def pages_read(memory: AsyncChatMemory, monkeypatch: pytest.MonkeyPatch, call: Any, **arguments: Any) -> int:

@@ -3,6 +3,7 @@
 """Lists by page: every item once, at the same cost on every page, and cursors that fit their list only."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -119,6 +120,17 @@ def test_a_cursor_fits_its_list_only(memory: ChatMemory) -> None:
     with pytest.raises(InvalidInputError, match="query"):
         acme.items.search(query="words", cursor=cursor)
     assert acme.sessions.list(limit=0).next is None
+
+
+@pytest.mark.parametrize("list", ["sessions.list", "memories.list", "items.search"])
+def test_a_page_may_hold_everything(memory: ChatMemory, list: str) -> None:
+    """The largest limit there is returns the whole list."""
+    acme = memory.tenant("acme")
+    acme.sessions.create(user_id="ann")
+    acme.memories.remember("number 1", user_id="ann")
+    acme.items.put(("a",), "key", {})
+    page = attrgetter(list)(acme)(limit=2**63 - 1)
+    assert (len(page), page.next) == (1, None)
 
 
 def pages_read(memory: ChatMemory, monkeypatch: pytest.MonkeyPatch, call: Any, **arguments: Any) -> int:

@@ -10,12 +10,18 @@ alter table chatmemory.sessions
     add column last_active_hour timestamp generated always as (
         date_trunc('hour', last_active_at at time zone 'UTC')) stored;
 
--- Set `learns` for the kinds that the library declares. Other conversations keep the default; other runs were not
--- learnt from until now. The owner sees the rows only without forced row-level security.
+-- Set `learns` for the kinds that the library declares. Other conversations keep the default. Runs of an app's own kind
+-- learn their result if such a run has left one, and nothing otherwise. The owner sees the rows only without forced
+-- row-level security.
 alter table chatmemory.sessions no force row level security;
-update chatmemory.sessions set learns =
-    case when kind in ('training', 'testing', 'research', 'analysis', 'synthesis') then 'result' else 'nothing' end
-    where run_endings is not null or kind in ('training', 'testing', 'research', 'analysis', 'synthesis');
+alter table chatmemory.memories no force row level security;
+update chatmemory.sessions s set learns = case
+        when s.kind in ('training', 'testing', 'research', 'analysis', 'synthesis') then 'result'
+        when s.kind in (select m.metadata ->> 'kind' from chatmemory.memories m
+            where m.kind = 'result' and m.tenant_id = s.tenant_id) then 'result'
+        else 'nothing' end
+    where s.run_endings is not null or s.kind in ('training', 'testing', 'research', 'analysis', 'synthesis');
+alter table chatmemory.memories force row level security;
 update chatmemory.sessions set due_at = greatest(coalesce(ended_at, created_at), next_attempt_at, lease_until)
     where learns = 'messages' and parked_at is null and deleted_at is null and case when ended_at is null
         then last_seq > summary_seq and (last_seq - summary_seq >= 40 or token_count - summary_tokens >= 4000)
