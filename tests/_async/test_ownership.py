@@ -284,7 +284,8 @@ async def test_a_session_is_exported_as_it_stood(async_memory: AsyncChatMemory) 
 
     async def export() -> None:
         try:
-            for _ in range(15):
+            messages: list[int] = []
+            while len(messages) <= 2 * statements.FEW:  # from less than a page to more than one
                 lines = [json.loads(line) async for line in acme.export()]
                 messages = [line["seq"] for line in lines if line["record"] == "message"]
                 [info] = [line for line in lines if line["record"] == "session"]
@@ -293,7 +294,6 @@ async def test_a_session_is_exported_as_it_stood(async_memory: AsyncChatMemory) 
             done.append(True)
 
     await async_side_by_side([append, export])
-    assert (await session.refresh()).message_count > statements.FEW, "it never took more than one page"
 
 
 async def test_an_export_holds_no_connection(postgres_url: str, settings: Settings) -> None:

@@ -284,7 +284,8 @@ def test_a_session_is_exported_as_it_stood(memory: ChatMemory) -> None:
 
     def export() -> None:
         try:
-            for _ in range(15):
+            messages: list[int] = []
+            while len(messages) <= 2 * statements.FEW:  # from less than a page to more than one
                 lines = [json.loads(line) for line in acme.export()]
                 messages = [line["seq"] for line in lines if line["record"] == "message"]
                 [info] = [line for line in lines if line["record"] == "session"]
@@ -293,7 +294,6 @@ def test_a_session_is_exported_as_it_stood(memory: ChatMemory) -> None:
             done.append(True)
 
     side_by_side([append, export])
-    assert session.refresh().message_count > statements.FEW, "it never took more than one page"
 
 
 def test_an_export_holds_no_connection(postgres_url: str, settings: Settings) -> None:

@@ -21,7 +21,7 @@ def test_a_migration_gives_way_to_who_uses_the_tables(postgres_url: str) -> None
             for table in ("events", "messages", "sessions"):  # what a deadlock would end
                 busy.execute(f"select from chatmemory.{table} for update".encode())
             assert not migrating.done()
-        assert migrating.result(timeout=60).total == 0
+        assert migrating.result(timeout=60).items == ()
     with psycopg.connect(postgres_url) as connection:
         forced = connection.execute("select bool_and(relforcerowsecurity) from pg_class where relname = 'sessions'")
         assert forced.fetchone() == (True,)
