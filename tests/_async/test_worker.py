@@ -785,10 +785,10 @@ async def test_a_lost_database_fails_the_pass_and_nothing_else(
     real = AsyncDatabase.transaction
     answered = False
 
-    def transaction(self: AsyncDatabase, tenant_id: str, subject: str = "") -> Any:
+    def transaction(self: AsyncDatabase, *given: Any, **more: Any) -> Any:
         if answered:
             raise StorageUnavailableError("gone")
-        return real(self, tenant_id, subject)
+        return real(self, *given, **more)
 
     def chat(_: Any) -> Reply:
         nonlocal answered
