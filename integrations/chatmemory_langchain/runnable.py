@@ -5,9 +5,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from langchain_core.messages import (
-    AIMessage,
     BaseMessage,
-    BaseMessageChunk,
     HumanMessage,
     ToolMessage,
     convert_to_messages,
@@ -35,6 +33,7 @@ from chatmemory import (
 )
 from chatmemory_langchain.history import ChatMemoryHistory
 from chatmemory_langchain.messages import from_context, from_message
+from chatmemory_langchain.outputs import ParserInput, append_chunk, observed, replies_in
 from chatmemory_langchain.sync_or_async import aread_context, read_context
 
 FIELDS = [
@@ -117,6 +116,8 @@ class _Turn(NamedTuple):
     past: list[BaseMessage]
     new: list[BaseMessage]
     input: Any  # the chain's input
+    chain: Runnable[Any, Any]
+    parser_input: ParserInput
 
 
 class ChatMemoryRunnable(RunnableWithMessageHistory):  # type: ignore[no-redef]  # its field "kwargs" confuses mypy
@@ -184,7 +185,7 @@ class _MemoryRunnable(Runnable[Any, Any]):
         """Run one turn."""
         config = ensure_config(config)
         turn = self._begin(input, config)
-        output = self._chain.invoke(turn.input, config, **kwargs)
+        output = turn.chain.invoke(turn.input, config, **kwargs)
         turn.history.add_messages(self._messages_to_store(turn, output))
         return output
 
@@ -192,7 +193,7 @@ class _MemoryRunnable(Runnable[Any, Any]):
         """Run one turn."""
         config = ensure_config(config)
         turn = await self._abegin(input, config)
-        output = await self._chain.ainvoke(turn.input, config, **kwargs)
+        output = await turn.chain.ainvoke(turn.input, config, **kwargs)
         await turn.history.aadd_messages(self._messages_to_store(turn, output))
         return output
 
@@ -201,8 +202,8 @@ class _MemoryRunnable(Runnable[Any, Any]):
         config = ensure_config(config)
         turn = self._begin(input, config)
         output = None
-        for chunk in self._chain.stream(turn.input, config, **kwargs):
-            output = _append_chunk(output, chunk)
+        for chunk in turn.chain.stream(turn.input, config, **kwargs):
+            output = append_chunk(output, chunk)
             yield chunk
         turn.history.add_messages(self._messages_to_store(turn, output))
 
@@ -211,8 +212,8 @@ class _MemoryRunnable(Runnable[Any, Any]):
         config = ensure_config(config)
         turn = await self._abegin(input, config)
         output = None
-        async for chunk in self._chain.astream(turn.input, config, **kwargs):
-            output = _append_chunk(output, chunk)
+        async for chunk in turn.chain.astream(turn.input, config, **kwargs):
+            output = append_chunk(output, chunk)
             yield chunk
         await turn.history.aadd_messages(self._messages_to_store(turn, output))
 
@@ -254,24 +255,21 @@ class _MemoryRunnable(Runnable[Any, Any]):
             chain_input = {**input, keys.history: past}
         elif keys.input:
             chain_input = {**input, keys.input: chain_input}
-        return _Turn(ChatMemoryHistory(session), past, new, chain_input)
+        parser_input = ParserInput()
+        chain = observed(self._chain, parser_input)
+        return _Turn(ChatMemoryHistory(session), past, new, chain_input, chain, parser_input)
 
     def _new_messages(self, input: Any) -> list[BaseMessage]:
         """Return the new messages in an input."""
         if self._keys.input and not isinstance(input, Mapping):
             raise InvalidInputError(f"the input is a {type(input).__name__}, not a dict with {self._keys.input!r}.")
-        value = _pick(input, self._keys.input, "input")
-        return [HumanMessage(value)] if isinstance(value, str) else _convert(value, "input")
+        value = _pick(input, self._keys.input)
+        return [HumanMessage(value)] if isinstance(value, str) else _convert(value)
 
     def _messages_to_store(self, turn: _Turn, output: Any) -> list[BaseMessage]:
         """Return the messages that a turn adds to the session."""
-        value = _pick(output, self._keys.output, "output")
-        if isinstance(value, str):
-            return [*turn.new, AIMessage(value)]
-        replies = _convert(value, "output")
-        if not isinstance(value, BaseMessage):
-            replies = _without_repeated(replies, [*turn.past, *turn.new])
-        return [*turn.new, *replies]
+        received = [*turn.past, *turn.new]
+        return [*turn.new, *replies_in(output, self._keys.output, turn.parser_input.value, received)]
 
 
 def _may_answer_calls(new: list[BaseMessage], context: Context) -> bool:
@@ -302,43 +300,22 @@ def _session_ids(config: RunnableConfig) -> dict[str, Any]:
     return ids
 
 
-def _pick(value: Any, key: str | None, name: str) -> Any:
-    """Return the messages in a dict: under the given key, its only key, or the key "input" or "output"."""
+def _pick(value: Any, key: str | None) -> Any:
+    """Return the messages in an input dict: under the given key, its only key, or the key "input"."""
     if not isinstance(value, Mapping):
         return value
-    key = key or (next(iter(value)) if len(value) == 1 else name)
+    key = key or (next(iter(value)) if len(value) == 1 else "input")
     if key not in value:
         raise InvalidInputError(
-            f"the {name} has no {key!r}, only {', '.join(map(repr, value))}; pass one of them as {name}_messages_key."
+            f"the input has no {key!r}, only {', '.join(map(repr, value))}; pass one of them as input_messages_key."
         )
     return value[key]
 
 
-def _convert(value: Any, name: str) -> list[BaseMessage]:
+def _convert(value: Any) -> list[BaseMessage]:
     try:
         return convert_to_messages([value] if isinstance(value, BaseMessage) else value)
     except (NotImplementedError, TypeError, ValueError):  # their texts quote the messages
         raise InvalidInputError(
-            f"the {name} is a {type(value).__name__}, which has no messages; use a string or messages."
+            f"the input is a {type(value).__name__}, which has no messages; use a string or messages."
         ) from None
-
-
-def _append_chunk(whole: Any, chunk: Any) -> Any:
-    """Add a chunk to the chunks so far; if they cannot be added, keep the last one."""
-    if whole is None:
-        return chunk
-    if isinstance(chunk, BaseMessage) and not isinstance(chunk, BaseMessageChunk):
-        return [*(whole if isinstance(whole, list) else [whole]), chunk]
-    try:
-        return whole + chunk
-    except TypeError:
-        return chunk
-
-
-def _without_repeated(replies: list[BaseMessage], received: list[BaseMessage]) -> list[BaseMessage]:
-    """Return the new messages of an output list: agents return the messages they received and their own."""
-    begin = zip(replies, received, strict=False)
-    repeats = len(replies) >= len(received) and all(
-        (reply.type, reply.content) == (message.type, message.content) for reply, message in begin
-    )
-    return replies[len(received) :] if repeats else replies
