@@ -109,17 +109,22 @@ def replies_in(output: Any, key: str | None, parsed: Any, received: Sequence[Bas
     Raises:
         InvalidInputError: There are no messages under the key, or the output cannot be stored as text.
     """
-    if parsed is not None and key is None and _spoken(output) is None:
+    if is_parsed(output, key, parsed):
         return [_parsed_message(parsed, output)]
-    value = _picked(output, key)
-    spoken = _spoken(value)
+    _, value = picked(output, key)
+    spoken = spoken_in(value)
     if spoken is None:
-        return [AIMessage(_text_of(value))]
-    own = [each if isinstance(each, BaseMessage) else AIMessage(_text_of(each)) for each in spoken]
+        return [AIMessage(text_of(value))]
+    own = [each if isinstance(each, BaseMessage) else AIMessage(text_of(each)) for each in spoken]
     return [_as_reply(message) for message in (own if isinstance(value, BaseMessage) else _new_among(own, received))]
 
 
-def _spoken(value: Any) -> Sequence[Any] | None:
+def is_parsed(output: Any, key: str | None, parsed: Any) -> bool:
+    """Return whether an output is data that the chain's last parsers made."""
+    return parsed is not None and key is None and spoken_in(output) is None
+
+
+def spoken_in(value: Any) -> Sequence[Any] | None:
     """Return the messages of a value; None: it is data."""
     if isinstance(value, PromptValue):
         return value.to_messages()
@@ -129,31 +134,31 @@ def _spoken(value: Any) -> Sequence[Any] | None:
     return value if is_list and (not value or any(isinstance(each, BaseMessage) for each in value)) else None
 
 
-def _picked(output: Any, key: str | None) -> Any:
-    """Return what is said in a dict: under the key, the only key, or "output"; else the dict as data."""
+def picked(output: Any, key: str | None) -> tuple[str | None, Any]:
+    """Return what is said in a dict and its key: the given one, the only one, or "output"; else the dict as data."""
     if not isinstance(output, Mapping):
-        return output
+        return None, output
     found = key or (next(iter(output)) if len(output) == 1 else "output")
-    if found in output and (key or _spoken(output[found]) is not None):
-        return output[found]
-    if key or any(isinstance(value, Serializable) or _spoken(value) == value for value in output.values()):
+    if found in output and (key or spoken_in(output[found]) is not None):
+        return found, output[found]
+    if key or any(isinstance(value, Serializable) or spoken_in(value) == value for value in output.values()):
         raise InvalidInputError(
             f"the output has no {found!r}, only {', '.join(map(repr, output))}; "
             "pass one of them as output_messages_key."
         )
-    return output
+    return None, output
 
 
 def _parsed_message(parsed: Any, output: Any) -> BaseMessage:
     """Return what a parser received as a reply; calls that are its way of giving data, as the text of the data."""
     if not isinstance(parsed, BaseMessage):
-        return AIMessage(_text_of(parsed))
+        return AIMessage(text_of(parsed))
     reply = _as_reply(parsed)
     if not isinstance(reply, AIMessage) or not (reply.tool_calls or reply.invalid_tool_calls):
         return reply
     others = {name: value for name, value in reply.additional_kwargs.items() if name not in _CALLS}
     calls = {"tool_calls": [], "invalid_tool_calls": [], "additional_kwargs": others}
-    return reply.model_copy(update={"content": _text_of(output), **calls})
+    return reply.model_copy(update={"content": text_of(output), **calls})
 
 
 def _as_reply(message: BaseMessage) -> BaseMessage:
@@ -179,7 +184,7 @@ def _says_the_same(one: BaseMessage, other: BaseMessage) -> bool:
     return (one.type, one.content) == (other.type, other.content)
 
 
-def _text_of(value: Any) -> str:
+def text_of(value: Any) -> str:
     """Return a value as text: a string as it is, data as JSON.
 
     Raises:

@@ -1,6 +1,7 @@
 """What a chain puts out is stored as the assistant's, whatever its form."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -174,12 +175,20 @@ def test_messages_of_an_agent_keep_their_roles(memory: ChatMemory) -> None:
     assert [role for role, _ in stored(memory)] == ["user", "assistant", "tool", "assistant"] * 2
 
 
+def _giving(output: Any) -> Callable[[Any], Any]:
+    return lambda given: output
+
+
 def test_what_has_no_text_is_refused(memory: ChatMemory) -> None:
     """Documents, functions and nothing at all: the error says what to return, and nothing is stored."""
     for output in (object(), None, {"model": {"messages": [AIMessage("x")]}}, {1: object()}):
         with pytest.raises(InvalidInputError, match="put what makes it outside"):
-            with_memory(RunnableLambda(lambda given, output=output: output), memory).invoke("Q", ANN)
-    several: Runnable[Any, Any] = RunnablePassthrough.assign(answer=RunnableLambda(lambda value: AIMessage("x")))
+            with_memory(RunnableLambda(_giving(output)), memory).invoke("Q", ANN)
+
+    def answer(value: Any) -> AIMessage:
+        return AIMessage("x")
+
+    several: Runnable[Any, Any] = RunnablePassthrough.assign(answer=answer)
     with pytest.raises(InvalidInputError, match="output_messages_key"):
         with_memory(several, memory, input_messages_key="q").invoke({"q": "Q"}, ANN)
     assert stored(memory) == []

@@ -65,7 +65,7 @@ class Session(Lifecycle):
             role: system, user (or human), assistant (or ai), tool.
             content: A string, or a list of JSON blocks, of at most max_message_bytes.
             message_id: Unique in the session: the same id and content again adds nothing and returns the stored
-                message. None: one is made.
+                message, with was_stored. None: one is made.
             metadata: A JSON object to keep with it.
             created_at: When it was said, with a time zone, when importing the past. None: now.
 
@@ -111,12 +111,16 @@ class Session(Lifecycle):
         def checked(check_ids: bool = True) -> Statement:
             return statements[0], (*whose, *batch_arguments(once), title, check_ids, *window)
 
+        def again() -> Statement:  # after Postgres went away: what is stored may be this call's own
+            once[:] = [draft._replace(has_own_id=False) for draft in once]
+            return checked()
+
         if new_ids and len(once) <= 2:
             call: Statement = statements[1], (*whose, title, *turn_arguments(once), *window)
         else:
             call = checked(not new_ids)
         try:
-            return self._database.call(*call, subject=self.id, again=checked), once
+            return self._database.call(*call, subject=self.id, again=again), once
         except ChatMemoryError:
             raise
         except BaseException:  # cancelled: it may be stored, or not
