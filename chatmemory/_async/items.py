@@ -5,7 +5,17 @@ from typing import Any
 
 from chatmemory._async.shared import AsyncParts
 from chatmemory._public import public
-from chatmemory.items.records import Item, NewItem, check_namespace, checked, item_from_row, keeps, place_of, words_of
+from chatmemory.items.records import (
+    Item,
+    NewItem,
+    check_filter,
+    check_namespace,
+    checked,
+    item_from_row,
+    keeps,
+    place_of,
+    words_of,
+)
 from chatmemory.records import to_json
 from chatmemory.storage import queries
 from chatmemory.validation import check_count, check_id, check_text
@@ -87,7 +97,8 @@ class AsyncItems:
         Args:
             prefix: The namespace; (): everywhere.
             query: Those that share words with it stand first, the best first; the others follow.
-            filter: What a value must have: {"color": "red", "size": {"$gte": 3}}, with $eq, $ne, $gt, $gte, $lt, $lte.
+            filter: What a value must have: {"color": "red", "size": {"$gte": 3}}, with $eq, $ne, $gt, $gte, $lt, $lte,
+                and $and and $or with lists of filters.
             user_id: Only this user's, which is also what makes it fast in a tenant with many.
             limit: How many at most.
             offset: How many to pass over.
@@ -96,6 +107,7 @@ class AsyncItems:
             InvalidInputError: A value cannot be used.
         """
         check_text(query or "", "query")
+        check_filter(filter or {})
         found: list[Item] = []
         params = {
             "prefix": check_namespace(prefix), "query": query or "", "language": self._settings.language,

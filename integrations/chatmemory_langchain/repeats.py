@@ -20,7 +20,7 @@ PARTIAL = "partial"
 
 
 class Output(NamedTuple):
-    """What a chain put out.
+    """A chain's output, and what decides its messages.
 
     Attributes:
         value: The output, or its chunks joined.

@@ -1,4 +1,4 @@
-"""What a chain puts out is stored as the assistant's, whatever its form."""
+"""Outputs of a chain are stored as the assistant's, whatever their form."""
 
 import json
 from collections.abc import Callable
