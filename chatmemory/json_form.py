@@ -26,6 +26,9 @@ FORMAT = "chatmemory/1"
 """The version of the form. It changes when a field changes its name or its meaning. A new field needs a default and
 no new version: a reader ignores fields that it does not know, and gives missing ones their defaults."""
 
+NOT_RENDERED = {"rendered": False}
+"""Metadata of a field that belongs to one call's answer and not to the record: to_dict() leaves it out."""
+
 Reader: TypeAlias = Callable[[Any], Any]
 
 
@@ -41,7 +44,7 @@ class Record:
         Times are ISO 8601 with a time zone, tuples become lists, NaN and infinities become the strings "nan", "inf" and
         "-inf". `json.dumps()` accepts the result.
         """
-        names = [field.name for field in fields(self)]  # type: ignore[arg-type]  # subclasses are dataclasses
+        names = _fields(type(self))  # type: ignore[arg-type]  # a class is hashable
         return {name: plain(getattr(self, name)) for name in (*names, *self._derived)}
 
     @classmethod
@@ -99,6 +102,7 @@ def _fields(cls: type[Any]) -> dict[str, _Field]:
     return {
         field.name: _Field(_reader(hints[field.name]), field.default is MISSING and field.default_factory is MISSING)
         for field in fields(cls)
+        if field.metadata.get("rendered", True)
     }
 
 

@@ -10,7 +10,17 @@ from chatmemory._public import public
 from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.errors import InvalidInputError
-from chatmemory.items.records import Item, NewItem, check_namespace, checked, item_from_row, keeps, place_of, words_of
+from chatmemory.items.records import (
+    Item,
+    NewItem,
+    check_filter,
+    check_namespace,
+    checked,
+    item_from_row,
+    keeps,
+    place_of,
+    words_of,
+)
 from chatmemory.paging import check_page
 from chatmemory.records import JsonObject, Page, to_json
 from chatmemory.storage import queries
@@ -94,7 +104,8 @@ class Items:
         Args:
             prefix: The namespace; (): everywhere.
             query: Those that share words with it stand first, the best first; the others follow.
-            filter: What a value must have: {"color": "red", "size": {"$gte": 3}}, with $eq, $ne, $gt, $gte, $lt, $lte.
+            filter: What a value must have: {"color": "red", "size": {"$gte": 3}}, with $eq, $ne, $gt, $gte, $lt, $lte,
+                and $and and $or with lists of filters.
             user_id: Only this user's, which is also what makes it fast in a tenant with many.
             limit: How many at most.
             offset: How many to skip, at most 10,000.
@@ -110,6 +121,7 @@ class Items:
         check_text(query or "", "query")
         if query and cursor is not None:
             raise InvalidInputError("items that are sorted by a query have no cursor; give an offset.")
+        check_filter(filter or {})
         params = {
             "prefix": check_namespace(prefix), "query": query or "", "language": self._settings.language,
             "user_id": None if user_id is None else check_id(user_id, "user_id"),

@@ -19,10 +19,11 @@ from chatmemory.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from chatmemory import Message, Session, Sessions
+    from chatmemory import Context, Session, Sessions
 
 DEFAULT_MODEL = "gpt-4o-mini"
 SHOWN_ON_RESUME = 6
+MAX_QUERY_CHARACTERS = 2000
 
 
 class Responder(Protocol):
@@ -30,8 +31,8 @@ class Responder(Protocol):
 
     introduction: str
 
-    def reply(self, history: "list[Message]") -> Iterator[str]:
-        """Yield pieces of the answer to the last message."""
+    def reply(self, context: "Context") -> Iterator[str]:
+        """Yield pieces of the answer to the last message of a context."""
 
 
 def chat(
@@ -54,6 +55,9 @@ def chat(
         int | None,
         typer.Option(min=1, help="Newest messages in the prompt; default: max_context_messages."),
     ] = None,
+    recall: Annotated[
+        bool, typer.Option("--recall/--no-recall", help="Recall memories for each line, as data in the prompt.")
+    ] = True,
     user: UserOption = None,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
@@ -66,9 +70,8 @@ def chat(
     with memory_on(postgres) as memory:
         me = user_or_me(user)
         requested = session_of(memory, tenant, session_id, me) if session_id else None
-        conversation = Conversation(
-            memory.tenant(tenant).sessions, me, responder, context or memory.settings.max_context_messages
-        )
+        most = context or memory.settings.max_context_messages
+        conversation = Conversation(memory.tenant(tenant).sessions, me, responder, most, recall=recall)
         conversation.begin(requested)
         try:
             for line in _lines():
@@ -112,11 +115,12 @@ def _typed() -> Iterator[str]:
 class Conversation:
     """A conversation; each line and each reply is stored before the next step."""
 
-    def __init__(self, sessions: "Sessions", user: str, responder: Responder, context: int) -> None:
+    def __init__(self, sessions: "Sessions", user: str, responder: Responder, context: int, *, recall: bool) -> None:
         self._sessions = sessions
         self._user = user
         self._responder = responder
         self._context = context
+        self._recall = recall
         self._session: Session | None = None
         self.failures = 0
 
@@ -169,8 +173,9 @@ class Conversation:
         if self._session is None:
             self._session = self._sessions.create(user_id=self._user)
         self._session.append("user", line)
-        history = self._session.history(self._context)
-        self._session.append("assistant", _print_reply(self._responder.reply(history)))
+        query = line[-MAX_QUERY_CHARACTERS:] if self._recall else None
+        context = self._session.context(max_messages=self._context, query=query)
+        self._session.append("assistant", _print_reply(self._responder.reply(context)))
 
     def show_resume_command(self, tenant: str, postgres: str | None) -> None:
         """Print the command that resumes the conversation."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from chatmemory.messages.records import Message
+from chatmemory.context.records import Context
 from chatmemory.records import shorten
 
 if TYPE_CHECKING:
@@ -27,13 +27,20 @@ class Offline:
         "Set OPENAI_API_KEY, or --base-url for any OpenAI-compatible server."
     )
 
-    def reply(self, history: list[Message]) -> Iterator[str]:
-        """Report that the message is stored, and an earlier one."""
+    def reply(self, context: Context) -> Iterator[str]:
+        """Report that the message is stored, an earlier one, and the best memory."""
+        history = context.messages
         newest = history[-1]
         yield f"[offline responder, not a language model] Stored as message {newest.seq}."
         earlier = [message for message in history[:-1] if message.role == "user"]
         if earlier:
-            yield f" I also remember that you said: “{shorten(' '.join(earlier[-1].text.split()), 200)}”"
+            yield f" I also remember that you said: “{_shown(earlier[-1].text)}”"
+        if context.memories:
+            yield f" I recall: “{_shown(context.memories[0].memory.text)}”"
+
+
+def _shown(text: str) -> str:
+    return shorten(" ".join(text.split()), 200)
 
 
 class OpenAIServer:
@@ -56,7 +63,7 @@ class OpenAIServer:
             max_retries=1,
         )
 
-    def reply(self, history: list[Message]) -> Iterator[str]:
+    def reply(self, context: Context) -> Iterator[str]:
         """Stream the model's reply.
 
         Raises:
@@ -64,7 +71,7 @@ class OpenAIServer:
         """
         has_text = False
         try:
-            for piece in self._stream(history):
+            for piece in self._stream(context):
                 has_text = has_text or bool(piece.strip())
                 yield piece
         except Exception as error:
@@ -74,9 +81,9 @@ class OpenAIServer:
         if not has_text:
             raise ReplyError(f"{self._place} gave an empty reply; is it an OpenAI-compatible server?")
 
-    def _stream(self, history: list[Message]) -> Iterator[str]:
+    def _stream(self, context: Context) -> Iterator[str]:
         stream = self._client.chat.completions.create(
-            model=self._model, messages=list(_as_prompt(history)), stream=True
+            model=self._model, messages=list(_as_prompt(context)), stream=True
         )
         for chunk in stream:
             if chunk.choices and chunk.choices[0].delta.content:
@@ -95,9 +102,17 @@ class OpenAIServer:
         return f"{self._place} {failure}: {reason}."
 
 
-def _as_prompt(history: list[Message]) -> "Iterator[ChatCompletionMessageParam]":
-    """Yield the messages with text; tool calls and results belong to the app that made them."""
-    for message in history:
+def _as_prompt(context: Context) -> "Iterator[ChatCompletionMessageParam]":
+    """Yield the messages with text; tool calls and results belong to the app that made them.
+
+    The summary is a system message; recalled memories stand before the newest message, as data.
+    """
+    summary, notes = context.summary_text, context.memories_text
+    if summary:
+        yield {"role": "system", "content": summary}
+    for message in context.messages:
+        if notes and message is context.messages[-1]:
+            yield {"role": "user", "content": notes}
         if message.text and message.role == "user":
             yield {"role": "user", "content": message.text}
         elif message.text and message.role == "assistant":

@@ -1,6 +1,6 @@
 """Records of items under namespaces and keys, and filters on their values."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ OPERATORS = {
     "$lt": lambda one, other: one < other,
     "$lte": lambda one, other: one <= other,
 }
+COMBINED: dict[str, Callable[[Iterable[object]], bool]] = {"$and": all, "$or": any}
 
 
 @public
@@ -145,20 +146,63 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(each)
 
 
+def check_filter(filter: Mapping[str, Any]) -> None:
+    """Refuse a filter that is none, also where no item would be compared with it."""
+    if not isinstance(filter, Mapping):
+        raise InvalidInputError(f"a filter must be a dict, not a {type(filter).__name__}.")
+    for key in filter:
+        if str(key).startswith("$") and key not in COMBINED:
+            raise InvalidInputError(f"{key!r} stands where a field's name must; use {{field: {{{key!r}: …}}}}.")
+    _check_operators(filter)
+    for key in COMBINED.keys() & filter.keys():
+        for each in filter[key]:
+            check_filter(each)
+
+
+def _check_operators(wanted: Any) -> None:
+    if not isinstance(wanted, Mapping):
+        return
+    for key, each in wanted.items():
+        if key in COMBINED:
+            _check_combined(key, each)
+        elif str(key).startswith("$"):
+            _check_operator(key)
+        else:
+            _check_operators(each)
+
+
+def _check_combined(key: str, filters: Any) -> None:
+    if not isinstance(filters, (list, tuple)) or not filters or not all(isinstance(each, Mapping) for each in filters):
+        raise InvalidInputError(f"{key!r} needs a list of filters, each a dict.")
+    for each in filters:
+        _check_operators(each)
+
+
 def keeps(filter: Mapping[str, Any] | None, value: Mapping[str, Any]) -> bool:
     """Return whether a value matches a filter.
 
     Raises:
         InvalidInputError: The filter has an unknown operator.
     """
-    return all(_matches(value.get(key), wanted) for key, wanted in (filter or {}).items())
+    return _fits(value, filter or {})
+
+
+def _fits(value: Any, wanted: Mapping[str, Any]) -> bool:
+    """Whether a value fits operators, or a JSON object the fields that are wanted."""
+    for key in COMBINED.keys() & wanted.keys():
+        if not COMBINED[key](_matches(value, each) for each in wanted[key]):
+            return False
+    rest = {key: each for key, each in wanted.items() if key not in COMBINED}
+    if any(str(key).startswith("$") for key in rest):
+        return all(_compares(value, operator, other) for operator, other in rest.items())
+    if wanted and not rest:
+        return True
+    return isinstance(value, Mapping) and all(_matches(value.get(key), each) for key, each in rest.items())
 
 
 def _matches(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
-        if any(str(key).startswith("$") for key in wanted):
-            return all(_compares(value, operator, other) for operator, other in wanted.items())
-        return isinstance(value, Mapping) and all(_matches(value.get(key), each) for key, each in wanted.items())
+        return _fits(value, wanted)
     if isinstance(wanted, (list, tuple)):
         return isinstance(value, list) and len(value) == len(wanted) and all(map(_matches, value, wanted))
     return bool(value == wanted)
@@ -167,9 +211,14 @@ def _matches(value: Any, wanted: Any) -> bool:
 def _compares(value: Any, operator: str, other: Any) -> bool:
     if operator in ("$eq", "$ne"):
         return (value == other) is (operator == "$eq")
-    if operator not in OPERATORS:
-        raise InvalidInputError(f"{operator!r} is not a filter operator; use $eq, $ne, {', '.join(OPERATORS)}.")
+    _check_operator(operator)
     try:
         return bool(OPERATORS[operator](float(value), float(other)))
     except (TypeError, ValueError, OverflowError):
         return False
+
+
+def _check_operator(name: str) -> None:
+    """Refuse an operator that is none."""
+    if name not in ("$eq", "$ne", *OPERATORS):
+        raise InvalidInputError(f"{name!r} is no operator; use $eq, $ne, {', '.join((*OPERATORS, *COMBINED))}.")

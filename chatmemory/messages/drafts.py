@@ -96,7 +96,8 @@ def messages_from(drafts: Sequence[Draft], appended: Appended) -> dict[str, Mess
 def _stored(draft: Draft, row: StoredRow) -> Message:
     _, seq, at, tokens, encoding, blocks, metadata = row
     content = draft.content if blocks is None else blocks
-    return Message(seq, draft.id, draft.role, content, datetime.fromisoformat(at), metadata or {}, tokens, encoding)
+    created_at, repeated = datetime.fromisoformat(at), draft.has_own_id
+    return Message(seq, draft.id, draft.role, content, created_at, metadata or {}, tokens, encoding, repeated)
 
 
 def title_from(drafts: Iterable[Draft]) -> str | None:

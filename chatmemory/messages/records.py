@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from chatmemory._public import public
+from chatmemory.json_form import NOT_RENDERED
 from chatmemory.messages.tool_calls import ToolCall, answered_in, tool_calls_in
 from chatmemory.notebook.html import Table
 from chatmemory.records import JsonObject, Shown, shorten
@@ -41,6 +42,8 @@ class Message(Shown):
         tokens: Its cost in a prompt, in tokens.
         token_encoding: The counter of `tokens`: a tiktoken encoding, or "estimate".
         created_at: When it was said, with a time zone.
+        was_stored: Whether an append() that returns it found it stored under its id: a repeated request. False where
+            that cannot be known, because Postgres went away meanwhile. Not part of to_dict().
     """
 
     seq: int
@@ -51,6 +54,7 @@ class Message(Shown):
     metadata: JsonObject = field(default_factory=dict)
     tokens: int | None = field(default=None, compare=False)
     token_encoding: str | None = field(default=None, compare=False)
+    was_stored: bool = field(default=False, compare=False, metadata=NOT_RENDERED)
 
     @property
     def text(self) -> str:

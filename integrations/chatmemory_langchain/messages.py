@@ -77,7 +77,7 @@ def to_message(message: BaseMessage) -> NewMessage:
     fields = _extra_fields(whole)
     calls = {name: fields.pop(name) for name in _CALLS if name in fields}
     return NewMessage(
-        role=_stored_role(whole),
+        role=stored_role(whole),
         content=[_as_block(block) for block in blocks] if blocks is content else content,
         message_id=None if isinstance(whole, RemoveMessage) else whole.id,  # its id names another message
         metadata={**calls, KEY: {"type": whole.type, **_string_indexes(blocks), **fields}},
@@ -147,7 +147,8 @@ def _merge_ai_messages(first: AIMessage, second: AIMessage) -> AIMessage:
     return first.model_copy(update={"content": content, **calls})
 
 
-def _stored_role(message: BaseMessage) -> str:
+def stored_role(message: BaseMessage) -> str:
+    """Return the role that a LangChain message is stored with."""
     if isinstance(message, ChatMessage):
         return _CHAT_ROLES.get(message.role.lower(), "user")
     return _ROLES[message.type]

@@ -1,15 +1,13 @@
 """with_memory(): a chain that reads its session before each call and stores the turn after it."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from itertools import takewhile
-from typing import Any, NamedTuple
+from contextlib import aclosing
+from typing import Any, Literal
 
+from anyio import CancelScope, get_cancelled_exc_class
 from langchain_core.messages import (
-    AIMessage,
     BaseMessage,
-    BaseMessageChunk,
     HumanMessage,
-    ToolMessage,
     convert_to_messages,
 )
 from langchain_core.runnables import (
@@ -30,12 +28,21 @@ from chatmemory import (
     ConfigurationError,
     Context,
     InvalidInputError,
-    Message,
     Session,
 )
 from chatmemory_langchain.history import ChatMemoryHistory
-from chatmemory_langchain.messages import from_context, from_message
+from chatmemory_langchain.messages import from_context
+from chatmemory_langchain.outputs import ParserInput, append_chunk, observed
+from chatmemory_langchain.repeats import (
+    Output,
+    answer_messages,
+    partial_answer,
+    restored,
+    stored_answer,
+    without_broken_turn,
+)
 from chatmemory_langchain.sync_or_async import aread_context, read_context
+from chatmemory_langchain.turns import Keys, Limits, Turn, answered_calls, astore, may_answer_calls, store
 
 FIELDS = [
     ConfigurableFieldSpec("tenant_id", str, "Tenant", "The session's tenant.", "default", True),
@@ -55,15 +62,18 @@ def with_memory(
     kind: str = "chat",
     history_size: int | None = None,
     max_tokens: int | None = None,
+    recall: bool = True,
+    on_break: Literal["keep", "drop"] = "keep",
 ) -> RunnableWithMessageHistory:
     """Add memory to a chain: each call reads the session, runs the chain, and stores the input and the output.
 
     The keys mean what they mean in LangChain's RunnableWithMessageHistory. Each call names its session:
     `chain.invoke("Hi", {"configurable": {"user_id": "ann", "session_id": "chat-1"}})`; tenant_id defaults
     to "default". An unknown session_id is created; one that has ended is continued under the same session_id.
-    Input and output are stored together, after the chain has finished; if it fails, or its stream is not read to
-    the end, nothing is stored. If they cannot be stored, the call raises. If the input begins with tool messages, the
-    stored message with their calls is put before them.
+    Input and output are stored together, after the chain has finished; if it fails, nothing is stored. If they cannot
+    be stored, the call raises. If the input begins with tool messages, the stored message with their calls is put
+    before them. If the input ends with a human message whose id has an answer among the messages that were read, that
+    answer is returned and the chain is not run.
 
     Args:
         chain: A chat model, a prompt with a model, any Runnable, a function of the messages.
@@ -78,45 +88,29 @@ def with_memory(
             the session's context, up to max_context_messages of the memory's settings.
         max_tokens: Token budget of the stored messages, 1 or more; the new messages and the chain's own prompt are not
             counted. None: no token limit.
+        recall: Whether to recall memories for the user's words: as data, in a human message before the new messages,
+            within max_tokens.
+        on_break: What is stored if the client stops reading a stream: "keep" stores the input and the text so far,
+            with metadata["partial"]; "drop" stores nothing.
 
     Raises:
         ConfigurationError: memory is neither a ChatMemory nor an AsyncChatMemory.
-        InvalidInputError: history_messages_key is given without input_messages_key, or a number is too small.
+        InvalidInputError: history_messages_key is given without input_messages_key, a number is too small, or
+            on_break is unknown.
     """
     if not isinstance(memory, (ChatMemory, AsyncChatMemory)):
         raise ConfigurationError(f"memory must be a ChatMemory or an AsyncChatMemory, not a {type(memory).__name__}.")
     for name, value, least in (("history_size", history_size, 0), ("max_tokens", max_tokens, 1)):
         if value is not None and value < least:
             raise InvalidInputError(f"{name} is {value}; it must be at least {least}.")
+    if on_break not in ("keep", "drop"):
+        raise InvalidInputError(f'on_break is {on_break!r}; it must be "keep" or "drop".')
     if history_messages_key and not input_messages_key:
         raise InvalidInputError("history_messages_key needs input_messages_key, to identify the new messages.")
-    keys = _Keys(input_messages_key, output_messages_key, history_messages_key)
-    limits = _Limits(max_tokens, history_size)
-    return ChatMemoryRunnable(_MemoryRunnable(coerce_to_runnable(chain), memory, keys, kind, limits), keys)
-
-
-class _Keys(NamedTuple):
-    """Keys of messages in input and output dicts."""
-
-    input: str | None
-    output: str | None
-    history: str | None
-
-
-class _Limits(NamedTuple):
-    """Limits of the earlier messages."""
-
-    tokens: int | None
-    messages: int | None
-
-
-class _Turn(NamedTuple):
-    """One call in progress."""
-
-    history: ChatMemoryHistory
-    past: list[BaseMessage]
-    new: list[BaseMessage]
-    input: Any  # the chain's input
+    keys = Keys(input_messages_key, output_messages_key, history_messages_key)
+    limits = Limits(max_tokens, history_size, recall)
+    runnable = _MemoryRunnable(coerce_to_runnable(chain), memory, keys, kind, limits, on_break == "keep")
+    return ChatMemoryRunnable(runnable, keys)
 
 
 class ChatMemoryRunnable(RunnableWithMessageHistory):  # type: ignore[no-redef]  # its field "kwargs" confuses mypy
@@ -126,7 +120,7 @@ class ChatMemoryRunnable(RunnableWithMessageHistory):  # type: ignore[no-redef] 
     after the chain has run, which loses messages when two turns overlap.
     """
 
-    def __init__(self, runnable: "_MemoryRunnable", keys: _Keys) -> None:
+    def __init__(self, runnable: "_MemoryRunnable", keys: Keys) -> None:
         super(RunnableWithMessageHistory, self).__init__(  # skips the class that this replaces
             bound=runnable,
             get_session_history=runnable.history,
@@ -141,6 +135,17 @@ class ChatMemoryRunnable(RunnableWithMessageHistory):  # type: ignore[no-redef] 
         """The chain's output type."""
         return self.bound.OutputType
 
+    def get_output_schema(self, config: RunnableConfig | None = None) -> Any:
+        """Return the chain's output schema."""
+        return self.bound.get_output_schema(config)
+
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
+        """Stream one turn; closing this closes the chain's stream at once."""
+        chunks: Any = self.bound.astream(input, self._merge_configs(config), **{**self.kwargs, **kwargs})
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+
     def _merge_configs(self, *configs: RunnableConfig | None) -> RunnableConfig:
         return super(RunnableWithMessageHistory, self)._merge_configs(*configs)
 
@@ -152,20 +157,26 @@ class _MemoryRunnable(Runnable[Any, Any]):
         self,
         chain: Runnable[Any, Any],
         memory: ChatMemory | AsyncChatMemory,
-        keys: _Keys,
+        keys: Keys,
         kind: str,
-        limits: _Limits,
+        limits: Limits,
+        keeps_partial: bool,
     ) -> None:
         self._chain = chain
         self._memory = memory
         self._keys = keys
         self._kind = kind
         self._limits = limits
+        self._keeps_partial = keeps_partial
 
     @property
     def OutputType(self) -> Any:  # noqa: N802  # LangChain's name
         """The chain's output type."""
         return self._chain.OutputType
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> Any:
+        """Return the chain's output schema."""
+        return self._chain.get_output_schema(config)
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
@@ -184,47 +195,69 @@ class _MemoryRunnable(Runnable[Any, Any]):
         """Run one turn."""
         config = ensure_config(config)
         turn = self._begin(input, config)
-        output = self._chain.invoke(turn.input, config, **kwargs)
-        turn.history.add_messages(self._messages_to_store(turn, output))
+        if turn.answer:
+            return self._restored(turn, config)
+        output = turn.chain.invoke(turn.input, config, **kwargs)
+        store(turn, answer_messages(self._output(turn, output), turn.question))
         return output
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run one turn."""
         config = ensure_config(config)
         turn = await self._abegin(input, config)
-        output = await self._chain.ainvoke(turn.input, config, **kwargs)
-        await turn.history.aadd_messages(self._messages_to_store(turn, output))
+        if turn.answer:
+            return self._restored(turn, config)
+        output = await turn.chain.ainvoke(turn.input, config, **kwargs)
+        await astore(turn, answer_messages(self._output(turn, output), turn.question))
         return output
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         """Stream one turn; it is stored after the last chunk."""
         config = ensure_config(config)
         turn = self._begin(input, config)
+        if turn.answer:
+            yield self._restored(turn, config)
+            return
         output = None
-        for chunk in self._chain.stream(turn.input, config, **kwargs):
-            output = _append_chunk(output, chunk)
-            yield chunk
-        turn.history.add_messages(self._messages_to_store(turn, output))
+        try:
+            for chunk in turn.chain.stream(turn.input, config, **kwargs):
+                output = append_chunk(output, chunk)
+                yield chunk
+        except GeneratorExit:  # the client reads no more
+            if self._keeps_partial:
+                store(turn, partial_answer(self._output(turn, output), turn.question))
+            raise
+        store(turn, answer_messages(self._output(turn, output), turn.question))
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         """Stream one turn; it is stored after the last chunk."""
         config = ensure_config(config)
         turn = await self._abegin(input, config)
+        if turn.answer:
+            yield self._restored(turn, config)
+            return
         output = None
-        async for chunk in self._chain.astream(turn.input, config, **kwargs):
-            output = _append_chunk(output, chunk)
-            yield chunk
-        await turn.history.aadd_messages(self._messages_to_store(turn, output))
+        try:
+            async for chunk in turn.chain.astream(turn.input, config, **kwargs):
+                output = append_chunk(output, chunk)
+                yield chunk
+        except (GeneratorExit, get_cancelled_exc_class()):  # the client reads no more
+            if self._keeps_partial:
+                with CancelScope(shield=True):
+                    await astore(turn, partial_answer(self._output(turn, output), turn.question))
+            raise
+        await astore(turn, answer_messages(self._output(turn, output), turn.question))
 
-    def _begin(self, input: Any, config: RunnableConfig) -> _Turn:
+    def _begin(self, input: Any, config: RunnableConfig) -> Turn:
         new, ids = self._new_messages(input), _session_ids(config)
         sessions = self._sync_memory().tenant(ids["tenant_id"]).sessions
         session = sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
-        context = read_context(session, self._limits.tokens, max_messages=self._limits.messages)
-        asked = session.history(len(context.unpaired)) if _may_answer_calls(new, context) else []
-        return self._turn(session, new, [*from_context(context), *_answered_calls(asked, new, context)], input)
+        limits = self._limits
+        context = read_context(session, limits.tokens, max_messages=limits.messages, query=limits.query(new))
+        asked = session.history(len(context.unpaired)) if may_answer_calls(new, context) else []
+        return self._turn(session, new, context, answered_calls(asked, new, context), input)
 
     def _sync_memory(self) -> ChatMemory:
         if isinstance(self._memory, ChatMemory):
@@ -233,7 +266,7 @@ class _MemoryRunnable(Runnable[Any, Any]):
             "with_memory() has an AsyncChatMemory: use ainvoke, astream or abatch, or pass a ChatMemory."
         )
 
-    async def _abegin(self, input: Any, config: RunnableConfig) -> _Turn:
+    async def _abegin(self, input: Any, config: RunnableConfig) -> Turn:
         if isinstance(self._memory, ChatMemory):
             return await run_in_executor(config, self._begin, input, config)
         new, ids = self._new_messages(input), _session_ids(config)
@@ -241,53 +274,44 @@ class _MemoryRunnable(Runnable[Any, Any]):
         session = await sessions.resume_or_create(
             ids["session_id"], user_id=ids["user_id"], kind=self._kind, on_missing="adopt"
         )
-        context = await aread_context(session, self._limits.tokens, max_messages=self._limits.messages)
-        asked = await session.history(len(context.unpaired)) if _may_answer_calls(new, context) else []
-        return self._turn(session, new, [*from_context(context), *_answered_calls(asked, new, context)], input)
+        limits = self._limits
+        context = await aread_context(session, limits.tokens, max_messages=limits.messages, query=limits.query(new))
+        asked = await session.history(len(context.unpaired)) if may_answer_calls(new, context) else []
+        return self._turn(session, new, context, answered_calls(asked, new, context), input)
 
     def _turn(
-        self, session: Session | AsyncSession, new: list[BaseMessage], past: list[BaseMessage], input: Any
-    ) -> _Turn:
-        keys = self._keys
+        self,
+        session: Session | AsyncSession,
+        new: list[BaseMessage],
+        context: Context,
+        calls: list[BaseMessage],
+        input: Any,
+    ) -> Turn:
+        keys, question = self._keys, new[-1].id if new and isinstance(new[-1], HumanMessage) else None
+        notes = [HumanMessage(context.memories_text)] if context.memories_text else []
+        past = [*from_context(without_broken_turn(context, question)), *notes, *calls]
         chain_input: Any = [*past, *new]
         if keys.history:
             chain_input = {**input, keys.history: past}
         elif keys.input:
             chain_input = {**input, keys.input: chain_input}
-        return _Turn(ChatMemoryHistory(session), past, new, chain_input)
+        parser_input = ParserInput()
+        chain = observed(self._chain, parser_input)
+        answer = stored_answer(question, context.messages)
+        return Turn(session, past, new, chain_input, chain, parser_input, question, answer)
 
     def _new_messages(self, input: Any) -> list[BaseMessage]:
         """Return the new messages in an input."""
         if self._keys.input and not isinstance(input, Mapping):
             raise InvalidInputError(f"the input is a {type(input).__name__}, not a dict with {self._keys.input!r}.")
-        value = _pick(input, self._keys.input, "input")
-        return [HumanMessage(value)] if isinstance(value, str) else _convert(value, "input")
+        value = _pick(input, self._keys.input)
+        return [HumanMessage(value)] if isinstance(value, str) else _convert(value)
 
-    def _messages_to_store(self, turn: _Turn, output: Any) -> list[BaseMessage]:
-        """Return the messages that a turn adds to the session."""
-        value = _pick(output, self._keys.output, "output")
-        if isinstance(value, str):
-            return [*turn.new, AIMessage(value)]
-        replies = _convert(value, "output")
-        if not isinstance(value, BaseMessage):
-            replies = _without_repeated(replies, [*turn.past, *turn.new])
-        return [*turn.new, *replies]
+    def _output(self, turn: Turn, output: Any) -> Output:
+        return Output(output, self._keys.output, turn.parser_input.value, [*turn.past, *turn.new])
 
-
-def _may_answer_calls(new: list[BaseMessage], context: Context) -> bool:
-    """Return whether the new messages may answer tool calls that the context omits for lack of an answer."""
-    return bool(context.unpaired) and bool(new) and isinstance(new[0], ToolMessage)
-
-
-def _answered_calls(newest: list[Message], new: list[BaseMessage], context: Context) -> list[BaseMessage]:
-    """Return the message whose calls are now all answered, with the results stored so far."""
-    unit = list(takewhile(lambda message: message.seq in context.unpaired, reversed(newest)))[::-1]
-    start = max((index for index, message in enumerate(unit) if message.tool_calls), default=len(unit))
-    asked = {call.id for message in unit[start : start + 1] for call in message.tool_calls}
-    results = takewhile(lambda message: isinstance(message, ToolMessage), new)
-    now = {message.tool_call_id for message in results if isinstance(message, ToolMessage)}
-    open_calls = asked - now - {message.tool_call_id for message in unit[start + 1 :]}
-    return [] if open_calls else [from_message(message) for message in unit[start:]]
+    def _restored(self, turn: Turn, config: RunnableConfig) -> Any:
+        return restored(turn.answer, turn.new, self._chain, config)
 
 
 def _session_ids(config: RunnableConfig) -> dict[str, Any]:
@@ -302,43 +326,22 @@ def _session_ids(config: RunnableConfig) -> dict[str, Any]:
     return ids
 
 
-def _pick(value: Any, key: str | None, name: str) -> Any:
-    """Return the messages in a dict: under the given key, its only key, or the key "input" or "output"."""
+def _pick(value: Any, key: str | None) -> Any:
+    """Return the messages in an input dict: under the given key, its only key, or the key "input"."""
     if not isinstance(value, Mapping):
         return value
-    key = key or (next(iter(value)) if len(value) == 1 else name)
+    key = key or (next(iter(value)) if len(value) == 1 else "input")
     if key not in value:
         raise InvalidInputError(
-            f"the {name} has no {key!r}, only {', '.join(map(repr, value))}; pass one of them as {name}_messages_key."
+            f"the input has no {key!r}, only {', '.join(map(repr, value))}; pass one of them as input_messages_key."
         )
     return value[key]
 
 
-def _convert(value: Any, name: str) -> list[BaseMessage]:
+def _convert(value: Any) -> list[BaseMessage]:
     try:
         return convert_to_messages([value] if isinstance(value, BaseMessage) else value)
     except (NotImplementedError, TypeError, ValueError):  # their texts quote the messages
         raise InvalidInputError(
-            f"the {name} is a {type(value).__name__}, which has no messages; use a string or messages."
+            f"the input is a {type(value).__name__}, which has no messages; use a string or messages."
         ) from None
-
-
-def _append_chunk(whole: Any, chunk: Any) -> Any:
-    """Add a chunk to the chunks so far; if they cannot be added, keep the last one."""
-    if whole is None:
-        return chunk
-    if isinstance(chunk, BaseMessage) and not isinstance(chunk, BaseMessageChunk):
-        return [*(whole if isinstance(whole, list) else [whole]), chunk]
-    try:
-        return whole + chunk
-    except TypeError:
-        return chunk
-
-
-def _without_repeated(replies: list[BaseMessage], received: list[BaseMessage]) -> list[BaseMessage]:
-    """Return the new messages of an output list: agents return the messages they received and their own."""
-    begin = zip(replies, received, strict=False)
-    repeats = len(replies) >= len(received) and all(
-        (reply.type, reply.content) == (message.type, message.content) for reply, message in begin
-    )
-    return replies[len(received) :] if repeats else replies

@@ -1,5 +1,8 @@
 """A session as the OpenAI Agents SDK's Session."""
 
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
 from uuid import uuid4
 
 from agents import SessionSettings, TResponseInputItem
@@ -26,27 +29,32 @@ class ChatMemorySession:
 
     Args:
         session: The session, as returned by resume_or_create(): the app binds tenant and user.
-        session_settings: SessionSettings(limit=n) sends only the newest n items to the model.
+        session_settings: SessionSettings(limit=n), or {"limit": n}, sends only the newest n items to the model.
 
     Attributes:
         session_id: The session's id.
         session_settings: The SDK's settings.
 
     Raises:
-        ConfigurationError: session is neither a Session nor an AsyncSession.
+        ConfigurationError: session is neither a Session nor an AsyncSession, or session_settings are no settings.
     """
 
     session_id: str
     session_settings: SessionSettings | None
 
-    def __init__(self, session: Session | AsyncSession, *, session_settings: SessionSettings | None = None) -> None:
+    def __init__(
+        self,
+        session: Session | AsyncSession,
+        *,
+        session_settings: SessionSettings | Mapping[str, Any] | None = None,
+    ) -> None:
         if not isinstance(session, (Session, AsyncSession)):
             raise ConfigurationError(
                 f"session must be a Session or an AsyncSession, as returned by resume_or_create(), "
                 f"not a {type(session).__name__}."
             )
         self.session_id = session.id
-        self.session_settings = session_settings or SessionSettings()
+        self.session_settings = _checked_settings(session_settings)
         self._session = session
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
@@ -115,3 +123,22 @@ class ChatMemorySession:
         if isinstance(session, AsyncSession):
             return await session.history(limit, before_seq=before)
         return await to_thread.run_sync(lambda: session.history(limit, before_seq=before))
+
+
+def _checked_settings(settings: SessionSettings | Mapping[str, Any] | None) -> SessionSettings:
+    """Return settings as the SDK's class.
+
+    Raises:
+        ConfigurationError: They have another class, unknown names, or a limit that is no number of 0 or more.
+    """
+    try:
+        if isinstance(settings, Mapping) and settings.keys() - {field.name for field in fields(SessionSettings)}:
+            raise TypeError
+        found = SessionSettings(**settings) if isinstance(settings, Mapping) else settings or SessionSettings()
+    except (TypeError, ValueError):  # unknown names, or no number
+        found = None
+    if not isinstance(found, SessionSettings):
+        raise ConfigurationError('session_settings must be SessionSettings(limit=…) or a dict such as {"limit": 20}.')
+    if found.limit is not None and (type(found.limit) is not int or found.limit < 0):
+        raise ConfigurationError("the limit of session_settings must be a whole number of 0 or more, or None.")
+    return found

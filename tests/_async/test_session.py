@@ -80,6 +80,25 @@ async def test_the_same_id_again_returns_the_stored_message(async_memory: AsyncC
     assert (await session.refresh()).message_count == 2
 
 
+async def test_a_repeated_append_is_recognisable(async_memory: AsyncChatMemory) -> None:
+    """was_stored says which messages of an append stood there before; it is no part of the record."""
+    session = await begin(async_memory)
+    first = await session.append("user", "Hello", message_id="m-1")
+    again = await session.append("user", "Hello", message_id="m-1")
+    assert (first.was_stored, again.was_stored) == (False, True)
+    assert again.to_dict() == first.to_dict()
+    batch = [
+        NewMessage("user", "Hello", "m-1"),
+        NewMessage("assistant", "Hi", "m-2"),
+        NewMessage("assistant", "Hi", "m-2"),
+        NewMessage("user", "Hello"),
+    ]
+    assert [message.was_stored for message in await session.append_many(batch)] == [True, False, False, False]
+    assert [message.was_stored for message in await session.append_many(batch)] == [True, True, True, False]
+    assert not any(message.was_stored for message in await session.history())
+    assert not any(message.was_stored for message in await session.context())
+
+
 async def test_the_same_id_in_an_ended_session_is_still_answered(async_memory: AsyncChatMemory) -> None:
     """A retry that comes after the end gets the stored message; a new message is refused."""
     session = await begin(async_memory)

@@ -253,6 +253,21 @@ async def test_a_lost_connection_heals(async_memory: AsyncChatMemory, postgres_u
     assert (await async_memory.tenant("acme").sessions.list(with_total=True)).total == 1
 
 
+async def test_an_append_that_was_tried_twice_is_not_taken_for_a_repeat(
+    async_memory: AsyncChatMemory, postgres_url: str
+) -> None:
+    """Where Postgres went away in between, the stored message may be the call's own: a backend answers it."""
+    session = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    await session.append("user", "Hello", message_id="m-1")
+    assert (await session.append("user", "Hello", message_id="m-1")).was_stored
+    await execute(
+        postgres_url,
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    assert not (await session.append("user", "Hello", message_id="m-1")).was_stored
+
+
 async def test_a_closed_memory_says_so(async_memory: AsyncChatMemory) -> None:
     """Using a handle after close is a typed error, and closing twice is none."""
     session = await async_memory.tenant("acme").sessions.create(user_id="ann")

@@ -1,6 +1,7 @@
 # Generated from tests/_async/test_items.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
 import json
+from typing import Any
 
 import pytest
 
@@ -121,3 +122,37 @@ def test_a_batch_is_all_or_none(memory: ChatMemory) -> None:
     assert [item.value for item in items.search()] == [{"n": 2}]
     with pytest.raises(InvalidInputError, match="not a filter operator"):
         items.search(filter={"n": {"$near": 1}})
+
+
+@pytest.mark.parametrize(
+    ("filter", "found"),
+    [
+        ({"$or": [{"n": 1}, {"n": 3}]}, [1, 3]),
+        ({"$and": [{"n": {"$gt": 1}}, {"n": {"$lt": 4}}]}, [2, 3]),
+        ({"even": True, "$or": [{"n": {"$lt": 3}}, {"n": {"$gt": 5}}]}, [2, 6]),
+        ({"$or": [{"$and": [{"even": True}, {"n": {"$lt": 3}}]}, {"n": 5}]}, [2, 5]),
+        ({"n": {"$or": [{"$lt": 2}, {"$gte": 6}]}}, [1, 6]),
+        ({"n": {"$or": [{"$eq": 2}], "$lt": 9}}, [2]),
+        ({"in": {"$or": [{"m": 1}, {"m": 2}]}}, [1, 2]),
+        ({"$or": [{"n": 1}], "$and": [{"n": 2}]}, []),
+    ],
+)
+def test_filters_are_combined(memory: ChatMemory, filter: Any, found: list[int]) -> None:
+    """$and and $or take filters, at the top, in each other and of one field."""
+    items = memory.tenant("acme").items
+    items.put_many([NewItem(PLACE, str(n), {"n": n, "even": n % 2 == 0, "in": {"m": n}}) for n in range(1, 7)])
+    assert sorted(item.value["n"] for item in items.search(filter=filter)) == found
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        {"$nor": [{"n": 1}]}, {"$gt": 1}, {"$or": []}, {"$or": {"n": 1}}, {"$and": [1]}, {"$or": [{"$gt": 1}]},
+        {"n": {"$in": [1]}}, {"n": {"$or": 1}}, {"$or": [{"n": {"$near": 1}}]}, {"a": {"b": {"$not": 1}}}, ["n"], "n",
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_filters_that_are_none_are_refused(memory: ChatMemory, filter: Any) -> None:
+    """Also where there is no item to compare."""
+    with pytest.raises(InvalidInputError):
+        memory.tenant("acme").items.search(filter=filter)

@@ -82,6 +82,25 @@ def test_the_same_id_again_returns_the_stored_message(memory: ChatMemory) -> Non
     assert session.refresh().message_count == 2
 
 
+def test_a_repeated_append_is_recognisable(memory: ChatMemory) -> None:
+    """was_stored says which messages of an append stood there before; it is no part of the record."""
+    session = begin(memory)
+    first = session.append("user", "Hello", message_id="m-1")
+    again = session.append("user", "Hello", message_id="m-1")
+    assert (first.was_stored, again.was_stored) == (False, True)
+    assert again.to_dict() == first.to_dict()
+    batch = [
+        NewMessage("user", "Hello", "m-1"),
+        NewMessage("assistant", "Hi", "m-2"),
+        NewMessage("assistant", "Hi", "m-2"),
+        NewMessage("user", "Hello"),
+    ]
+    assert [message.was_stored for message in session.append_many(batch)] == [True, False, False, False]
+    assert [message.was_stored for message in session.append_many(batch)] == [True, True, True, False]
+    assert not any(message.was_stored for message in session.history())
+    assert not any(message.was_stored for message in session.context())
+
+
 def test_the_same_id_in_an_ended_session_is_still_answered(memory: ChatMemory) -> None:
     """A retry that comes after the end gets the stored message; a new message is refused."""
     session = begin(memory)

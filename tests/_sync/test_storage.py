@@ -253,6 +253,19 @@ def test_a_lost_connection_heals(memory: ChatMemory, postgres_url: str) -> None:
     assert (memory.tenant("acme").sessions.list(with_total=True)).total == 1
 
 
+def test_an_append_that_was_tried_twice_is_not_taken_for_a_repeat(memory: ChatMemory, postgres_url: str) -> None:
+    """Where Postgres went away in between, the stored message may be the call's own: a backend answers it."""
+    session = memory.tenant("acme").sessions.create(user_id="ann")
+    session.append("user", "Hello", message_id="m-1")
+    assert session.append("user", "Hello", message_id="m-1").was_stored
+    execute(
+        postgres_url,
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    assert not session.append("user", "Hello", message_id="m-1").was_stored
+
+
 def test_a_closed_memory_says_so(memory: ChatMemory) -> None:
     """Using a handle after close is a typed error, and closing twice is none."""
     session = memory.tenant("acme").sessions.create(user_id="ann")

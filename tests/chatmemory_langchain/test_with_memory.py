@@ -156,9 +156,9 @@ async def test_an_error_in_the_chain_stores_nothing(memory: ChatMemory) -> None:
     assert _stored(memory) == []
 
 
-def test_a_stream_that_is_not_read_to_the_end_stores_nothing(memory: ChatMemory) -> None:
-    """Half an answer is not an answer."""
-    stream = with_memory(FakeListChatModel(responses=["Hello"]), memory).stream("a", _config())
+def test_a_stream_that_is_not_read_to_the_end_may_be_dropped(memory: ChatMemory) -> None:
+    """Then half an answer is not an answer, and its question is not stored either."""
+    stream = with_memory(FakeListChatModel(responses=["Hello"]), memory, on_break="drop").stream("a", _config())
     assert isinstance(stream, Iterator)
     next(stream)
     del stream
@@ -431,7 +431,7 @@ async def test_a_call_larger_than_the_budget_stops_no_later_turn(
 
 def test_a_turn_is_two_round_trips(memory: ChatMemory, round_trips: list[str]) -> None:
     """Resuming the session is one, storing the turn another; what was said before is in the memory's cache."""
-    chat = with_memory(counter, memory, history_size=4)
+    chat = with_memory(counter, memory, history_size=4, recall=False)
     chat.invoke("a", _config())
     for said in ("b", "c", "d"):
         round_trips.clear()
@@ -444,7 +444,7 @@ def test_a_turn_is_two_round_trips(memory: ChatMemory, round_trips: list[str]) -
 
 async def test_an_async_turn_is_two_round_trips(async_memory: AsyncChatMemory, round_trips: list[str]) -> None:
     """The same with an AsyncChatMemory, also for a stream."""
-    chat = with_memory(counter, async_memory)
+    chat = with_memory(counter, async_memory, recall=False)
     await chat.ainvoke("a", _config())
     round_trips.clear()
     await chat.ainvoke("b", _config())

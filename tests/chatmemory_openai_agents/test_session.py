@@ -314,6 +314,19 @@ async def test_the_limit_of_the_settings_holds(async_memory: AsyncChatMemory) ->
     assert await session.get_items(3) == ITEMS[-3:]
 
 
+async def test_settings_may_be_a_dict_and_are_checked(async_memory: AsyncChatMemory) -> None:
+    """A dict has the names of SessionSettings; what is neither is refused when the session is made."""
+    stored = await async_memory.tenant("acme").sessions.create(user_id="ann")
+    session = ChatMemorySession(stored, session_settings={"limit": 2})
+    await session.add_items(ITEMS)  # type: ignore[arg-type]
+    assert session.session_settings == SessionSettings(limit=2)
+    assert await session.get_items() == ITEMS[-2:]
+    wrong: list[Any] = [{"limits": 2}, {"limit": "many"}, SessionSettings(limit=-1), 5, "limit", [2], {1: 2}]
+    for each in wrong:
+        with pytest.raises(ConfigurationError, match="session_settings"):
+            ChatMemorySession(stored, session_settings=each)
+
+
 async def test_long_sessions_are_read_in_pages(async_memory: AsyncChatMemory) -> None:
     """More items than a page holds come back whole and in order, also with some of them removed."""
     stored = await async_memory.tenant("acme").sessions.create(user_id="ann")

@@ -107,6 +107,21 @@ def test_context_is_bounded(cli: Cli, base_url: str) -> None:
     assert len(Model.requests[-1]["messages"]) == 3
 
 
+def test_memories_are_recalled(cli: Cli, memory: ChatMemory, base_url: str) -> None:
+    """A memory of another session stands before the line, as data; --no-recall leaves it out."""
+    memory.tenant("default").memories.remember("Ann lives in Lisbon.", user_id="ann")
+    line = "Where in Lisbon does Ann live?\n"
+    offline = cli("chat", "--user", "ann", stdin=line)
+    assert "I recall: “Ann lives in Lisbon.”" in offline.stdout
+    assert "Lisbon." not in cli("chat", "--user", "ann", "--no-recall", stdin=line).stdout
+    cli("chat", "--base-url", base_url, "--user", "ann", "--model", "m", stdin=line)
+    notes, question = Model.requests[-1]["messages"]
+    assert (notes["role"], question["content"]) == ("user", line.strip())
+    assert "Ann lives in Lisbon." in notes["content"]
+    cli("chat", "--base-url", base_url, "--user", "ann", "--no-recall", stdin=line)
+    assert len(Model.requests[-1]["messages"]) == 1
+
+
 def test_failing_model(cli: Cli, memory: ChatMemory, base_url: str) -> None:
     """When the server fails, the line is stored, the error is readable, and the talk goes on."""
     done = cli("chat", "--base-url", base_url, stdin="fail\nagain\n", code=1, OPENAI_API_KEY="sk-secret")

@@ -79,7 +79,7 @@ class AsyncSession(AsyncRunMethods, AsyncLifecycleMethods):
             role: system, user (or human), assistant (or ai), tool.
             content: A string, or a list of JSON blocks, of at most max_message_bytes.
             message_id: Unique in the session: the same id and content again adds nothing and returns the stored
-                message. None: one is made.
+                message, with was_stored. None: one is made.
             metadata: A JSON object to keep with it.
             created_at: When it was said, with a time zone, when importing the past. None: now.
 

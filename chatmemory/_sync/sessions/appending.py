@@ -64,12 +64,16 @@ class Appending:
         def checked(check_ids: bool = True) -> Statement:
             return statements[0], (*whose, *batch_arguments(once), title, check_ids, *window)
 
+        def again() -> Statement:  # after Postgres went away: the stored messages may be this call's own
+            once[:] = [draft._replace(has_own_id=False) for draft in once]
+            return checked()
+
         if new_ids and len(once) <= 2:
             call: Statement = statements[1], (*whose, title, *turn_arguments(once), *window)
         else:
             call = checked(not new_ids)
         try:
-            return self._state.parts.database.call(*call, subject=self._state.id, again=checked), once
+            return self._state.parts.database.call(*call, subject=self._state.id, again=again), once
         except ChatMemoryError:
             raise
         except BaseException:  # cancelled: it may be stored, or not
