@@ -5,10 +5,11 @@ from typing import Any
 
 from chatmemory._async.shared import AsyncParts
 from chatmemory._public import public
+from chatmemory.errors import InvalidInputError
 from chatmemory.items.records import Item, NewItem, check_namespace, checked, item_from_row, keeps, place_of, words_of
 from chatmemory.records import to_json
 from chatmemory.storage import queries
-from chatmemory.validation import check_count, check_id, check_text
+from chatmemory.validation import check_count, check_id, check_object, check_text
 
 PAGE = 500  # items that a filter looks at in one go
 
@@ -42,6 +43,8 @@ class AsyncItems:
         Raises:
             InvalidInputError: It cannot be stored as it is.
         """
+        if value is None:
+            raise InvalidInputError("value must be a mapping, not None; use delete() to remove an item.")
         await self.put_many([NewItem(namespace, key, value, user_id, text)])
 
     async def put_many(self, items: Iterable[NewItem]) -> None:
@@ -50,7 +53,7 @@ class AsyncItems:
         Raises:
             InvalidInputError: One cannot be stored as it is; nothing was written.
         """
-        new = checked(list(items))
+        new = checked(items)
         if not new:
             return
         async with self._database.transaction(self._tenant_id) as connection:
@@ -96,6 +99,7 @@ class AsyncItems:
             InvalidInputError: A value cannot be used.
         """
         check_text(query or "", "query")
+        check_object(filter, "filter")
         found: list[Item] = []
         params = {
             "prefix": check_namespace(prefix), "query": query or "", "language": self._settings.language,

@@ -7,10 +7,11 @@ from typing import Any
 
 from chatmemory._public import public
 from chatmemory._sync.shared import Parts
+from chatmemory.errors import InvalidInputError
 from chatmemory.items.records import Item, NewItem, check_namespace, checked, item_from_row, keeps, place_of, words_of
 from chatmemory.records import to_json
 from chatmemory.storage import queries
-from chatmemory.validation import check_count, check_id, check_text
+from chatmemory.validation import check_count, check_id, check_object, check_text
 
 PAGE = 500  # items that a filter looks at in one go
 
@@ -44,6 +45,8 @@ class Items:
         Raises:
             InvalidInputError: It cannot be stored as it is.
         """
+        if value is None:
+            raise InvalidInputError("value must be a mapping, not None; use delete() to remove an item.")
         self.put_many([NewItem(namespace, key, value, user_id, text)])
 
     def put_many(self, items: Iterable[NewItem]) -> None:
@@ -52,7 +55,7 @@ class Items:
         Raises:
             InvalidInputError: One cannot be stored as it is; nothing was written.
         """
-        new = checked(list(items))
+        new = checked(items)
         if not new:
             return
         with self._database.transaction(self._tenant_id) as connection:
@@ -98,6 +101,7 @@ class Items:
             InvalidInputError: A value cannot be used.
         """
         check_text(query or "", "query")
+        check_object(filter, "filter")
         found: list[Item] = []
         params = {
             "prefix": check_namespace(prefix), "query": query or "", "language": self._settings.language,

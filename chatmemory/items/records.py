@@ -1,6 +1,6 @@
 """Items under namespaces and keys, as frozen records, and which of them a filter keeps."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from chatmemory._public import public
 from chatmemory.errors import InvalidInputError
 from chatmemory.json_form import Record
 from chatmemory.records import JsonObject, to_json
-from chatmemory.validation import check_id, check_object, check_text
+from chatmemory.validation import check_id, check_list, check_object, check_text
 
 MOST_PLACE_BYTES = 2000  # of a namespace and a key; a row of Postgres' index has 2704, and the tenant is in it too
 OPERATORS = {
@@ -83,11 +83,12 @@ def item_from_row(row: Sequence[Any]) -> Item:
 
 def check_namespace(namespace: Sequence[str]) -> list[str]:
     """The namespace as a list; refuse what is none."""
-    if isinstance(namespace, str) or not all(isinstance(label, str) and label for label in namespace):
+    labels = check_list(namespace, "namespace")
+    if not all(isinstance(label, str) and label for label in labels):
         raise InvalidInputError("a namespace must be a tuple of strings that are not empty.")
-    for label in namespace:
+    for label in labels:
         check_text(label, "namespace")
-    return list(namespace)
+    return labels
 
 
 def place_of(namespace: Sequence[str], key: str) -> Place:
@@ -105,10 +106,12 @@ def _check_size(place: Place) -> None:
         )
 
 
-def checked(items: Sequence[NewItem]) -> dict[tuple[str, str], NewItem]:
+def checked(items: Iterable[NewItem]) -> dict[tuple[str, str], NewItem]:
     """Items by path and key, in this order, the last of each; refuse what cannot be stored."""
     found = {}
-    for item in items:
+    for item in check_list(items, "items"):
+        if not isinstance(item, NewItem):
+            raise InvalidInputError(f"an item must be a NewItem, not {type(item).__name__}.")
         place = place_of(item.namespace, item.key)
         if item.value is not None:
             _check_size(place)

@@ -26,6 +26,7 @@ from chatmemory.validation import (
     check_duration,
     check_id,
     check_kind,
+    check_list,
     check_object,
     check_time,
     check_title,
@@ -217,7 +218,7 @@ class AsyncSessions:
         Raises:
             SessionNotFoundError: One of them is missing or deleted.
         """
-        ids = [check_id(session_id, "session_id") for session_id in session_ids]
+        ids = [check_id(session_id, "session_id") for session_id in check_list(session_ids, "session_ids")]
         await self._parts.metrics.flush()
         async with self._database.transaction(self._tenant_id) as connection:
             rows = await (await connection.execute(queries.sessions.SESSIONS_BY_ID, (ids,))).fetchall()
@@ -235,7 +236,7 @@ class AsyncSessions:
         """
         refused: dict[str, ChatMemoryError] = {}
         ids: list[str] = []
-        for session_id in session_ids:
+        for session_id in check_list(session_ids, "session_ids"):
             try:
                 ids.append(check_id(session_id, "session_id"))
             except InvalidInputError as error:
@@ -276,4 +277,4 @@ class AsyncSessions:
 
 
 def _json_or_none(value: Mapping[str, Any] | None, what: str) -> str | None:
-    return to_json(check_object(value, what)) if value else None
+    return to_json(checked) if (checked := check_object(value, what)) else None
