@@ -59,9 +59,9 @@ def import_(
     """Import conversations from a file; running it twice adds nothing.
 
     Accepts ChatGPT's and Claude's conversations.json and the JSON that `chatmemory export` writes. Of a conversation
-    of ChatGPT's, the branch that was shown last is taken; what is left out is counted. Each conversation becomes a session
-    under its own id, and is ended; runs come with their metrics, and end as they had ended (one that had not, as
-    cancelled).
+    of ChatGPT's, the branch that was shown last is taken; what is left out is counted. Each conversation becomes a
+    session under its own id, and is ended; runs come with their metrics, and end as they had ended (one that had not,
+    as cancelled).
     """
     from chatmemory.errors import ChatMemoryError
 

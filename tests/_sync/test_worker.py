@@ -514,7 +514,7 @@ def test_after_enough_failures_a_session_is_parked(
         assert all(15 * 2**n - 2 < wait < 45 * 2**n for n, wait in enumerate(waits)), waits
         assert memory.run_due().failed == 0
         [event] = [event for event in session.events() if event.type == "parked"]
-        assert "has not the form asked for" in event.data["reason"]
+        assert "does not match the requested schema" in event.data["reason"]
         assert memory.retry_parked() == 0
         openai_server.chat = lambda _: learnt()
         assert memory.run_due().processed == 1
