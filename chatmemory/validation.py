@@ -110,6 +110,13 @@ def check_role(role: object) -> Role:
     return stored
 
 
+def check_list(values: object, what: str) -> list[Any]:
+    """Return the values of a list or another iterable; a string or a mapping is none."""
+    if isinstance(values, (str, bytes, bytearray, Mapping)) or not isinstance(values, Iterable):
+        raise InvalidInputError(f"{what} must be a list, not {type(values).__name__}.")
+    return list(values)
+
+
 def check_title(title: str | None) -> str | None:
     """Return the title if it is valid."""
     if title is None:
@@ -177,7 +184,7 @@ def check_duration(value: timedelta, what: str) -> timedelta:
 
 def check_object(value: Mapping[str, Any] | None, what: str) -> JsonObject:
     """Return a JSON object as a dict that the database returns unchanged."""
-    if not value:
+    if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidInputError(f"{what} must be a mapping, not {type(value).__name__}.")
@@ -279,11 +286,9 @@ def _from_mapping(message: Mapping[str, Any]) -> NewMessage:
 
 def check_messages(messages: Iterable[NewMessage | Mapping[str, Any]], max_bytes: int) -> list[Draft]:
     """Check messages to append together; messages with the same id must be equal."""
-    if isinstance(messages, (str, bytes, Mapping)):
-        raise InvalidInputError(f"messages must be a list of messages, not a {type(messages).__name__}.")
     drafts = []
     seen: dict[str, Draft] = {}
-    for index, message in enumerate(messages):
+    for index, message in enumerate(check_list(messages, "messages")):
         try:
             draft = check_message(message, max_bytes)
         except InvalidInputError as error:

@@ -52,9 +52,10 @@ class AsyncTenant:
     ) -> AsyncIterator[ImportedConversation]:
         """Import the conversations of a file, each into a session under its own id; importing it again adds nothing.
 
-        Accepts ChatGPT's conversations.json, of which the active branch of each conversation is imported, and the JSON
-        of session.export(). Each session gets the status it had ended with; a run comes with its metrics, and one that
-        had not ended is cancelled. The file is read in bounded memory, and imported as the results are iterated.
+        Accepted are ChatGPT's conversations.json, of which the branch of each conversation that was shown last is
+        taken, Claude's conversations.json and the JSON of session.export(). Each session is ended as it had ended; a
+        run comes with its metrics, and one that had not ended is cancelled. The file is read piece by piece, in
+        bounded memory. The import goes on as the results are iterated.
 
         Args:
             file: A path, or a seekable binary file, which stays open.

@@ -58,6 +58,8 @@ class Items:
         Raises:
             InvalidInputError: It cannot be stored as it is.
         """
+        if value is None:
+            raise InvalidInputError("value must be a mapping, not None; use delete() to remove an item.")
         self.put_many([NewItem(namespace, key, value, user_id, text)])
 
     def put_many(self, items: Iterable[NewItem]) -> None:
@@ -66,7 +68,7 @@ class Items:
         Raises:
             InvalidInputError: One cannot be stored as it is; nothing was written.
         """
-        new = checked(list(items))
+        new = checked(items)
         if not new:
             return
         self._database.run(self._tenant_id, *(self._put(*place, item) for place, item in new.items()))

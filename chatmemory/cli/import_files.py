@@ -20,12 +20,14 @@ class Summary:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.messages = 0
+        self.left_out: Counter[str] = Counter()
         self.shown: list[ImportedConversation] = []
 
     def add(self, result: "ImportedConversation") -> None:
         """Count a result."""
         self.counts[result.outcome] += 1
         self.messages += result.messages
+        self.left_out.update(result.left_out)
         if result.outcome in ("grown", "refused"):
             self.shown.append(result)
 
@@ -37,7 +39,7 @@ class Summary:
         """Return the counts, and the grown and refused conversations."""
         counts = {outcome: self.counts[outcome] for outcome in ("imported", "unchanged", "empty")}
         shown = {outcome: [each.to_dict() for each in self.of(outcome)] for outcome in ("grown", "refused")}
-        return {**counts, "messages": self.messages, **shown}
+        return {**counts, "messages": self.messages, "left_out": dict(self.left_out), **shown}
 
 
 def import_(
@@ -56,9 +58,10 @@ def import_(
 ) -> None:
     """Import conversations from a file; running it twice adds nothing.
 
-    Accepts ChatGPT's conversations.json, of which the active branch of each conversation is imported, and the
-    JSON that `chatmemory export` writes. Each conversation becomes an ended session under its own id. Runs come with
-    their metrics and the status they had ended with; a run that had not ended is cancelled.
+    Accepts ChatGPT's and Claude's conversations.json and the JSON that `chatmemory export` writes. Of a conversation
+    of ChatGPT's, the branch that was shown last is taken; what is left out is counted. Each conversation becomes a
+    session under its own id, and is ended; runs come with their metrics, and end as they had ended (one that had not,
+    as cancelled).
     """
     from chatmemory.errors import ChatMemoryError
 
@@ -122,6 +125,8 @@ def _lines(summary: Summary, *, failed: bool) -> Iterator[str]:
         yield f"{many(unchanged, 'conversation')} already there, unchanged."
     if empty:
         yield f"{many(empty, 'conversation')} without a message left out."
+    if summary.left_out:
+        yield "Left out: " + ", ".join(f"{name} ({count:,})" for name, count in summary.left_out.most_common()) + "."
     for grown in summary.of("grown"):
         count = many(grown.new_messages, "new message")
         yield f"{grown.id} ({grown.title or 'untitled'}) has new messages since it was imported: {count}, not added."

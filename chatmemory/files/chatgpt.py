@@ -1,58 +1,98 @@
-"""ChatGPT's export: an array of conversations, each a tree of messages of which one branch is active."""
+"""ChatGPT's export: conversations, each a tree of messages of which one branch was shown last."""
 
-from collections.abc import Iterator
+from collections import Counter
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
 
 from chatmemory.errors import InvalidInputError
-from chatmemory.files.conversations import Conversation, Refused
-from chatmemory.files.json_stream import exact, raw_items
+from chatmemory.files.chatgpt_tree import Tree, is_message
+from chatmemory.files.citations import without_citations
+from chatmemory.files.conversations import Conversation
+from chatmemory.files.times import filled
 from chatmemory.messages.records import Content, NewMessage
 from chatmemory.records import JsonObject, shorten
 from chatmemory.validation import MAX_TITLE_LENGTH
 
-
-class UnknownFormatError(Exception):
-    """The first item of the array is no conversation of ChatGPT's."""
-
-
-def conversations(file: BinaryIO) -> Iterator[Conversation | Refused]:
-    """Read ChatGPT's conversations.json, of each conversation the active branch."""
-    for index, item in enumerate(raw_items(file, "item")):
-        is_conversation = isinstance(item, dict) and isinstance(item.get("mapping"), dict)
-        if not is_conversation and index == 0:
-            raise UnknownFormatError
-        try:
-            if not is_conversation:
-                raise InvalidInputError("it has no mapping of messages")
-            yield _conversation(exact(item))
-        except InvalidInputError as error:
-            yield Refused(_name(item, index), str(error))
+ROLES = ("system", "user", "assistant", "tool")
+# Content that the page does not show as part of the conversation.
+LEFT_OUT = (
+    "thoughts",
+    "reasoning_recap",
+    "user_editable_context",
+    "model_editable_context",
+    "tether_browsing_display",
+)
 
 
-def _name(item: Any, index: int) -> str:
-    id = (item.get("conversation_id") or item.get("id")) if isinstance(item, dict) else None
-    return str(id or f"number {index + 1}")
+def is_conversation(item: object) -> bool:
+    """Whether an item of the array is a conversation of ChatGPT's, possibly a damaged one."""
+    return isinstance(item, dict) and "mapping" in item
 
 
-def _conversation(item: JsonObject) -> Conversation:
+def conversation(item: JsonObject) -> Conversation:
+    """Read one conversation: the branch that was shown last."""
     id = item.get("conversation_id") or item.get("id")
     if not isinstance(id, str):
         raise InvalidInputError("it has no id, so importing it twice would store it twice")
-    began = _time(item.get("create_time"))
+    if not isinstance(item["mapping"], dict):
+        raise InvalidInputError("it has no mapping of messages")
+    tree = Tree(item["mapping"])
+    messages, left_out = _messages(tree, item)
     return Conversation(
         id=id,
         source="chatgpt",
         title=shorten(str(item["title"]), MAX_TITLE_LENGTH) if item.get("title") else None,
-        origin=_origin("chatgpt", item, began),
-        messages=list(_branch_messages(item, began)),
+        origin={**_origin(item), **({"left_out": left_out} if left_out else {})},
+        messages=messages,
+        left_out=left_out,
     )
 
 
-def _origin(source: str, item: JsonObject, began: datetime | None) -> JsonObject:
-    updated = _time(item.get("update_time"))
+def _messages(tree: Tree, item: JsonObject) -> tuple[list[NewMessage], dict[str, int]]:
+    """Return the messages of the branch that say something, and what is left out of it, counted by its name."""
+    nodes = [(id, node["message"]) for id, node in tree.branch(item.get("current_node")) if is_message(node)]
+    left_out: Counter[str] = Counter()
+    default = _time(item.get("create_time")) or _time(item.get("update_time"))
+    times = filled([_time(message.get("create_time")) for _, message in nodes], default)
+    messages = []
+    for (id, message), at in zip(nodes, times, strict=True):
+        role, content, reason = _role(message), _content(message), _reason(message)
+        if reason:
+            left_out[reason] += 1
+        elif content:
+            messages.append(NewMessage(role, content, id, _facts(message), at))
+    left_out["messages of other branches"] = tree.size() - len(nodes)
+    left_out["gaps"] = tree.gaps
+    return messages, dict(+left_out)
+
+
+def _reason(message: JsonObject) -> str | None:
+    """Return the name under which a message is left out, if it is."""
+    content = message.get("content")
+    kind = content.get("content_type") if isinstance(content, dict) else None
+    if kind in LEFT_OUT:
+        return str(kind)
+    if not _content(message):
+        return None if _is_empty(content) else f"content of type {shorten(str(kind), 40)}"
+    role = _role(message)
+    return None if role in ROLES else f"messages of role {shorten(role, 40)}"
+
+
+def _is_empty(content: object) -> bool:
+    """Whether there is nothing that could have been understood."""
+    return not isinstance(content, dict) or not any(
+        value for name, value in content.items() if name not in ("content_type", "language") and value != [""]
+    )
+
+
+def _role(message: JsonObject) -> str:
+    author = message.get("author")
+    return str(author.get("role")) if isinstance(author, dict) else "unknown"
+
+
+def _origin(item: JsonObject) -> JsonObject:
+    began, updated = _time(item.get("create_time")), _time(item.get("update_time"))
     facts = {
-        "from": source,
+        "from": "chatgpt",
         "created_at": began and began.isoformat(),
         "updated_at": updated and updated.isoformat(),
         "model": item.get("default_model_slug"),
@@ -60,65 +100,29 @@ def _origin(source: str, item: JsonObject, began: datetime | None) -> JsonObject
     return {name: value for name, value in facts.items() if value}
 
 
-def _branch_messages(item: JsonObject, began: datetime | None) -> Iterator[NewMessage]:
-    """The messages of the active branch that say something; one without a time has that of the one before."""
-    at = began
-    for id, node in _active_branch(item):
-        message = node.get("message")
-        if not isinstance(message, dict):
-            continue
-        at = _time(message.get("create_time")) or at
-        content = _content(message.get("content"))
-        if content:
-            author = message.get("author")
-            role = author.get("role") if isinstance(author, dict) else None
-            yield NewMessage(str(role), content, id, _facts(message), at)
-
-
-def _active_branch(item: JsonObject) -> list[tuple[str, JsonObject]]:
-    """From the current node up through its parents, oldest first."""
-    mapping = item["mapping"]
-    id = item.get("current_node") or _last_leaf(mapping)
-    path: dict[str, JsonObject] = {}
-    while isinstance(id, str) and isinstance(mapping.get(id), dict):
-        if id in path:
-            raise InvalidInputError(f"its node {id!r} is its own ancestor")
-        path[id] = mapping[id]
-        id = mapping[id].get("parent")
-    if mapping and not path:
-        raise InvalidInputError(f"its current node {item.get('current_node')!r} is not in its mapping")
-    return list(path.items())[::-1]
-
-
-def _last_leaf(mapping: JsonObject) -> str | None:
-    leaves = [id for id, node in mapping.items() if isinstance(node, dict) and not node.get("children")]
-    return leaves[-1] if leaves else None
-
-
 def _time(seconds: object) -> datetime | None:
-    """A time in seconds since 1970."""
-    if seconds is None or isinstance(seconds, bool):
+    """Return a time given in seconds since 1970; None where it is none."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         return None
-    if isinstance(seconds, int | float):
-        try:
-            return datetime.fromtimestamp(seconds, UTC)
-        except (OverflowError, ValueError, OSError):
-            pass
-    raise InvalidInputError(f"{str(seconds)[:40]!r} is not a time in seconds since 1970")
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
-def _content(content: object) -> Content | None:
-    """The text of a node, or its parts as blocks; None where it says nothing."""
+def _content(message: JsonObject) -> Content | None:
+    """Return the text of a message, or its parts as blocks; None where it says nothing."""
+    content = message.get("content")
     if not isinstance(content, dict):
         return None
+    shown = without_citations if _role(message) == "assistant" else str
     parts = content.get("parts")
     if not isinstance(parts, list):
-        text = content.get("text")
-        return text if isinstance(text, str) and text.strip() else None
+        parts = [content.get("text")] if isinstance(content.get("text"), str) else []
     if all(isinstance(part, str) for part in parts):
-        text = "\n".join(parts)
+        text = shown("\n".join(parts))
         return text if text.strip() else None
-    return [_block(part) for part in parts if part] or None
+    return [_block(shown(part) if isinstance(part, str) else part) for part in parts if part] or None
 
 
 def _block(part: object) -> JsonObject:
@@ -129,13 +133,14 @@ def _block(part: object) -> JsonObject:
 
 
 def _facts(message: JsonObject) -> JsonObject:
-    """Return the unusual properties of a node's message."""
-    content, metadata, author = (message.get(key) or {} for key in ("content", "metadata", "author"))
+    """What else a node says about its message, where it is out of the ordinary."""
+    values = (message.get(key) for key in ("content", "metadata", "author"))
+    content, metadata, author = (value if isinstance(value, dict) else {} for value in values)
     facts = {
-        "model": metadata.get("model_slug") if isinstance(metadata, dict) else None,
-        "name": author.get("name") if isinstance(author, dict) else None,
+        "model": metadata.get("model_slug"),
+        "name": author.get("name"),
         "recipient": message.get("recipient") if message.get("recipient") != "all" else None,
-        "content_type": content["content_type"] if content.get("content_type") not in ("text", None) else None,
+        "content_type": content.get("content_type") if content.get("content_type") != "text" else None,
         "language": content.get("language"),
     }
     return {name: value for name, value in facts.items() if value}

@@ -25,6 +25,7 @@ class Conversation:
         status: The status it ended with; active: it had not ended.
         run: The run status, progress, stage and error of a run.
         metrics: The points of a run's metrics; to be read once, after the messages.
+        left_out: What of the file's conversation is not among the messages, by its name, counted.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Conversation:
     results: Any = None
     run: JsonObject = field(default_factory=dict)
     metrics: Iterable[MetricCurve] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:

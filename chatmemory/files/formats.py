@@ -1,15 +1,20 @@
-"""The formats of files that can be imported, told apart by how they begin."""
+"""The formats of files that can be imported, told apart by what is in them."""
 
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, TypeAlias
 
 from chatmemory.errors import InvalidInputError
-from chatmemory.files import chatgpt, own_export
+from chatmemory.files import chatgpt, claude, own_export
 from chatmemory.files.conversations import Conversation, Refused
-from chatmemory.files.json_stream import CHUNK, first_value, skip_mark
+from chatmemory.files.json_stream import CHUNK, exact, first_value, raw_items, skip_mark
 from chatmemory.json_form import FORMAT
+from chatmemory.records import JsonObject, shorten
 
-ACCEPTED = f'ChatGPT\'s conversations.json (a JSON array), and our own export (a JSON object of "{FORMAT}")'
+Reader: TypeAlias = Callable[[JsonObject], Conversation]
+MOST_STRANGE = 1_000  # items before the first conversation
+ACCEPTED = (
+    f"ChatGPT's and Claude's conversations.json (a JSON array), and our own export (a JSON object of \"{FORMAT}\")"
+)
 
 
 def conversations(file: BinaryIO) -> Iterator[Conversation | Refused]:
@@ -22,16 +27,44 @@ def conversations(file: BinaryIO) -> Iterator[Conversation | Refused]:
     begins = file.read(CHUNK).lstrip()[:1]
     file.seek(start)
     if begins == b"[":
-        found = chatgpt.conversations(file)
+        yield from _array(file)
     elif begins == b"{" and first_value(file, "format") == FORMAT:
         file.seek(start)
-        found = own_export.conversations(file, start)
+        yield from own_export.conversations(file, start)
     else:
         raise _unknown()
+
+
+def _array(file: BinaryIO) -> Iterator[Conversation | Refused]:
+    """Read an array in which at least one item is a conversation; the others are refused one by one."""
+    strange: list[Refused] = []
+    is_known = False
+    for index, item in enumerate(raw_items(file, "item")):
+        read = next((format.conversation for format in (chatgpt, claude) if format.is_conversation(item)), None)
+        if read is None:
+            strange.append(Refused(_name(item, index), "it is no conversation"))
+            if not is_known and len(strange) > MOST_STRANGE:
+                break
+        is_known = is_known or read is not None
+        if is_known:
+            yield from strange
+            strange.clear()
+        if read is not None:
+            yield _one(read, item, index)
+    if strange:
+        raise _unknown()
+
+
+def _one(read: Reader, item: Any, index: int) -> Conversation | Refused:
     try:
-        yield from found
-    except chatgpt.UnknownFormatError:
-        raise _unknown() from None
+        return read(exact(item))
+    except InvalidInputError as error:
+        return Refused(_name(item, index), str(error))
+
+
+def _name(item: Any, index: int) -> str:
+    ids = [item.get(key) for key in ("conversation_id", "uuid", "id")] if isinstance(item, dict) else []
+    return shorten(next((id for id in ids if isinstance(id, str) and id), f"number {index + 1}"), 255)
 
 
 def _unknown() -> InvalidInputError:

@@ -2,20 +2,26 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from math import isfinite
 from typing import Any, BinaryIO
 
 import ijson
 
 from chatmemory.errors import InvalidInputError
+from chatmemory.files.guard import GuardedFile
 from chatmemory.validation import MAX_JSON_DEPTH
 
 CHUNK = 65_536
+_OUT_OF_RANGE = "The file has a number whose exponent is out of range."
 _UTF8_MARK = b"\xef\xbb\xbf"
 
 
 def skip_mark(file: BinaryIO) -> int:
     """Go behind a byte order mark, if there is one; return where the JSON begins."""
-    start = len(_UTF8_MARK) if file.read(len(_UTF8_MARK)) == _UTF8_MARK else 0
+    first = file.read(len(_UTF8_MARK))
+    if not isinstance(first, bytes):
+        raise InvalidInputError("file must be open in binary mode.")
+    start = len(_UTF8_MARK) if first == _UTF8_MARK else 0
     file.seek(start)
     return start
 
@@ -32,17 +38,16 @@ def items(file: BinaryIO, prefix: str) -> Iterator[Any]:
 def raw_items(file: BinaryIO, prefix: str) -> Iterator[Any]:
     """Read the values at `prefix` as the parser gives them, one at a time; errors are items()'."""
     try:
-        yield from ijson.items(file, prefix)
+        yield from ijson.items(GuardedFile(file), prefix, buf_size=CHUNK)
     except ijson.JSONError as error:
         raise malformed(file, error) from None
+    except ArithmeticError:
+        raise InvalidInputError(_OUT_OF_RANGE) from None
 
 
 def first_value(file: BinaryIO, prefix: str) -> Any:
     """Read the first value at `prefix`; None where there is none."""
-    try:
-        return exact(next(ijson.items(file, prefix), None))
-    except ijson.JSONError as error:
-        raise malformed(file, error) from None
+    return exact(next(raw_items(file, prefix), None))
 
 
 def exact(value: Any, depth: int = 0) -> Any:
@@ -52,12 +57,19 @@ def exact(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")
     if isinstance(value, Decimal):
-        return float(value)
+        return _float(value)
     if isinstance(value, list):
         return [exact(item, depth + 1) for item in value]
     if isinstance(value, dict):
         return {exact(key): exact(item, depth + 1) for key, item in value.items()}
     return value
+
+
+def _float(value: Decimal) -> float:
+    number = float(value)
+    if not isfinite(number):
+        raise InvalidInputError(_OUT_OF_RANGE)
+    return number
 
 
 def malformed(file: BinaryIO, error: ijson.JSONError) -> InvalidInputError:

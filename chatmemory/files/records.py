@@ -2,7 +2,8 @@
 
 # No `from __future__ import annotations`: public() moves these classes to another module name,
 # where typing.get_type_hints could not resolve annotations that are strings.
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from chatmemory._public import public
@@ -24,6 +25,7 @@ class ImportedConversation(Record):
         messages: The messages that were stored now.
         new_messages: Of a grown one, the messages that the session does not have.
         reason: The reason why it was refused.
+        left_out: What of the file's conversation is not among the messages, by its name, counted.
     """
 
     id: str
@@ -32,3 +34,4 @@ class ImportedConversation(Record):
     messages: int = 0
     new_messages: int = 0
     reason: str | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from chatmemory._public import public
 from chatmemory.errors import InvalidInputError
 from chatmemory.json_form import Record
 from chatmemory.records import JsonObject, to_json
-from chatmemory.validation import check_id, check_object, check_text
+from chatmemory.validation import check_id, check_list, check_object, check_text
 
 MOST_PLACE_BYTES = 2000  # of a namespace and a key: an index row of Postgres has at most 2704 bytes, tenant included
 OPERATORS = {
@@ -83,16 +83,13 @@ def item_from_row(row: Sequence[Any]) -> Item:
 
 
 def check_namespace(namespace: Sequence[str]) -> list[str]:
-    """Return the namespace as a list.
-
-    Raises:
-        InvalidInputError: It is not a sequence of non-empty strings.
-    """
-    if isinstance(namespace, str) or not all(isinstance(label, str) and label for label in namespace):
+    """The namespace as a list; refuse what is none."""
+    labels = check_list(namespace, "namespace")
+    if not all(isinstance(label, str) and label for label in labels):
         raise InvalidInputError("a namespace must be a tuple of strings that are not empty.")
-    for label in namespace:
+    for label in labels:
         check_text(label, "namespace")
-    return list(namespace)
+    return labels
 
 
 def place_of(namespace: Sequence[str], key: str) -> Place:
@@ -110,14 +107,12 @@ def _check_size(place: Place) -> None:
         )
 
 
-def checked(items: Sequence[NewItem]) -> dict[tuple[str, str], NewItem]:
-    """Return checked items by path and key, sorted; of several with the same key, the last one.
-
-    Raises:
-        InvalidInputError: An item cannot be stored.
-    """
+def checked(items: Iterable[NewItem]) -> dict[tuple[str, str], NewItem]:
+    """Items by path and key, in this order, the last of each; refuse what cannot be stored."""
     found = {}
-    for item in items:
+    for item in check_list(items, "items"):
+        if not isinstance(item, NewItem):
+            raise InvalidInputError(f"an item must be a NewItem, not {type(item).__name__}.")
         place = place_of(item.namespace, item.key)
         if item.value is not None:
             _check_size(place)

@@ -1,21 +1,20 @@
 """Checks of what a caller gives to recall and to remember."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from typing import Any
 
 from chatmemory.errors import InvalidInputError
 from chatmemory.memories.records import MEMORY_KINDS, TRUSTS, MemoryKind, MemorySource, Trust
-from chatmemory.validation import check_choice, check_count, check_id, check_text
+from chatmemory.validation import check_choice, check_count, check_id, check_list, check_text
 
 MAX_QUERY, MAX_TEXT = 10_000, 10_000  # characters
 
 
 def check_kinds(kinds: Sequence[MemoryKind] | None, default: tuple[MemoryKind, ...]) -> list[MemoryKind]:
     """Return kinds of memories, or the default for None."""
-    if kinds is not None and (isinstance(kinds, str) or not isinstance(kinds, Collection)):
-        raise InvalidInputError("kinds must be a list of kinds.")
-    return [check_choice(kind, "kinds", MEMORY_KINDS) for kind in (default if kinds is None else kinds)]
+    listed = default if kinds is None else check_list(kinds, "kinds")
+    return [check_choice(kind, "kinds", MEMORY_KINDS) for kind in listed]
 
 
 def check_query(query: object) -> str:
@@ -35,9 +34,7 @@ def check_memory_text(text: object) -> str:
 
 def check_sources(sources: Iterable[MemorySource | tuple[str, int, int]] | None) -> tuple[MemorySource, ...]:
     """Return the sources of a memory; none for None."""
-    if sources is not None and not isinstance(sources, Iterable):
-        raise InvalidInputError("sources must be a list of sources.")
-    return tuple(_source(source) for source in sources or ())
+    return () if sources is None else tuple(map(_source, check_list(sources, "sources")))
 
 
 def _source(source: MemorySource | tuple[str, int, int]) -> MemorySource:

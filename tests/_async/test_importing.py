@@ -20,7 +20,7 @@ async def imported(tenant: AsyncTenant, value: Any, **users: Any) -> list[Import
 async def test_each_conversation_has_a_result(async_memory: AsyncChatMemory) -> None:
     """Imported, skipped for a reason, or refused with one; a second import adds nothing."""
     acme = async_memory.tenant("acme")
-    alien = conversation("alien", node("a", None, "martian", "x"))
+    alien = conversation("alien", node("a", None, "user", "x"), {"id": "b", "parent": "b", "message": {}})
     file = [lunch(), conversation("empty"), alien]
     results = await imported(acme, file, user_id="ann")
     assert [(each.id, each.outcome, each.messages) for each in results] == [
@@ -28,7 +28,7 @@ async def test_each_conversation_has_a_result(async_memory: AsyncChatMemory) -> 
         ("empty", "empty", 0),
         ("alien", "refused", 0),
     ]
-    assert "martian" in (results[2].reason or "")
+    assert "ancestor" in (results[2].reason or "")
     session = await acme.sessions.get("lunch", user_id="ann")
     assert session.info.status == "completed"
     grown = lunch(node("more", "thanks", "user", "More?"))

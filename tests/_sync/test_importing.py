@@ -22,7 +22,7 @@ def imported(tenant: Tenant, value: Any, **users: Any) -> list[ImportedConversat
 def test_each_conversation_has_a_result(memory: ChatMemory) -> None:
     """Imported, skipped for a reason, or refused with one; a second import adds nothing."""
     acme = memory.tenant("acme")
-    alien = conversation("alien", node("a", None, "martian", "x"))
+    alien = conversation("alien", node("a", None, "user", "x"), {"id": "b", "parent": "b", "message": {}})
     file = [lunch(), conversation("empty"), alien]
     results = imported(acme, file, user_id="ann")
     assert [(each.id, each.outcome, each.messages) for each in results] == [
@@ -30,7 +30,7 @@ def test_each_conversation_has_a_result(memory: ChatMemory) -> None:
         ("empty", "empty", 0),
         ("alien", "refused", 0),
     ]
-    assert "martian" in (results[2].reason or "")
+    assert "ancestor" in (results[2].reason or "")
     session = acme.sessions.get("lunch", user_id="ann")
     assert session.info.status == "completed"
     grown = lunch(node("more", "thanks", "user", "More?"))

@@ -66,6 +66,127 @@ def test_active_branch() -> None:
     assert [message.message_id for message in found.messages] == ["ask", "answer", "thanks"]
 
 
+def strip(value: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """A conversation whose nodes lack these keys."""
+    nodes = {id: {key: node[key] for key in node.keys() - keys} for id, node in value["mapping"].items()}
+    return {**value, "mapping": nodes}
+
+
+def test_the_branch_is_made_from_what_is_there() -> None:
+    """Without the current node, with a wrong one, without children or parents: the newest leaf and all above it."""
+    times = iter(range(1_700_000_000, 1_700_000_100))
+    value = conversation(
+        "c", *(node(id, above, "user", id, create_time=next(times)) for id, above in zip("abcde", "-aabd", strict=True))
+    )
+    value["mapping"]["a"]["parent"] = "root"
+    for child, above in ("bd", "a"), ("e", "d"), ("cb", "a"):
+        value["mapping"][above]["children"] = list(child)
+    value["mapping"]["b"]["children"] = ["d"]
+    value["mapping"]["a"]["children"] = ["b", "c"]
+    for damaged in (
+        value,
+        {**value, "current_node": None},
+        {**value, "current_node": "gone"},
+        {**value, "current_node": "b"},
+        strip(value, "children"),
+        {**strip(value, "children"), "current_node": None},
+        strip(value, "parent"),
+        {**strip(value, "parent"), "current_node": 7},
+    ):
+        assert [message.message_id for message in only([damaged]).messages] == list("abde")
+
+
+@pytest.mark.parametrize("lost", ["b", "c"])
+def test_a_gap_in_the_parents(lost: str) -> None:
+    """Where a node is missing, the branch goes on with the newest message before the gap, and the gap is counted."""
+    nodes = [
+        node(id, above, "user", id, create_time=1_700_000_000 + index)
+        for index, (id, above) in enumerate([("a", "root"), ("b", "a"), ("c", "b"), ("d", "c")])
+    ]
+    value = conversation("c", *nodes)
+    del value["mapping"][lost]
+    found = only([value])
+    assert [message.message_id for message in found.messages] == [id for id in "abcd" if id != lost]
+    assert found.left_out == {"gaps": 1}
+
+
+def test_what_is_left_out_is_named() -> None:
+    """Thoughts, recaps, contexts, browsing, unknown roles and unknown content are counted, and the rest is taken."""
+    kinds: dict[str, dict[str, Any]] = {
+        "thoughts": {"thoughts": [{"summary": "Soup?", "content": "Hm."}]},
+        "reasoning_recap": {"content": "Thought for 5 seconds"},
+        "user_editable_context": {"user_profile": "A cook", "user_instructions": ""},
+        "model_editable_context": {"model_set_context": "x"},
+        "tether_browsing_display": {"result": "L0: page", "summary": None},
+        "hologram": {"light": 3},
+    }
+    nodes = [node("start", "root", "user", "Soup?")]
+    for kind, content in kinds.items():
+        nodes.append(node(kind, nodes[-1]["id"], "assistant"))
+        nodes[-1]["message"]["content"] = {"content_type": kind, **content}
+    nodes += [
+        node("odd", "hologram", "martian", "x"),
+        node("given-up", "odd", "user", "y"),
+        node("end", "odd", "user", "z"),
+    ]
+    found = only([conversation("c", *nodes)])
+    assert [message.message_id for message in found.messages] == ["start", "end"]
+    named = {**dict.fromkeys(list(kinds)[:-1], 1), "content of type hologram": 1, "messages of role martian": 1}
+    assert found.left_out == {**named, "messages of other branches": 1}
+    assert found.origin["left_out"] == found.left_out
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Soup.\ue200cite\ue202turn0search1\ue202turn0news2\ue201 Yes.", "Soup. Yes."),
+        ("See \ue200url\ue202the menu\ue202https://example.com\ue201.", "See the menu."),
+        ('In \ue200entity\ue202["city","Lisbon","Portugal"]\ue201 now.', "In Lisbon now."),
+        ("Cut \ue200cite\ue202turn0", "Cut citeturn0"),
+        ("As written【12†source】【4:0†menu.pdf】.", "As written."),
+        ("【注意】 stays", "【注意】 stays"),
+    ],
+)
+def test_citation_marks(text: str, shown: str) -> None:
+    """Marks for ChatGPT's own pages are no part of an answer; what they show is; a user's text stays as it is."""
+    found = only([conversation("c", node("q", "root", "user", text), node("a", "q", "assistant", text))])
+    assert [message.content for message in found.messages] == [text, shown]
+
+
+def test_missing_times_lie_between_their_neighbours() -> None:
+    """A missing or broken time is interpolated; at the ends the neighbour's counts, else the conversation's."""
+    given = [None, 1_700_000_000, None, "noon", 1_700_000_030, float("1e18")]
+    nodes = [node(str(n), str(n - 1) if n else "root", "user", "x", create_time=at) for n, at in enumerate(given)]
+    times = [message.created_at for message in only([conversation("c", *nodes)]).messages]
+    assert [at and at.timestamp() - 1_700_000_000 for at in times] == [0, 0, 10, 20, 30, 30]
+    undated = conversation("c", node("a", "root", "user", "x", create_time=None))
+    assert [m.created_at and m.created_at.timestamp() for m in only([undated]).messages] == [1_600_000_000]
+
+
+def claude(**more: Any) -> dict[str, Any]:
+    """A conversation of Claude's export."""
+    messages = [
+        {"uuid": "m1", "sender": "human", "text": "Soup?", "created_at": "2024-05-01T10:00:00.000000Z",
+         "attachments": [{"file_name": "menu.txt", "extracted_content": "Soup 5 EUR"}], "files": []},
+        {"uuid": "m2", "sender": "assistant", "text": "", "content": [{"type": "thinking", "thinking": "hm"},
+            {"type": "text", "text": "Yes,"}, {"type": "text", "text": "soup."}]},
+        {"uuid": "m3", "sender": "robot", "text": "?"},
+    ]  # fmt: skip
+    return {"uuid": "c-1", "name": "Lunch", "created_at": "2024-05-01T09:59:00Z", "chat_messages": messages, **more}
+
+
+def test_claude_export() -> None:
+    """Claude's conversations.json is read, with the text of attachments; an unknown sender is counted."""
+    found = only([claude()])
+    first, second = found.messages
+    assert (found.id, found.title, found.source) == ("c-1", "Lunch", "claude")
+    assert [block["text"] for block in first.content] == ["Soup?", "[attachment: menu.txt]\nSoup 5 EUR"]  # type: ignore[index]
+    assert (second.role, second.content, second.created_at) == ("assistant", "Yes,\nsoup.", first.created_at)
+    assert found.left_out == {"messages of an unknown sender": 1}
+    refused, *_ = read([claude(chat_messages=None), claude()])
+    assert isinstance(refused, Refused)
+
+
 def test_parts_become_blocks() -> None:
     """Multimodal parts are kept as JSON blocks with a type."""
     answer = list(only([lunch()]).messages)[1]
@@ -87,17 +208,20 @@ def test_times() -> None:
         "text",
         {"mapping": {}, "title": "no id"},
         conversation("loop", node("a", "b", "user", "x"), node("b", "a", "user", "y")),
-        conversation("lost", node("a", None, "user", "x"), current_node="gone"),
-        conversation("when", node("a", None, "user", "x", create_time="noon")),
+        None,
+        {"id": "folder", "name": "Trips", "conversations": []},
+        {"id": "null", "mapping": None},
+        {"id": "list", "mapping": []},
     ],
 )
 def test_what_cannot_be_read_stops_nothing(bad: Any) -> None:
     """A conversation that makes no sense is refused with a reason; the one after it is read."""
-    first, second, third = read([lunch(), bad, lunch()])
-    assert isinstance(second, Refused)
-    assert second.reason
-    assert isinstance(first, Conversation)
-    assert isinstance(third, Conversation)
+    for file, place in (([lunch(), bad, lunch()], 1), ([bad, lunch(), lunch()], 0)):
+        found = read(file)
+        refused = found.pop(place)
+        assert isinstance(refused, Refused)
+        assert refused.reason
+        assert [type(each) for each in found] == [Conversation, Conversation]
 
 
 @pytest.mark.parametrize("unknown", [b"", b"hello", b"PK\x03\x04", b"{}", b'{"format": "x/1"}', b"[1]", b'[{"a": 1}]'])
@@ -182,7 +306,7 @@ def test_malformed_keeps_what_was_imported(cli: Cli, tmp_path: Path) -> None:
 def test_refused_conversation_leaves_nothing(cli: Cli, write_json: Write) -> None:
     """A conversation that cannot be stored is not stored by half, and the exit code says so."""
     huge = conversation("huge", node("a", None, "user", "x"), node("b", "a", "user", "y" * 1_000_001))
-    alien = conversation("alien", node("a", None, "martian", "x"))
+    alien = conversation("alien", node("a", None, "user", "x"), node("b", "a", "user", "x" * 2_000_001))
     done = cli.json("import", write_json([huge, alien, lunch()]), code=1)
     assert [refused["id"] for refused in done["refused"]] == ["huge", "alien"]
     assert [session["id"] for session in cli.json("sessions")["items"]] == ["lunch"]

@@ -54,14 +54,16 @@ class AsyncImporter:
         if isinstance(conversation.messages, list):
             check_messages(conversation.messages, self._max_bytes)  # all of it, before any of it is stored
             if not conversation.messages:
-                return ImportedConversation(id=id, outcome="empty", title=title)
+                return ImportedConversation(id=id, outcome="empty", title=title, left_out=conversation.left_out)
         session = await self._find(id)
         if session is not None and not _is_unfinished(session):
             new = await self._missing(session, conversation)
             outcome: ImportOutcome = "grown" if new else "unchanged"
             return ImportedConversation(id=id, outcome=outcome, title=session.info.title, new_messages=new)
         stored = await self._store(session or await self._create(conversation), conversation, again=session is not None)
-        return ImportedConversation(id=id, outcome="imported", title=title, messages=stored)
+        return ImportedConversation(
+            id=id, outcome="imported", title=title, messages=stored, left_out=conversation.left_out
+        )
 
     async def _find(self, id: str) -> AsyncSession | None:
         try:
@@ -144,8 +146,10 @@ def _opened(file: BinaryIO | str | PathLike[str]) -> Iterator[BinaryIO]:
     if isinstance(file, (str, PathLike)):
         with Path(file).open("rb") as source:
             yield source
-    else:
+    elif hasattr(file, "read") and hasattr(file, "seek"):
         yield file
+    else:
+        raise InvalidInputError(f"file must be a path or a binary file that can seek, not {type(file).__name__}.")
 
 
 async def _in_thread(values: Iterator[T]) -> AsyncIterator[T]:

@@ -26,6 +26,7 @@ from chatmemory.validation import (
     check_duration,
     check_id,
     check_kind,
+    check_list,
     check_object,
     check_time,
     check_title,
@@ -235,7 +236,7 @@ class AsyncSessions:
         Raises:
             SessionNotFoundError: One of them is missing or deleted.
         """
-        ids = [check_id(session_id, "session_id") for session_id in session_ids]
+        ids = [check_id(session_id, "session_id") for session_id in check_list(session_ids, "session_ids")]
         await self._parts.metrics.flush()
         rows, extremes = await self._database.run(
             self._tenant_id, (queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))
@@ -253,7 +254,7 @@ class AsyncSessions:
         """
         refused: dict[str, ChatMemoryError] = {}
         ids: list[str] = []
-        for session_id in session_ids:
+        for session_id in check_list(session_ids, "session_ids"):
             try:
                 ids.append(check_id(session_id, "session_id"))
             except InvalidInputError as error:
@@ -294,4 +295,4 @@ class AsyncSessions:
 
 
 def _json_or_none(value: Mapping[str, Any] | None, what: str) -> str | None:
-    return to_json(check_object(value, what)) if value else None
+    return to_json(checked) if (checked := check_object(value, what)) else None

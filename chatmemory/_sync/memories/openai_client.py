@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import openai
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from chatmemory.errors import LlmError
+from chatmemory.memories.answers import find_answer
 from chatmemory.protocols import Answer
 from chatmemory.settings import Settings
 
@@ -135,19 +136,11 @@ def _parsed(model: str, reply: Any, schema: type[BaseModel]) -> BaseModel:
     if choice.finish_reason == "length":
         raise LlmError(f"The answer of the model {model!r} was cut off; lower consolidation_batch_tokens.")
     if not text:
-        raise LlmError(f"The model {model!r} refused, or returned an empty answer.")
-    try:
-        return schema.model_validate_json(_bare(text))
-    except ValidationError as error:
-        raise LlmError(
-            f"The answer of the model {model!r} does not match the requested schema ({error.error_count()} errors)."
-        ) from None
-
-
-def _bare(text: str) -> str:
-    """Return the JSON without the code fence that some models put around it."""
-    begin, end = text.find("{"), text.rfind("}")
-    return text[begin : end + 1] if 0 <= begin < end else text
+        raise LlmError(f"The model {model!r} refused, or answered nothing.")
+    answer = find_answer(text, schema)
+    if answer is None:
+        raise LlmError(f"The answer of the model {model!r} does not match the requested schema.")
+    return answer
 
 
 def _failed(model: str, error: openai.OpenAIError) -> LlmError:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from chatmemory._sync.sessions.state import SessionState
-from chatmemory.errors import InvalidInputError, SessionEndedError
+from chatmemory.errors import SessionEndedError
 from chatmemory.records import Json
 from chatmemory.runs.metric_checks import check_metrics
 from chatmemory.runs.metric_records import MetricSeries, series_from_rows
@@ -15,7 +15,7 @@ from chatmemory.sessions.changes import PAUSED, RUNNING, Changes, changed
 from chatmemory.sessions.records import SessionInfo, StatusChange, status_change_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
-from chatmemory.validation import check_count, check_id, check_time
+from chatmemory.validation import check_count, check_id, check_list, check_time
 
 
 class RunMethods:
@@ -164,9 +164,8 @@ class RunMethods:
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        if isinstance(names, str):
-            raise InvalidInputError("names must be a list of names of metrics, not one string.")
-        wanted = None if names is None else [check_id(name, "the name of a metric") for name in names]
+        listed = None if names is None else check_list(names, "names")
+        wanted = None if listed is None else [check_id(name, "the name of a metric") for name in listed]
         buckets = None if max_points is None else check_count(max_points, "max_points", least=2) // 2
         self._state.parts.metrics.flush()
         params = (self._state.tenant_id, self._state.id, wanted, buckets)

@@ -28,6 +28,7 @@ from chatmemory.validation import (
     check_duration,
     check_id,
     check_kind,
+    check_list,
     check_object,
     check_time,
     check_title,
@@ -237,7 +238,7 @@ class Sessions:
         Raises:
             SessionNotFoundError: One of them is missing or deleted.
         """
-        ids = [check_id(session_id, "session_id") for session_id in session_ids]
+        ids = [check_id(session_id, "session_id") for session_id in check_list(session_ids, "session_ids")]
         self._parts.metrics.flush()
         rows, extremes = self._database.run(
             self._tenant_id, (queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))
@@ -255,7 +256,7 @@ class Sessions:
         """
         refused: dict[str, ChatMemoryError] = {}
         ids: list[str] = []
-        for session_id in session_ids:
+        for session_id in check_list(session_ids, "session_ids"):
             try:
                 ids.append(check_id(session_id, "session_id"))
             except InvalidInputError as error:
@@ -296,4 +297,4 @@ class Sessions:
 
 
 def _json_or_none(value: Mapping[str, Any] | None, what: str) -> str | None:
-    return to_json(check_object(value, what)) if value else None
+    return to_json(checked) if (checked := check_object(value, what)) else None
