@@ -65,7 +65,7 @@ def test_doctor_tells_of_long_term_memory(cli: Cli, memory: ChatMemory) -> None:
     report = cli.json("doctor")
     assert report["learning"] == {"model": None, "embedder": None, "sessions due": 1, "sessions parked": 0}
     assert report["server"]["pgvector"][0].isdigit()
-    assert "recall goes by words" in " ".join(report["fallbacks"])
+    assert "recall is lexical" in " ".join(report["fallbacks"])
     cli.environment.update(
         CHATMEMORY_EMBEDDING_MODEL="e", CHATMEMORY_LLM_API_KEY="sk-k", CHATMEMORY_LLM_HARD_CAP_TOKENS="5000"
     )
