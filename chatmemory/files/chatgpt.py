@@ -24,7 +24,7 @@ LEFT_OUT = (
 
 
 def is_conversation(item: object) -> bool:
-    """Whether an item of the array is a conversation of ChatGPT's, possibly a damaged one."""
+    """Return whether an item of the array is one of ChatGPT's conversations, possibly a damaged one."""
     return isinstance(item, dict) and "mapping" in item
 
 
@@ -78,7 +78,7 @@ def _reason(message: JsonObject) -> str | None:
 
 
 def _is_empty(content: object) -> bool:
-    """Whether there is nothing that could have been understood."""
+    """Return whether nothing of it can be understood."""
     return not isinstance(content, dict) or not any(
         value for name, value in content.items() if name not in ("content_type", "language") and value != [""]
     )
@@ -133,7 +133,7 @@ def _block(part: object) -> JsonObject:
 
 
 def _facts(message: JsonObject) -> JsonObject:
-    """What else a node says about its message, where it is out of the ordinary."""
+    """Return the unusual properties of a node's message."""
     values = (message.get(key) for key in ("content", "metadata", "author"))
     content, metadata, author = (value if isinstance(value, dict) else {} for value in values)
     facts = {

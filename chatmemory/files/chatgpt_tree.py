@@ -93,7 +93,7 @@ class Tree:
 
 
 def is_message(node: JsonObject) -> bool:
-    """Whether a node has a message."""
+    """Return whether a node has a message."""
     return isinstance(node.get("message"), dict)
 
 

@@ -14,7 +14,7 @@ ROLES = {"human": "user", "user": "user", "assistant": "assistant"}
 
 
 def is_conversation(item: object) -> bool:
-    """Whether an item of the array is a conversation of Claude's, possibly a damaged one."""
+    """Return whether an item of the array is one of Claude's conversations, possibly a damaged one."""
     return isinstance(item, dict) and "chat_messages" in item
 
 

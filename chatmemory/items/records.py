@@ -183,7 +183,7 @@ def keeps(filter: Mapping[str, Any] | None, value: Mapping[str, Any]) -> bool:
 
 
 def _fits(value: Any, wanted: Mapping[str, Any]) -> bool:
-    """Whether a value fits operators, or a JSON object the fields that are wanted."""
+    """Return whether a value fits operators, or a JSON object the fields that are wanted."""
     for key in COMBINED.keys() & wanted.keys():
         if not COMBINED[key](_matches(value, each) for each in wanted[key]):
             return False

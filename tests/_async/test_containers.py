@@ -69,7 +69,7 @@ async def test_wrong_container(
 
 @pytest.mark.parametrize("wrong", [None, 5, b"text", ["conversations.json"], object()])
 async def test_wrong_file(async_memory: AsyncChatMemory, wrong: Any) -> None:
-    """What is neither a path nor a binary file cannot be imported."""
+    """Only a path or a binary file can be imported."""
     results: AsyncIterator[Any] = async_memory.tenant("acme").import_conversations(wrong, user_id="ann")
     with pytest.raises(InvalidInputError, match="file must be a path"):
         await anext(results)

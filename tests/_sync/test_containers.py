@@ -71,7 +71,7 @@ def test_wrong_container(
 
 @pytest.mark.parametrize("wrong", [None, 5, b"text", ["conversations.json"], object()])
 def test_wrong_file(memory: ChatMemory, wrong: Any) -> None:
-    """What is neither a path nor a binary file cannot be imported."""
+    """Only a path or a binary file can be imported."""
     results: Iterator[Any] = memory.tenant("acme").import_conversations(wrong, user_id="ann")
     with pytest.raises(InvalidInputError, match="file must be a path"):
         next(results)
