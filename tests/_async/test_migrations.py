@@ -91,7 +91,7 @@ insert into chatmemory.memories
 
 
 async def test_runs_of_an_apps_own_kind_go_on_leaving_results(data_dir: Path) -> None:
-    """What a run teaches stands in its row now: for kinds of which runs have left results, these."""
+    """A migrated run learns its result if a run of its kind has left one before."""
     server = EmbeddedPostgres(data_dir)
     try:
         url = create_database(server.start(), "first")
