@@ -73,7 +73,8 @@ def records_of(cls: Any) -> st.SearchStrategy[Any]:
     if cls is MetricSeries:
         return st.lists(records_of(MetricCurve), max_size=2, unique_by=lambda curve: curve.name).map(MetricSeries)
     if cls is Page:
-        return st.builds(Page, st.lists(records_of(SessionInfo), max_size=2).map(tuple), *[SCALARS[int]] * 3)
+        number, items = SCALARS[int], st.lists(records_of(SessionInfo), max_size=2).map(tuple)
+        return st.builds(Page, items, number, st.none() | number, st.none() | SCALARS[str], st.none() | number)
     hints = get_type_hints(cls)
     return st.builds(cls, **{field.name: values_of(hints[field.name]) for field in fields(cls)})
 
