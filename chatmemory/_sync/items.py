@@ -123,7 +123,7 @@ class Items:
         check_text(query or "", "query")
         if query and cursor is not None:
             raise InvalidInputError("items that are sorted by a query have no cursor; give an offset.")
-        check_filter(filter or {})
+        check_filter({} if filter is None else filter)
         params = {
             "prefix": check_namespace(prefix), "query": query or "", "language": self._settings.language,
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
