@@ -38,7 +38,7 @@ FORK = """
 import os, sys, threading
 from pathlib import Path
 import psycopg
-from chatmemory import embedded
+from chatmemory.embedded import server as embedded
 server = embedded.EmbeddedPostgres(Path(sys.argv[1]))
 url = server.start()
 held, forked, (began, begin), (went, go) = threading.Event(), threading.Event(), os.pipe(), os.pipe()
