@@ -262,7 +262,7 @@ async def test_fork_copies_up_to_a_seq(async_memory: AsyncChatMemory) -> None:
     assert (await fork.append("user", "on")).seq == 5
     assert (await session.refresh()).message_count == 10
     assert (await (await session.fork()).history(50)) == stored
-    with pytest.raises(InvalidInputError, match="last seq .* is 10"):
+    with pytest.raises(InvalidInputError, match=r"last seq .* is 10"):
         await session.fork(at_seq=11)
 
 

@@ -264,7 +264,7 @@ def test_fork_copies_up_to_a_seq(memory: ChatMemory) -> None:
     assert fork.append("user", "on").seq == 5
     assert session.refresh().message_count == 10
     assert (session.fork().history(50)) == stored
-    with pytest.raises(InvalidInputError, match="last seq .* is 10"):
+    with pytest.raises(InvalidInputError, match=r"last seq .* is 10"):
         session.fork(at_seq=11)
 
 
