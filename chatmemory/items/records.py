@@ -216,4 +216,5 @@ def _compares(value: Any, operator: str, other: Any) -> bool:
 def _check_operator(name: str) -> None:
     """Refuse an operator that is none."""
     if name not in ("$eq", "$ne", *OPERATORS):
-        raise InvalidInputError(f"{name!r} is not a filter operator; use $eq, $ne, {', '.join((*OPERATORS, *COMBINED))}.")
+        known = ", ".join(("$eq", "$ne", *OPERATORS, *COMBINED))
+        raise InvalidInputError(f"{name!r} is not a filter operator; use {known}.")
