@@ -20,6 +20,7 @@ from chatmemory.errors import (
     StorageUnavailableError,
 )
 
+_STALE_PLAN = ("42804", "0A000")  # datatype mismatch, "cached plan must not change result type"
 DRIVER_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
 
 _UNKNOWN_NAME = "42704"
@@ -33,6 +34,11 @@ def went_away(error: BaseException) -> bool:
     """Return whether a retry may help: a connection was lost, and not because the pool timed out."""
     lost = isinstance(error, StorageUnavailableError) and isinstance(error.__cause__, psycopg.OperationalError)
     return lost and not isinstance(error.__cause__, PoolTimeout)
+
+
+def is_stale_plan(error: Exception) -> bool:
+    """Return whether a statement met a plan made before a migration added a column; nothing of it was done."""
+    return isinstance(error, psycopg.Error) and error.sqlstate in _STALE_PLAN
 
 
 def translated(error: Exception, subject: str) -> ChatMemoryError:
