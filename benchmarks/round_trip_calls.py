@@ -45,8 +45,11 @@ class World:
         self.tenant, self.embedding_tenant = self.memory.tenant(TENANT), self._embedding.tenant(TENANT)
         self.sessions, self.memories = self.tenant.sessions, self.tenant.memories
         self.items, self.users = self.tenant.items, self.tenant.users
-        chain = with_memory(RunnableLambda(lambda _: AIMessage("Noted.")), self.memory)
+        model: Any = RunnableLambda(lambda _: AIMessage("Noted."))
+        chain = with_memory(model, self.memory, recall=False)
+        recalling = with_memory(model, self.memory)
         self._ask = chain.invoke if self._is_sync else chain.ainvoke
+        self._ask_recalling = recalling.invoke if self._is_sync else recalling.ainvoke
         self.kept = conversation(self)
         self.run = run(self)
         for about in ("Lisbon", "July", "tea"):
@@ -70,10 +73,11 @@ class World:
             return list(result) if isinstance(result, Iterator) else result
         return self._runner.run(_done(function, *args, **named))
 
-    def turn(self) -> Any:
+    def turn(self, *, recall: bool = False) -> Any:
         """One turn of a LangChain chain with memory, in a session of its own."""
         configurable = {"tenant_id": TENANT, "user_id": USER, "session_id": "chain"}
-        return self._ask(TEXT, {"configurable": configurable})
+        ask = self._ask_recalling if recall else self._ask
+        return ask(TEXT, {"configurable": configurable})
 
     def close(self) -> None:
         """Close both memories."""
@@ -311,7 +315,8 @@ CALLS = [
     Call("tenant.import_conversations (1)", 10, lambda w, file: w.tenant.import_conversations(file), None, exported),
     Call("memory.retry_parked", 1, lambda w, _: w.memory.retry_parked()),
     Call("memory.health", 1, lambda w, _: w.memory.health()),
-    Call("a with_memory turn", 2, lambda w, _: w.turn(), 2),
+    Call("a with_memory turn, recall=False", 2, lambda w, _: w.turn(), 2),
+    Call("a with_memory turn", 5, lambda w, _: w.turn(recall=True)),
 ]
 READS = (
     "compare context end_inactive events examine export export_lines get health history list messages metrics "

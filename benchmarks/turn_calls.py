@@ -93,7 +93,7 @@ class Calls:
 
     def __init__(self, memories: list[ChatMemory], floor: Floor) -> None:
         self._tenants = [memory.tenant(TENANT) for memory in memories]  # without Redis, and with
-        self._chain = with_memory(CHAIN, memories[0], history_size=20)
+        self._chain = with_memory(CHAIN, memories[0], history_size=20, recall=False)
         self._floor = floor
         self._used: dict[tuple[str, bool], Session] = {}
 
@@ -182,7 +182,7 @@ class AsyncCalls:
 
     def __init__(self, memories: list[AsyncChatMemory], floor: AsyncFloor) -> None:
         self._tenants = [memory.tenant(TENANT) for memory in memories]  # without Redis, and with
-        self._chain = with_memory(CHAIN, memories[0], history_size=20)
+        self._chain = with_memory(CHAIN, memories[0], history_size=20, recall=False)
         self._floor = floor
         self._used: dict[tuple[str, bool], AsyncSession] = {}
 
