@@ -14,7 +14,7 @@ _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav
 
 
 def is_attachment(block: Mapping[str, Any]) -> bool:
-    """Whether a block stands for an image, a sound, a video or a file."""
+    """Return whether a block stands for an image, a sound, a video or a file."""
     return any(noun in str(block.get("type")) for noun in _NOUNS)
 
 

@@ -32,7 +32,7 @@ def pieces(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _is_boundary(text: str, at: int) -> bool:
-    """Whether an encoding always splits here: behind a letter, before one other character and a letter."""
+    """Return whether an encoding always splits here: behind a letter, before one other character and a letter."""
     between = text[at]
     return (
         text[at - 1].isalpha()

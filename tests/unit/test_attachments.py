@@ -87,7 +87,7 @@ def test_blocks_of_others(block: dict[str, Any], part: dict[str, Any]) -> None:
     ],
 )
 def test_what_cannot_be_sent_is_named(block: dict[str, Any], text: str) -> None:
-    """What the protocol has no form for is named in text, and a document that is text is that text."""
+    """Blocks that the protocol has no form for are named in text, and a document that is text is that text."""
     assert sent({"type": "text", "text": "See"}, block) == f"See\n{text}"
     assert "None" not in str(sent(block))
 
