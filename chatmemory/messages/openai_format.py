@@ -1,10 +1,10 @@
 """Conversion between contexts and messages of OpenAI's chat protocol."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
+from chatmemory.messages.attachments import is_attachment, openai_part
 from chatmemory.messages.pairing import is_result as answers_calls
 from chatmemory.messages.pairing import turn_starts
 from chatmemory.messages.records import Message
@@ -81,19 +81,16 @@ def _content(message: Message) -> str | list[JsonObject]:
         return message.content
     if message.role == "tool":
         return "\n".join(filter(None, map(result_text, message.content)))
-    parts = [_part(block) for block in message.content if not is_call(block)]
-    only_text = message.role != "user" or all(part["type"] == "text" for part in parts)
-    return message.text if only_text else parts  # only user messages may contain images
+    blocks = [block for block in message.content if not is_call(block)]
+    if message.role != "user":  # only a user's message may contain more than text
+        blocks = [block for block in blocks if isinstance(block.get("text"), str) or is_attachment(block)]
+        return "\n".join(map(_as_text, blocks))
+    parts = list(map(openai_part, blocks))
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
 
 
-def _part(block: Mapping[str, Any]) -> JsonObject:
-    """Convert a content block: images of LangChain and Anthropic to OpenAI's form; others stay as they are."""
-    if isinstance(block.get("text"), str):
-        return {"type": "text", "text": block["text"]}
-    source = block.get("source")
-    image = source if isinstance(source, dict) else block
-    if block.get("type") == "image":
-        mime = image.get("mime_type") or image.get("media_type") or "image/png"
-        data = image.get("base64") or image.get("data")
-        return {"type": "image_url", "image_url": {"url": image.get("url") or f"data:{mime};base64,{data}"}}
-    return {**block, "type": str(block.get("type", "unknown"))}
+def _as_text(block: JsonObject) -> str:
+    part = openai_part(block)
+    return str(part["text"]) if part["type"] == "text" else f"[attachment: {block['type']}]"

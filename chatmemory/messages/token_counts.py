@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from chatmemory.messages.tool_calls import is_call, tool_calls_in
+from chatmemory.messages.tool_calls import is_call, is_result, result_text, tool_calls_in
 
 PROMPT_TOKENS = 3  # overhead of a prompt (OpenAI cookbook: how to count tokens with tiktoken)
 MESSAGE_TOKENS = 4  # overhead of a message, its role included (the same source)
@@ -60,7 +60,7 @@ def message_tokens(counter: Counter, content: str | list[dict[str, Any]], metada
             return MESSAGE_TOKENS + cost
     else:
         cost = sum(_block_tokens(counter, block) for block in content)
-        texts = [block["text"] for block in content if isinstance(block.get("text"), str)]
+        texts = [text for text in map(result_text, content) if text]
         if len(texts) > 1:  # OpenAI receives them joined by line breaks
             cost += max(0, counter.count("\n".join(texts)) - sum(map(counter.count, texts)))
     calls = tool_calls_in(content, metadata)
@@ -68,6 +68,13 @@ def message_tokens(counter: Counter, content: str | list[dict[str, Any]], metada
 
 
 def _block_tokens(counter: Counter, block: Mapping[str, Any]) -> int:
+    """Return the tokens of a block in the form of its host, or as the text of a tool's message if that is more."""
+    overhead = MESSAGE_TOKENS if is_result(block) else 0  # it becomes a message of its own
+    text = "" if isinstance(block.get("text"), str) else result_text(block)
+    return overhead + max(_own_tokens(counter, block), counter.count(text) if text else 0)
+
+
+def _own_tokens(counter: Counter, block: Mapping[str, Any]) -> int:
     kind = block.get("type")
     if isinstance(block.get("text"), str):
         return counter.count(block["text"])

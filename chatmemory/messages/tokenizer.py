@@ -5,7 +5,9 @@ loaded once, in the background: exact counts wait a bounded time, appends do not
 """
 
 import warnings
+from collections.abc import Iterator
 from functools import cache
+from unicodedata import category
 
 from chatmemory._concurrency import Once
 from chatmemory.messages.token_counts import ESTIMATE, Counter
@@ -13,6 +15,32 @@ from chatmemory.messages.token_counts import ESTIMATE, Counter
 DEFAULT_ENCODING = "o200k_base"
 LOAD_SECONDS = 5.0
 PIECE = 20_000  # characters per call of tiktoken, whose stack overflows on a million spaces
+
+
+SURPLUS = 8  # tokens added for a cut within a word, where the whole may need more tokens than its pieces
+
+
+def pieces(text: str) -> Iterator[tuple[str, int]]:
+    """Yield the pieces of a text to encode one by one, each with the tokens to add for the cut behind it."""
+    start = 0
+    while len(text) - start > PIECE:
+        end = next((end for end in range(start + PIECE, start, -1) if _is_boundary(text, end)), None)
+        stop = end or start + PIECE
+        yield text[start:stop], 0 if end else SURPLUS
+        start = stop
+    yield text[start:], 0
+
+
+def _is_boundary(text: str, at: int) -> bool:
+    """Return whether an encoding always splits here: behind a letter, before one other character and a letter."""
+    between = text[at]
+    return (
+        text[at - 1].isalpha()
+        and not between.isalnum()
+        and between not in "'\r\n"
+        and not category(between).startswith("M")
+        and text[at + 1 : at + 2].isalpha()
+    )
 
 
 class Tiktoken:
@@ -27,19 +55,19 @@ class Tiktoken:
         self._encoding = tiktoken.get_encoding(self.name)
 
     def count(self, text: str) -> int:
-        """Return the number of tokens; for a text longer than PIECE it may be a few too many."""
+        """Return the number of tokens; a few too many for a text with a word longer than PIECE."""
         encode = self._encoding.encode_ordinary
         if len(text) <= PIECE:
             return len(encode(text))
-        return sum(len(encode(text[start : start + PIECE])) for start in range(0, len(text), PIECE))
+        return sum(len(encode(piece)) + surplus for piece, surplus in pieces(text))
 
     def cut(self, text: str, tokens: int) -> str:
         """Return the longest prefix that ends between two tokens and has at most this many."""
         encoded: list[int] = []
-        for start in range(0, len(text), PIECE):
+        for piece, _ in pieces(text):
             if len(encoded) > tokens:
                 break
-            encoded += self._encoding.encode_ordinary(text[start : start + PIECE])
+            encoded += self._encoding.encode_ordinary(piece)
         for end in range(min(len(encoded), tokens), 0, -1):
             prefix = self._encoding.decode_bytes(encoded[:end]).decode("utf-8", "ignore")
             if self.count(prefix) <= tokens:  # the last part of a word may encode to more tokens

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,8 +15,10 @@ from langchain_core.messages import HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
 from chatmemory._concurrency import Once
+from chatmemory.messages.openai_format import to_openai
+from chatmemory.messages.records import Message
 from chatmemory.messages.token_counts import ESTIMATE, IMAGE_TOKENS, MEDIA_TOKENS, MESSAGE_TOKENS, message_tokens
-from chatmemory.messages.tokenizer import PIECE, Tiktoken
+from chatmemory.messages.tokenizer import PIECE, SURPLUS, Tiktoken
 
 COUNTER = Tiktoken(None)
 ENCODING = tiktoken.get_encoding("o200k_base")
@@ -43,6 +46,49 @@ def test_a_text_of_a_million_spaces_is_counted() -> None:
     count = COUNTER.count(" " * 1_000_000)
     assert 0 < count <= 1_000_000
     assert COUNTER.count("word " * PIECE) == pytest.approx(len(ENCODING.encode_ordinary("word " * PIECE)), abs=10)
+
+
+LONG = {
+    "words": "The quick brown fox doesn't jump over Ann's lazy dogs, 12345 times. ",
+    "code": "for (int i = 0; i < n; ++i) {\n    total_sum += values[i];  // add\n}\n\n",
+    "one word": "Donaudampfschifffahrt",
+    "Chinese": "我住在里斯本，我的狗叫小白。",  # noqa: RUF001
+    "Chinese without marks": "我住在里斯本我的狗叫小白",
+    "Hindi": "मैं लिस्बन में रहता हूँ और मेरा कुत्ता छोटा है। ",
+    "accents": "e\u0301a\u0300o\u0302 n\u0303",
+    "digits": "1234567",
+    "signs": "=-/*'",
+    "line breaks": "a\r\n\r\n  b's\t'T ",
+    "emoji": "👩‍👩‍👧 hi 🏳️‍🌈",
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("counter", [COUNTER, Tiktoken("gpt-4")], ids=["o200k", "cl100k"])
+def test_a_long_text_is_never_counted_too_low(counter: Tiktoken, name: str) -> None:
+    """A text longer than a piece costs at least what its encoding says, and exactly that where it can be cut well."""
+    text = (LONG[name] * (3 * PIECE))[: 4 * PIECE + 7]
+    exact = len(tiktoken.get_encoding(counter.name).encode_ordinary(text))
+    assert exact <= counter.count(text) <= exact + 4 * SURPLUS + 8
+    if name in ("words", "code", "Chinese", "Hindi"):
+        assert counter.count(text) == exact
+
+
+@pytest.mark.parametrize(
+    ("role", "blocks"),
+    [
+        ("user", [{"type": "tool_result", "tool_use_id": f"c{n}", "content": "ok"} for n in range(19)]),
+        ("user", [{"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "a\tb " * 300}]}]),
+        ("tool", [{"type": "tool_call", "tool_call_id": "c", "content": "a long answer " * 100}]),
+        ("tool", [{"type": "image", "content": "a long answer " * 1000}, {"type": "x", "content": ["\n", "\n"]}]),
+        ("tool", [{"type": "text", "text": "x"} for _ in range(50)]),
+    ],
+)
+def test_tool_results_cost_what_is_sent(role: Any, blocks: list[Any]) -> None:
+    """A message with results costs at least what the messages cost that are sent for it."""
+    message = Message(1, "m", role, blocks, datetime.now(UTC))
+    sent = sum(MESSAGE_TOKENS + COUNTER.count(each["content"]) for each in to_openai([message]))
+    assert message_tokens(COUNTER, blocks, {}) >= sent
 
 
 @pytest.mark.parametrize(
