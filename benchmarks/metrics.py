@@ -23,7 +23,7 @@ from chatmemory import ChatMemory, Session, Settings
 
 WRITE_GOAL = 50_000
 READ_GOAL = 0.3
-MOST_POINTS = 2_000
+MAX_POINTS = 2_000
 FLOOR = "create table floor (session_id text, name text, step bigint, value float8, at float8)"
 FLOOR_READ = (
     "select width_bucket(step, 0, %s, 1000) as bucket, min(value), max(value) from floor "
@@ -67,8 +67,8 @@ def measure(url: str, points: int) -> dict[str, float]:
     """Return all figures."""
     with ChatMemory.open(url, settings=Settings(cleanup_inactive_sessions=False)) as memory:
         session, logged, written = log(memory, points)
-        read = [took(lambda: session.metrics(max_points=MOST_POINTS)) for _ in range(7)]
-        shown = len(session.metrics(max_points=MOST_POINTS)["loss"])
+        read = [took(lambda: session.metrics(max_points=MAX_POINTS)) for _ in range(7)]
+        shown = len(session.metrics(max_points=MAX_POINTS)["loss"])
         whole = took(session.metrics)
         assert session.metrics(["loss"], max_points=2)["loss"].total == points
     by_hand = floor(url, points)

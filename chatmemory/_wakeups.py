@@ -16,6 +16,10 @@ class AsyncWakeup:
     def __init__(self, stop: asyncio.Event) -> None:
         self.stop = stop
         self._next = asyncio.Event()
+        self._watcher: asyncio.Future[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch `stop`, which is to be set at the end."""
         self._watcher = asyncio.ensure_future(self._wake_at_stop())
 
     async def _wake_at_stop(self) -> None:
@@ -48,7 +52,8 @@ class AsyncWakeup:
 
     async def close(self) -> None:
         """Stop watching `stop`."""
-        self._watcher.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
 
 
 class Wakeup:
@@ -62,6 +67,9 @@ class Wakeup:
         self._next = threading.Event()
         self._lock = threading.Lock()
         self._stopped, self._stop = socket.socketpair()  # interrupts readable() when `stop` is set
+
+    def start(self) -> None:
+        """Begin to watch `stop`, which is to be set at the end: a thread waits for it."""
         threading.Thread(target=self._wake_at_stop, name="chatmemory-wakeup", daemon=True).start()
 
     def _wake_at_stop(self) -> None:

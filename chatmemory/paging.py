@@ -16,7 +16,7 @@ from chatmemory.errors import InvalidInputError
 from chatmemory.records import JsonObject, Page
 from chatmemory.validation import check_count, check_id
 
-MOST_OFFSET = 10_000
+MAX_OFFSET = 10_000
 CHECKSUM_BYTES = 12
 LARGEST_NUMBER = 2**63 - 1
 
@@ -62,7 +62,9 @@ class PageRequest(NamedTuple):
         return Page(tuple(map(item, shown)), self.limit, offset, following, total)
 
 
-def check_page(name: str, filter: Mapping[str, Any], limit: object, offset: object, cursor: object) -> PageRequest:
+def check_page(
+    name: str, filter: Mapping[str, Any], limit: object, offset: object, cursor: object, *, numbered: bool = False
+) -> PageRequest:
     """Return the page that is asked for.
 
     Args:
@@ -71,19 +73,20 @@ def check_page(name: str, filter: Mapping[str, Any], limit: object, offset: obje
         limit: How many items a page holds at most.
         offset: How many items to skip.
         cursor: `next` of the page before; None: the first page.
+        numbered: Whether the list is sorted by a number, and not by a time and an id.
 
     Raises:
         InvalidInputError: The cursor belongs to another list, or the offset is too large.
     """
     of = json.dumps([name, filter], default=str, sort_keys=True)
     skipped = check_count(offset, "offset")
-    if skipped > MOST_OFFSET:
+    if skipped > MAX_OFFSET:
         raise InvalidInputError(
-            f"offset is {skipped}, and at most {MOST_OFFSET:,}; beyond that, give cursor=Page.next of the page before."
+            f"offset is {skipped}, and at most {MAX_OFFSET:,}; beyond that, give cursor=Page.next of the page before."
         )
     if cursor is not None and skipped:
         raise InvalidInputError("offset and cursor were both given; give one of them.")
-    return PageRequest(of, check_count(limit, "limit"), skipped, None if cursor is None else _key(of, cursor))
+    return PageRequest(of, check_count(limit, "limit"), skipped, None if cursor is None else _key(of, cursor, numbered))
 
 
 def _cursor(list: str, key: Key) -> str:
@@ -92,7 +95,7 @@ def _cursor(list: str, key: Key) -> str:
     return urlsafe_b64encode(_checksum(list, data) + data).decode().rstrip("=")
 
 
-def _key(list: str, cursor: object) -> Key:
+def _key(list: str, cursor: object, numbered: bool) -> Key:
     """Return the sort key in a cursor of this list."""
     try:
         raw = urlsafe_b64decode(f"{cursor}===") if isinstance(cursor, str) and len(cursor) < 1000 else b""
@@ -100,8 +103,8 @@ def _key(list: str, cursor: object) -> Key:
         if not data or raw[:CHECKSUM_BYTES] != _checksum(list, data):
             raise ValueError
         value = json.loads(data)
-        if isinstance(value, int):
-            return check_count(min(value, LARGEST_NUMBER), "cursor")
+        if numbered:
+            return min(check_count(value, "cursor"), LARGEST_NUMBER)
         at = datetime.fromisoformat(value[0])
         at.astimezone()
         return at, check_id(value[1], "cursor")

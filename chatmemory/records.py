@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVa
 
 from chatmemory._public import public
 from chatmemory.json_form import Record, read
-from chatmemory.notebook.html import LONGEST_CELL, Table, to_html
+from chatmemory.notebook.html import MAX_CELL_CHARACTERS, Table, to_html
 
 if TYPE_CHECKING:
     import pandas
@@ -19,7 +19,7 @@ Json: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 JsonObject: TypeAlias = dict[str, Any]
 Learns: TypeAlias = Literal["messages", "result", "nothing"]  # the source of a session's long-term memories
 
-MOST_ROWS = 50  # of a list in a notebook
+MAX_ROWS = 50  # of a list in a notebook
 
 
 class Shown(Record):
@@ -29,7 +29,7 @@ class Shown(Record):
 
     def _row(self) -> Mapping[str, object]:
         """Return the record as one row of a list, by column."""
-        return {"": shorten(repr(self), LONGEST_CELL)}
+        return {"": shorten(repr(self), MAX_CELL_CHARACTERS)}
 
     def _tables(self) -> list[Table]:
         """Return the record alone: by default, a list with one row."""
@@ -43,8 +43,8 @@ def list_table(records: Sequence[Any], caption: str = "") -> Table:
     """Make a table of records of one class, the first 50 of them."""
     if not records:
         return Table((), (), caption, "nothing here")
-    rows = [record._row() if isinstance(record, Shown) else {"": repr(record)} for record in records[:MOST_ROWS]]
-    footer = f"and {len(records) - MOST_ROWS:,} more" if len(records) > MOST_ROWS else ""
+    rows = [record._row() if isinstance(record, Shown) else {"": repr(record)} for record in records[:MAX_ROWS]]
+    footer = f"and {len(records) - MAX_ROWS:,} more" if len(records) > MAX_ROWS else ""
     return Table(list(rows[0]), [list(row.values()) for row in rows], caption, footer)
 
 

@@ -127,7 +127,7 @@ class AsyncItems:
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
         }  # fmt: skip
         scope = {**params, "filter": filter and dict(filter), "tenant": self._tenant_id}
-        request = check_page("items", scope, limit, offset, cursor)
+        request = check_page("items", scope, limit, offset, cursor, numbered=True)
         which = {"of_user": user_id is not None, "below": bool(prefix)}
         if query:
             statement = queries.items.find_items(**which)

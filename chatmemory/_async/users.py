@@ -13,7 +13,7 @@ from chatmemory.sessions.records import Erasure
 from chatmemory.storage import queries
 from chatmemory.validation import check_count, check_id
 
-MOST_IN_PROFILE = 200
+MAX_IN_PROFILE = 200
 
 
 @public
@@ -39,7 +39,7 @@ class AsyncUsers:
         """The facts and preferences that hold now, the most important first."""
         user = check_id(user_id, "user_id")
         query = queries.memories.list_memories(of_user=True, valid=True, after=False)
-        params = {"user_id": user, "at": None, "limit": MOST_IN_PROFILE, "offset": 0}
+        params = {"user_id": user, "at": None, "limit": MAX_IN_PROFILE, "offset": 0}
         listing: list[Statement] = [(query, {**params, "kinds": [kind]}) for kind in ("fact", "preference")]
         facts, preferences = map(_most_important_first, await self._database.run(self._tenant_id, *listing))
         return Profile(user_id=user, facts=facts, preferences=preferences)

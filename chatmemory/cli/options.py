@@ -72,7 +72,7 @@ def session_of(memory: "ChatMemory", tenant: str, session_id: str, user: str | N
         owner = f" of user {user!r}" if user else ""
         raise SessionNotFoundError(
             f"There is no session {session_id!r}{owner} in tenant {tenant!r}{elsewhere(tenant)}; "
-            "`chatmemory sessions` lists them."
+            f"`chatmemory sessions` lists them.{' --user names another user.' if user else ''}"
         ) from None
 
 

@@ -12,7 +12,7 @@ from chatmemory.messages.token_counts import ESTIMATE, Counter, message_tokens
 from chatmemory.sessions.records import Appended, SessionInfo
 
 AVERAGE_TOKENS = 100  # assumed of a message in a session without stored tokens
-LEAST_READ, MOST_READ = 20, 500  # messages in one read
+LEAST_READ, MAX_READ = 20, 500  # messages in one read
 
 
 class Window(NamedTuple):
@@ -81,7 +81,7 @@ def limit_of(request: Request, counts: Appended | SessionInfo) -> int:
     if request.max_messages is not None or request.max_tokens is None:
         return request.max_messages or 0
     average = counts.token_count / counts.message_count if counts.token_count else AVERAGE_TOKENS
-    return max(LEAST_READ, min(MOST_READ, int(request.max_tokens / average * 1.2)))
+    return max(LEAST_READ, min(MAX_READ, int(request.max_tokens / average * 1.2)))
 
 
 def needs_more(window: Window, request: Request, counter: Counter) -> bool:

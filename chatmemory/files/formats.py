@@ -11,7 +11,8 @@ from chatmemory.json_form import FORMAT
 from chatmemory.records import JsonObject, shorten
 
 Reader: TypeAlias = Callable[[JsonObject], Conversation]
-MOST_STRANGE = 1_000  # items before the first conversation
+LINES = b'{"record"'  # the beginning of an export as JSON Lines
+MAX_STRANGE = 1_000  # items before the first conversation
 ACCEPTED = (
     f"ChatGPT's and Claude's conversations.json (a JSON array), and our own export (a JSON object of \"{FORMAT}\")"
 )
@@ -24,8 +25,14 @@ def conversations(file: BinaryIO) -> Iterator[Conversation | Refused]:
         InvalidInputError: The file is not JSON (the message says where), or its format is unknown.
     """
     start = skip_mark(file)
-    begins = file.read(CHUNK).lstrip()[:1]
+    head = file.read(CHUNK).lstrip()
+    begins = head[:1]
     file.seek(start)
+    if head.startswith(LINES):
+        raise InvalidInputError(
+            "The file is an export as JSON Lines (of a user, a tenant, or export_lines()), which cannot be imported; "
+            "import what session.export() or `chatmemory export ID` wrote."
+        )
     if begins == b"[":
         yield from _array(file)
     elif begins == b"{" and first_value(file, "format") == FORMAT:
@@ -43,7 +50,7 @@ def _array(file: BinaryIO) -> Iterator[Conversation | Refused]:
         read = next((format.conversation for format in (chatgpt, claude) if format.is_conversation(item)), None)
         if read is None:
             strange.append(Refused(_name(item, index), "it is no conversation"))
-            if not is_known and len(strange) > MOST_STRANGE:
+            if not is_known and len(strange) > MAX_STRANGE:
                 break
         is_known = is_known or read is not None
         if is_known:

@@ -11,7 +11,7 @@ from chatmemory.json_form import Record
 from chatmemory.records import JsonObject, to_json
 from chatmemory.validation import check_id, check_list, check_object, check_text
 
-MOST_PLACE_BYTES = 2000  # of a namespace and a key: an index row of Postgres has at most 2704 bytes, tenant included
+MAX_PLACE_BYTES = 2000  # of a namespace and a key: an index row of Postgres has at most 2704 bytes, tenant included
 OPERATORS = {
     "$gt": lambda one, other: one > other,
     "$gte": lambda one, other: one >= other,
@@ -101,9 +101,9 @@ def place_of(namespace: Sequence[str], key: str) -> Place:
 
 def _check_size(place: Place) -> None:
     size = len(place.path.encode()) + len(place.key.encode())
-    if size > MOST_PLACE_BYTES:
+    if size > MAX_PLACE_BYTES:
         raise InvalidInputError(
-            f"namespace and key have {size} bytes; at most {MOST_PLACE_BYTES} are allowed: shorten the key, or hash it."
+            f"namespace and key have {size} bytes; at most {MAX_PLACE_BYTES} are allowed: shorten the key, or hash it."
         )
 
 

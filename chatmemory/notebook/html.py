@@ -5,7 +5,7 @@ from datetime import datetime
 from html import escape
 from typing import NamedTuple
 
-LONGEST_CELL = 500  # characters
+MAX_CELL_CHARACTERS = 500  # characters
 _STYLE = "border-collapse:collapse;font-size:90%"
 _CELL = "text-align:left;vertical-align:top;padding:2px 10px 2px 0;white-space:pre-wrap"
 
@@ -48,4 +48,4 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     text = f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)
-    return escape(text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + "…")
+    return escape(text if len(text) <= MAX_CELL_CHARACTERS else text[:MAX_CELL_CHARACTERS] + "…")

@@ -31,13 +31,17 @@ _WENT_AWAY = ("08", "57P", "53300")  # connection exceptions, shutdown and crash
 
 
 def went_away(error: BaseException) -> bool:
-    """Return whether a retry may help: a connection was lost, and not because the pool timed out."""
+    """Return whether a retry may help: a connection was lost, and not by the pool's timeout, or a migration was met."""
     lost = isinstance(error, StorageUnavailableError) and isinstance(error.__cause__, psycopg.OperationalError)
-    return lost and not isinstance(error.__cause__, PoolTimeout)
+    return met_migration(error) or (lost and not isinstance(error.__cause__, PoolTimeout))
 
 
-def is_stale_plan(error: Exception) -> bool:
-    """Return whether a statement met a plan made before a migration added a column; nothing of it was done."""
+def met_migration(error: BaseException) -> bool:
+    """Return whether a statement met a plan from before a migration, so that nothing of it was done."""
+    return isinstance(error, StorageUnavailableError) and _has_stale_plan(error.__cause__)
+
+
+def _has_stale_plan(error: BaseException | None) -> bool:
     return isinstance(error, psycopg.Error) and error.sqlstate in _STALE_PLAN
 
 
@@ -64,6 +68,10 @@ def translated(error: Exception, subject: str) -> ChatMemoryError:
         )
     if sqlstate == _PARENT_GONE:
         return not_found(subject)
+    if sqlstate in _STALE_PLAN:
+        return StorageUnavailableError(
+            f"The schema was migrated while working on {subject or 'this call'}. Nothing was written; try again."
+        )
     if isinstance(error, PoolTimeout | TooManyRequests):
         return StorageUnavailableError(
             "No connection to Postgres became free in time: it is down, or busy beyond postgres_pool_max_size."
@@ -85,7 +93,7 @@ def changed_meanwhile(error: BaseException) -> bool:
 
 def cause_of(error: Exception) -> Exception | None:
     """Return the error to chain as the cause; None for errors that can hold the content of a message."""
-    return error if isinstance(error, psycopg.OperationalError) else None
+    return error if isinstance(error, psycopg.OperationalError) or _has_stale_plan(error) else None
 
 
 def said_by(error: psycopg.OperationalError) -> str:

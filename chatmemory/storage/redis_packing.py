@@ -15,7 +15,7 @@ from chatmemory.sessions.records import SessionInfo
 # The errors that reading a value may raise that this library did not write.
 LIES = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
-MOST_COUNTED = 2**63  # the limit of Postgres' bigint
+MAX_COUNTED = 2**63  # the limit of Postgres' bigint
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROLES = frozenset(get_args(Role))
 _MICROSECOND = timedelta(microseconds=1)
@@ -102,7 +102,7 @@ def _are_blocks(content: object) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < MOST_COUNTED
+    return type(value) is int and 0 <= value < MAX_COUNTED
 
 
 def _check(*conditions: bool) -> None:

@@ -20,7 +20,7 @@ from chatmemory_training.spool_replay import SpoolReplay
 
 LOG = logging.getLogger("chatmemory_training")
 BATCH_SIZE = 1000  # entries between two confirmations
-FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds between two attempts to reach the database
+FIRST_WAIT, MAX_WAIT = 0.2, 10.0  # seconds between two attempts to reach the database
 MAX_ERROR_CHARACTERS = 20_000
 
 
@@ -197,7 +197,7 @@ class Reporter:
                     self._given_up.wait(FIRST_WAIT)
                 elif self._closing.wait(wait):  # close() is waiting: retry at once
                     wait = FIRST_WAIT
-                wait = min(LONGEST_WAIT, 2 * wait)
+                wait = min(MAX_WAIT, 2 * wait)
             except Exception as error:  # noqa: BLE001  # a failed recording must not stop the run
                 self.problem = str(error) if isinstance(error, ChatMemoryError) else type(error).__name__
                 LOG.warning("recording of run %r stopped: %s", self._name, self.problem)

@@ -38,7 +38,6 @@ CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
         ("acme", "long", "new"),
     ),
     "append again": ("append(%s, %s, 'epoch', %s, 1, null, false, 1, null, true)", ("acme", "long", MESSAGE)),
-    "history": ("read_messages(%s, %s, 20, null)", ("acme", "long")),
     "window": ("read_window(%s, %s, 'epoch', 20, null)", ("acme", "long")),
     "messages": ("messages_after(%s, %s, 10000, 20)", ("acme", "long")),
     "resume": (

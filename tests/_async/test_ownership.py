@@ -208,7 +208,7 @@ async def test_a_user_with_many_sessions(
     postgres_url: str, redis_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, round_trips: list[int]
 ) -> None:
     """Their ids are read some at a time, Redis forgets each of them, and what is held does not grow with messages."""
-    monkeypatch.setattr("chatmemory._async.ownership.erasure.MOST_SESSIONS", 500)
+    monkeypatch.setattr("chatmemory._async.ownership.erasure.MAX_SESSIONS", 500)
     monkeypatch.setattr(
         statements, "LOCK_SESSIONS",
         {scope: query.replace(" limit 10000 ", " limit 500 ") for scope, query in statements.LOCK_SESSIONS.items()},

@@ -73,7 +73,7 @@ def following(folder: Path, *, rules: bool = True) -> Installed:
     append = schema / "functions/append_turn.sql"
     text = re.sub(r"revision: (\d+)", lambda found: f"revision: {int(found[1]) + 1}", append.read_text(), count=1)
     append.write_text(text.replace("$$\n", f"$$\n{MARK}\n", 1))
-    _rename(installed, "read_messages", "read_messages_v2")
+    _rename(installed, "messages_after", "messages_after_v2")
     if rules:
         _change_rules(schema / "access.sql")
     return installed
@@ -92,10 +92,10 @@ def one_but_next(folder: Path) -> Installed:
     schema = installed.tree / SCHEMA
     with (schema / "RELEASES").open("a") as file:
         file.write("0.0.1 following\n")
-    (schema / "functions/read_messages.sql").unlink()
+    (schema / "functions/messages_after.sql").unlink()
     files = schema / "files.py"
     text = re.sub(r"^OLDEST_RELEASE = .*", "OLDEST_RELEASE = 2", files.read_text(), flags=re.MULTILINE)
-    files.write_text(re.sub(r"^RETIRED: .*", 'RETIRED = ("read_messages",)', text, flags=re.MULTILINE))
+    files.write_text(re.sub(r"^RETIRED: .*", 'RETIRED = ("messages_after",)', text, flags=re.MULTILINE))
     return installed
 
 

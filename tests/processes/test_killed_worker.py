@@ -15,7 +15,7 @@ from tests.fixtures.openai_server import Body, OpenAIServer, Reply, fact, learnt
 from tests.processes import worker
 
 MESSAGES = 4
-MOST_STEPS = 400
+MAX_STEPS = 400
 
 
 class Workers:
@@ -111,7 +111,7 @@ def test_a_worker_killed_at_any_step_loses_and_doubles_nothing(
 ) -> None:
     """SIGKILL at step 1, 2, 3 … until a worker gets through; after each, another one finishes the work."""
     step = 0
-    for step in range(1, MOST_STEPS):
+    for step in range(1, MAX_STEPS):
         session = talk(here, step)
         outcome = workers.tell(f"SIGKILL {step}")
         leases_end(postgres_url)
@@ -126,7 +126,7 @@ def test_a_worker_killed_at_any_step_loses_and_doubles_nothing(
 
 def test_two_workers_that_both_hold_the_lease_learn_once(workers: Workers, here: ChatMemory, postgres_url: str) -> None:
     """SIGSTOP at every third step, past the lease, while another worker takes over; then the first one goes on."""
-    for step in range(2, MOST_STEPS, 3):
+    for step in range(2, MAX_STEPS, 3):
         session = talk(here, step)
         outcome = workers.tell(f"SIGSTOP {step}")
         if outcome == "stopped":

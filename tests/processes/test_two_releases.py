@@ -107,7 +107,7 @@ def test_an_older_release_leaves_what_a_newer_one_installed(
     before = rows(empty_postgres_url, installed)
     sources = {str(name): str(source) for name, source, _ in before}
     assert MARK in sources["append_turn"]
-    assert {"read_messages", "read_messages_v2"} <= sources.keys()
+    assert {"messages_after", "messages_after_v2"} <= sources.keys()
     served.start(old, "old")
     served.stop()
     assert old.migrate(empty_postgres_url) == "up to date\n"
@@ -126,7 +126,7 @@ def test_a_release_drops_what_the_one_before_the_last_needed(
     served.start(second, "second")
     served.start(third, "third")
     served.stop()
-    assert rows(empty_postgres_url, "select to_regproc('chatmemory.read_messages')") == [(None,)]
+    assert rows(empty_postgres_url, "select to_regproc('chatmemory.messages_after')") == [(None,)]
     refused = first.start(WORK, empty_postgres_url, "first", str(tmp_path / "stop"))
     assert (
         "SchemaVersionError: The database was migrated by a chatmemory that is more than one"

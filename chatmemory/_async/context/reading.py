@@ -12,7 +12,7 @@ from chatmemory.context.recent_messages import ALL_MESSAGES, RecentMessages
 from chatmemory.context.records import Context
 from chatmemory.context.request import Request
 from chatmemory.context.trimming import build
-from chatmemory.context.window import MOST_READ, Window, limit_of, needs_more, window_from_rows, window_of
+from chatmemory.context.window import MAX_READ, Window, limit_of, needs_more, window_from_rows, window_of
 from chatmemory.messages.records import Message, message_from_row
 from chatmemory.messages.token_counts import Counter
 from chatmemory.sessions.records import Appended, SessionInfo
@@ -20,6 +20,7 @@ from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
 from chatmemory.storage.recent_cache import CachedSession, RecentMessagesCache
 
+LAST_SEQ = 2**63 - 2
 ROW_SECONDS = 0.05  # how long a context need not be newer than a row just read from Postgres
 
 
@@ -161,7 +162,7 @@ class AsyncContexts:
     async def read_user(self, request: Request, info: SessionInfo) -> Context:
         """Build a context from the newest messages of all the user's conversations."""
         counter = await self._counter(request)
-        params = {"user_id": info.user_id, "limit": min(limit_of(request, info), MOST_READ)}
+        params = {"user_id": info.user_id, "limit": min(limit_of(request, info), MAX_READ)}
         rows = await self._database.fetch(self._tenant_id, queries.messages.RECENT_MESSAGES, params, subject=self._id)
         return build(window_of(list(map(message_from_row, reversed(rows)))), request, counter, info.user_id)
 
@@ -218,7 +219,7 @@ class AsyncContexts:
     async def _page(self, seq: int, size: int) -> Window:
         """Read `size` messages after a seq; they are cached if they are the whole session."""
         cached, generation = self._session(), self._cache.generation()
-        window = await self._stretch(size, seq + size + 1)
+        window = await self._stretch(size, min(seq + size, LAST_SEQ) + 1)
         if seq == 0 and window.last_seq <= size:
             self._cache.read(cached, window, generation)
         return window
@@ -232,7 +233,7 @@ class AsyncContexts:
     async def _extended(self, window: Window, request: Request, counter: Counter) -> Window:
         """Read older messages until the window has all that could belong in the context."""
         while needs_more(window, request, counter):
-            older = await self._stretch(MOST_READ, window.first_seq)
+            older = await self._stretch(MAX_READ, window.first_seq)
             messages = [*older.messages, *window.messages]
             window = window._replace(messages=messages, first=older.first, first_seq=older.first_seq)
         return window

@@ -28,7 +28,7 @@ from chatmemory.storage import queries
 from chatmemory.validation import new_id
 
 LOG = logging.getLogger("chatmemory")
-MOST_READ = 500  # messages
+MAX_READ = 500  # messages
 KNOWN_FACTS = 20  # shown to the model
 QUERY_LENGTH = 2000  # characters of the user's messages, as the query for known facts
 
@@ -156,7 +156,7 @@ class AsyncLearner:
         return from_summary(lesson, summary, "tool" if has_tools else "assistant", new_id)
 
     async def _messages_after(self, seq: int, tenant_id: str, session_id: str) -> list[Message]:
-        params = (tenant_id, session_id, seq, MOST_READ)
+        params = (tenant_id, session_id, seq, MAX_READ)
         rows = await self._database.call(queries.messages.MESSAGES_AFTER, params, subject=session_id)
         return batch([message_from_row(row) for row in rows], self._settings.consolidation_batch_tokens)
 

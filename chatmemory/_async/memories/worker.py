@@ -110,6 +110,7 @@ class AsyncWorker:
                 await async_wait_for(event, listener.poll_seconds(self._settings.worker_poll_seconds))
 
         if not until_idle:
+            wakeup.start()
             listener.start()
         try:
             await async_side_by_side([work] * concurrency, stop.set)

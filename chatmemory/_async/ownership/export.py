@@ -14,7 +14,7 @@ from chatmemory.storage import queries
 from chatmemory.storage.ownership import EXPORTS
 from chatmemory.storage.queries.ownership import FEW, Read
 
-MOST_IN_MEMORY = 1_000_000  # bytes of one snapshot; a larger one goes to a temporary file
+MAX_IN_MEMORY = 1_000_000  # bytes of one snapshot; a larger one goes to a temporary file
 
 Params = dict[str, Any]
 
@@ -85,9 +85,7 @@ class AsyncExporter:
             yield line
 
     async def _spooled(self, lines: list[Lines], params: Params) -> AsyncIterator[str]:
-        with SpooledTemporaryFile(
-            MOST_IN_MEMORY, "w+", encoding="utf-8", errors="surrogatepass", newline="\n"
-        ) as spool:
+        with SpooledTemporaryFile(MAX_IN_MEMORY, "w+", encoding="utf-8", errors="surrogatepass", newline="\n") as spool:
             async with self._database.transaction(self._tenant_id, snapshot=True) as transaction:
                 for each in lines:
                     async with await transaction.cursor("export") as cursor:

@@ -162,11 +162,20 @@ class AsyncEndings:
         ids = list(dict.fromkeys(ids))
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
-            done = await self._end_batch(batch, end)
-            ended |= done
+            try:
+                ended |= await self._end_batch(batch, end)
+            except ChatMemoryError:  # of one of them: end each in a transaction of its own
+                for id in batch:
+                    ended |= await self._end_alone(id, end)
             if not if_unchanged:
-                ended |= {id: await self._by_itself(id, end) for id in batch if id not in done}
+                ended |= {id: await self._by_itself(id, end) for id in batch if id not in ended}
         return ended
+
+    async def _end_alone(self, id: str, end: End) -> dict[str, Ended]:
+        try:
+            return await self._end_batch([id], end)
+        except ChatMemoryError as error:
+            return {id: error}
 
     async def _by_itself(self, id: str, end: End) -> Ended:
         try:
@@ -180,7 +189,11 @@ class AsyncEndings:
             return error
 
     async def _end_batch(self, ids: Sequence[str], end: End) -> dict[str, Ended]:
-        """End sessions in one transaction; return the outcomes, without sessions that must be ended one by one."""
+        """End sessions in one transaction; return the outcomes, without sessions that changed meanwhile.
+
+        Raises:
+            ChatMemoryError: One of them cannot be ended, so that none is.
+        """
         reading = _reading(ids, queries.sessions.SESSIONS_TO_END)
         try:
             await self._metrics.flush()
@@ -192,8 +205,6 @@ class AsyncEndings:
                 done |= await self._write_batch(prepared)
         except StorageUnavailableError as error:
             return dict.fromkeys(ids, error)
-        except ChatMemoryError:  # of one of them: end each by itself
-            return {}
         for id in ids:
             await self._metrics.forget(self._tenant_id, id)
         return done

@@ -29,7 +29,7 @@ from chatmemory.validation import (
 )
 
 Scope: TypeAlias = Literal["session", "user"]
-MOST_RECALLED = 20
+MAX_RECALLED = 20
 
 
 @public
@@ -168,7 +168,7 @@ class AsyncSession(AsyncRunMethods, AsyncLifecycleMethods):
         if share == 0:
             return Recalls([], self.id, share)
         kinds = MEMORY_KINDS if results else None
-        found = await memories.recall(query, user_id=self._state.origin.user_id, k=MOST_RECALLED, kinds=kinds)
+        found = await memories.recall(query, user_id=self._state.origin.user_id, k=MAX_RECALLED, kinds=kinds)
         return Recalls(found, self.id, share)
 
     async def append_and_context(

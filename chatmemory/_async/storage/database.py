@@ -22,7 +22,7 @@ from chatmemory.errors import ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_address import address_of, unreadable
-from chatmemory.storage.postgres_errors import DRIVER_ERRORS, cause_of, is_stale_plan, said_by, translated, went_away
+from chatmemory.storage.postgres_errors import DRIVER_ERRORS, cause_of, met_migration, said_by, translated, went_away
 
 Pool = AsyncConnectionPool[AsyncConnection[Row]]
 IDLE_SECONDS = 1.0  # after which a connection may have died without a word
@@ -73,28 +73,28 @@ class AsyncDatabase:
         return rows
 
     async def _call(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
+        pool = self._pool or await self.connect()
         try:
+            connection = await pool.getconn()
             try:
-                return await self._execute(query, params)
-            except DRIVER_ERRORS as error:
-                if not is_stale_plan(error):
-                    raise
-            return await self._execute(query, params)
+                cursor = await connection.execute(query, params, prepare=self._prepare, binary=True)
+                return await cursor.fetchall()
+            finally:
+                await async_undisturbed(pool.putconn, connection)
+                self._used[connection] = time.monotonic()
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
-    async def _execute(self, query: LiteralString, params: Params) -> list[Row]:
-        pool = self._pool or await self.connect()
-        connection = await pool.getconn()
-        try:
-            cursor = await connection.execute(query, params, prepare=self._prepare, binary=True)
-            return await cursor.fetchall()
-        finally:
-            await async_undisturbed(pool.putconn, connection)
-            self._used[connection] = time.monotonic()
-
     async def call_once(self, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
-        """Run one statement that is not safe to repeat, on a connection that was seen to live."""
+        """Run one statement that is not safe to repeat once it may have been committed, on a live connection."""
+        try:
+            return await self._on_live_connection(query, params, subject)
+        except StorageUnavailableError as error:
+            if not met_migration(error):
+                raise
+        return await self._on_live_connection(query, params, subject)
+
+    async def _on_live_connection(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
         async with self._live_connection(subject) as connection:
             return await (await connection.execute(query, params)).fetchall()
 

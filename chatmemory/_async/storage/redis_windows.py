@@ -1,6 +1,6 @@
 """The windows and resumable sessions in Redis; without Redis, every read finds nothing and every write is skipped."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -206,14 +206,19 @@ class AsyncWindows:
     @asynccontextmanager
     async def forgetting(self, infos: Iterable[SessionInfo]) -> AsyncIterator[None]:
         """Forget these sessions before and after the block, even if it fails."""
-        infos = list(infos)
+        sessions: dict[str, list[SessionInfo]] = {}
         for info in infos:
-            await self.forget(info)
+            sessions.setdefault(info.tenant_id, []).append(info)
+        await self._forget_all(sessions)
         try:
             yield
         finally:
-            for info in infos:
-                await self.forget(info)
+            await self._forget_all(sessions)
+
+    async def _forget_all(self, sessions: Mapping[str, Sequence[SessionInfo]]) -> None:
+        for tenant_id, infos in sessions.items():
+            await self.forget_sessions(tenant_id, [info.id for info in infos])
+            await self.forget_user(tenant_id, *{info.user_id for info in infos})
 
     async def forget_sessions(self, tenant_id: str, session_ids: Sequence[str]) -> None:
         """Forget the messages of many sessions, in Redis and in this process, and their unsent messages."""

@@ -21,7 +21,7 @@ from chatmemory.storage import queries
 LOG = logging.getLogger("chatmemory")
 # Of each list, and places whose memories are looked at; the more where too few of the first may be shown.
 CANDIDATES = ((200, 400), (4000, 8000))
-MOST_PLACES = 4000  # where a common word is looked up
+MAX_PLACES = 4000  # where a common word is looked up
 
 
 class Asked(NamedTuple):
@@ -83,7 +83,7 @@ class Recall:
         """Return the best of so many candidates, the memories they most likely are, and whether there may be more."""
         top, most_places = most
         params = {**asked.params, "tenant": self._tenant_id, "language": self._settings.language, "top": top,
-                  "most": MOST_PLACES, "last": LAST_PLACE, "model": self._store.model}  # fmt: skip
+                  "most": MAX_PLACES, "last": LAST_PLACE, "model": self._store.model}  # fmt: skip
         with self._database.transaction(self._tenant_id) as transaction:
             soon = [(queries.memories.SOON, ()), *costs] if costs else []
             rows, *near_rows = transaction.run(*_lookups(params, vectors), *soon)

@@ -13,7 +13,7 @@ from chatmemory.errors import ChatMemoryError
 from chatmemory.storage import queries
 
 WRITE_SECONDS = 0.5  # how late Postgres may count a recall
-MOST_WAITING = 10_000  # memories; what is recalled while Postgres is away is counted up to here
+MAX_WAITING = 10_000  # memories; what is recalled while Postgres is away is counted up to here
 
 LOG = logging.getLogger("chatmemory")
 
@@ -44,7 +44,7 @@ class RecallCounts:
     def add(self, tenant_id: str, memory_ids: Iterable[str]) -> None:
         """Count a recall soon; never waits."""
         with self._guard:
-            if len(self._waiting) < MOST_WAITING:
+            if len(self._waiting) < MAX_WAITING:
                 self._waiting.update((tenant_id, id) for id in memory_ids)
         self._writer.start()
 

@@ -108,6 +108,7 @@ class Worker:
                 wait_for(event, listener.poll_seconds(self._settings.worker_poll_seconds))
 
         if not until_idle:
+            wakeup.start()
             listener.start()
         try:
             side_by_side([work] * concurrency, stop.set)

@@ -14,7 +14,7 @@ from chatmemory.sessions.records import Erasure, SessionInfo
 from chatmemory.storage import queries
 from chatmemory.storage.ownership import BY_NAME
 from chatmemory.storage.postgres_errors import not_found
-from chatmemory.storage.queries.ownership import MOST_SESSIONS, MOST_USERS, Scope
+from chatmemory.storage.queries.ownership import MAX_SESSIONS, MAX_USERS, Scope
 
 ATTEMPTS = 5  # to lock all users whose memories cite a session before the session itself
 
@@ -53,7 +53,7 @@ class Eraser:
             users = [user for (user,) in rows]
             if users:
                 erased.update(asdict(self.users(users)))
-            if len(users) < MOST_USERS:
+            if len(users) < MAX_USERS:
                 return Erasure(**erased)
             after = users[-1]
 
@@ -95,7 +95,7 @@ class Eraser:
         if scope == "session" and not found:
             raise not_found(params["session"])
         self._take(found, sessions)
-        while len(found) == MOST_SESSIONS:
+        while len(found) == MAX_SESSIONS:
             after_time, after = found[-1]
             following = {**params, "after_time": after_time, "after": after}
             found, cite = transaction.run((statements.LOCK_SESSIONS[scope], following), citing)

@@ -16,7 +16,7 @@ from chatmemory.storage import queries
 from chatmemory.storage.ownership import EXPORTS
 from chatmemory.storage.queries.ownership import FEW, Read
 
-MOST_IN_MEMORY = 1_000_000  # bytes of one snapshot; a larger one goes to a temporary file
+MAX_IN_MEMORY = 1_000_000  # bytes of one snapshot; a larger one goes to a temporary file
 
 Params = dict[str, Any]
 
@@ -83,9 +83,7 @@ class Exporter:
             yield line
 
     def _spooled(self, lines: list[Lines], params: Params) -> Iterator[str]:
-        with SpooledTemporaryFile(
-            MOST_IN_MEMORY, "w+", encoding="utf-8", errors="surrogatepass", newline="\n"
-        ) as spool:
+        with SpooledTemporaryFile(MAX_IN_MEMORY, "w+", encoding="utf-8", errors="surrogatepass", newline="\n") as spool:
             with self._database.transaction(self._tenant_id, snapshot=True) as transaction:
                 for each in lines:
                     with transaction.cursor("export") as cursor:

@@ -31,7 +31,7 @@ from chatmemory.validation import (
 )
 
 Scope: TypeAlias = Literal["session", "user"]
-MOST_RECALLED = 20
+MAX_RECALLED = 20
 
 
 @public
@@ -170,7 +170,7 @@ class Session(RunMethods, LifecycleMethods):
         if share == 0:
             return Recalls([], self.id, share)
         kinds = MEMORY_KINDS if results else None
-        found = memories.recall(query, user_id=self._state.origin.user_id, k=MOST_RECALLED, kinds=kinds)
+        found = memories.recall(query, user_id=self._state.origin.user_id, k=MAX_RECALLED, kinds=kinds)
         return Recalls(found, self.id, share)
 
     def append_and_context(

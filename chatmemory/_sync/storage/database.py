@@ -24,7 +24,7 @@ from chatmemory.errors import ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_address import address_of, unreadable
-from chatmemory.storage.postgres_errors import DRIVER_ERRORS, cause_of, is_stale_plan, said_by, translated, went_away
+from chatmemory.storage.postgres_errors import DRIVER_ERRORS, cause_of, met_migration, said_by, translated, went_away
 
 Pool = ConnectionPool[Connection[Row]]
 IDLE_SECONDS = 1.0  # after which a connection may have died without a word
@@ -75,28 +75,28 @@ class Database:
         return rows
 
     def _call(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
+        pool = self._pool or self.connect()
         try:
+            connection = pool.getconn()
             try:
-                return self._execute(query, params)
-            except DRIVER_ERRORS as error:
-                if not is_stale_plan(error):
-                    raise
-            return self._execute(query, params)
+                cursor = connection.execute(query, params, prepare=self._prepare, binary=True)
+                return cursor.fetchall()
+            finally:
+                undisturbed(pool.putconn, connection)
+                self._used[connection] = time.monotonic()
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
-    def _execute(self, query: LiteralString, params: Params) -> list[Row]:
-        pool = self._pool or self.connect()
-        connection = pool.getconn()
-        try:
-            cursor = connection.execute(query, params, prepare=self._prepare, binary=True)
-            return cursor.fetchall()
-        finally:
-            undisturbed(pool.putconn, connection)
-            self._used[connection] = time.monotonic()
-
     def call_once(self, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
-        """Run one statement that is not safe to repeat, on a connection that was seen to live."""
+        """Run one statement that is not safe to repeat once it may have been committed, on a live connection."""
+        try:
+            return self._on_live_connection(query, params, subject)
+        except StorageUnavailableError as error:
+            if not met_migration(error):
+                raise
+        return self._on_live_connection(query, params, subject)
+
+    def _on_live_connection(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
         with self._live_connection(subject) as connection:
             return connection.execute(query, params).fetchall()
 

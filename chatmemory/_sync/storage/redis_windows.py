@@ -2,7 +2,7 @@
 # Do not edit: change that file, then run: make sync
 """The windows and resumable sessions in Redis; without Redis, every read finds nothing and every write is skipped."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -208,14 +208,19 @@ class Windows:
     @contextmanager
     def forgetting(self, infos: Iterable[SessionInfo]) -> Iterator[None]:
         """Forget these sessions before and after the block, even if it fails."""
-        infos = list(infos)
+        sessions: dict[str, list[SessionInfo]] = {}
         for info in infos:
-            self.forget(info)
+            sessions.setdefault(info.tenant_id, []).append(info)
+        self._forget_all(sessions)
         try:
             yield
         finally:
-            for info in infos:
-                self.forget(info)
+            self._forget_all(sessions)
+
+    def _forget_all(self, sessions: Mapping[str, Sequence[SessionInfo]]) -> None:
+        for tenant_id, infos in sessions.items():
+            self.forget_sessions(tenant_id, [info.id for info in infos])
+            self.forget_user(tenant_id, *{info.user_id for info in infos})
 
     def forget_sessions(self, tenant_id: str, session_ids: Sequence[str]) -> None:
         """Forget the messages of many sessions, in Redis and in this process, and their unsent messages."""

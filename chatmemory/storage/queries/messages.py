@@ -22,7 +22,6 @@ _AND_WINDOW = (
 APPEND_AND_READ = "select " + _APPENDED + ", " + _WINDOW_OF_W + _APPEND + _AND_WINDOW
 APPEND_TURN_AND_READ = "select " + _APPENDED + ", " + _WINDOW_OF_W + _APPEND_TURN + _AND_WINDOW
 READ_WINDOW = "select " + _WINDOW + " from chatmemory.read_window(%s, %s, %s, %s, %s)"
-READ_MESSAGES = "select " + MESSAGE + " from chatmemory.read_messages(%s, %s, %s, %s)"
 MESSAGES_AFTER = "select " + MESSAGE + " from chatmemory.messages_after(%s, %s, %s, %s)"
 
 # Set the counters of a fork from the messages copied into it.

@@ -62,12 +62,12 @@ LOCK_NEW_OWNERS = (
     "on conflict (tenant_id, user_id) do update set places = memory_users.places"
 )
 # and nobody changes the sessions, or cites them: some at a time, in the order in which sessions are locked everywhere.
-MOST_SESSIONS = 10_000
+MAX_SESSIONS = 10_000
 LOCK_SESSIONS: dict[Scope, LiteralString] = {
     scope: (
         f"select m.created_at, m.id from chatmemory.sessions m where m.id in ({sessions}) "
         "and (m.created_at, m.id) > (%(after_time)s::timestamptz, %(after)s) "
-        f"order by m.created_at, m.id limit {MOST_SESSIONS} for update"
+        f"order by m.created_at, m.id limit {MAX_SESSIONS} for update"
     )
     for scope, sessions in _SESSIONS.items()
 }
@@ -114,7 +114,7 @@ ERASE: dict[Scope, dict[str, LiteralString]] = {
 
 # All users of a tenant, one batch at a time; the empty name stands for the tenant as a whole. The users of memories are
 # read from memory_users.
-MOST_USERS = 200
+MAX_USERS = 200
 USERS_OF_TENANT = (
     "select u.id from ("
     + " union ".join(
@@ -122,7 +122,7 @@ USERS_OF_TENANT = (
         for table in TABLES
         if table.user is not None and table.part_of is None and table.cites is None
     )
-    + f") u(id) where %(after)s::text is null or u.id > %(after)s order by u.id limit {MOST_USERS}"
+    + f") u(id) where %(after)s::text is null or u.id > %(after)s order by u.id limit {MAX_USERS}"
 )
 
 

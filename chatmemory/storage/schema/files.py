@@ -16,7 +16,7 @@ OLDEST_RELEASE = 1
 
 # Functions to drop, since the release before this one no longer calls them. A function that only that release calls
 # keeps its file until then.
-RETIRED: tuple[str, ...] = ()
+RETIRED: tuple[str, ...] = ("read_messages",)
 
 
 def read(name: str) -> str:
