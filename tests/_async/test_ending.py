@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
 from chatmemory import AsyncChatMemory, MemoryKind, MoveError, SessionInfo, SessionNotFoundError, Settings
-from tests.fixtures.openai_server import OpenAIServer, fact, failing, learnt, said
+from tests.fixtures.openai_server import OpenAIServer, embeddings, fact, failing, learnt, said
 from tests.helpers import meanwhile
 
 
@@ -255,3 +256,25 @@ async def test_a_handle_ends_no_session_that_has_the_id_of_an_erased_one(
     with pytest.raises(SessionNotFoundError):
         await stale.end()
     assert (await others.refresh()).is_active
+
+
+async def test_an_embedder_of_another_dimension_keeps_no_run_from_ending(
+    postgres_url: str, openai_server: OpenAIServer
+) -> None:
+    """However it ends, its result is found by its words; sessions of other users end with it."""
+    settings = openai_server.settings(llm_model=None, embedding_model="compass", max_sessions_per_user=1)
+    async with AsyncChatMemory.open(postgres_url, settings=settings) as memory:
+        acme = memory.tenant("acme")
+        await acme.memories.remember("Ann likes tea.", user_id="ann")
+        openai_server.embed = lambda texts: embeddings([[1.0, 2.0, 3.0]] * len(texts))
+        first, second, third = [
+            await acme.sessions.create(user_id="ann", kind="training", title=title) for title in ("one", "two", "three")
+        ]  # each ends the one before
+        other = await acme.sessions.create(user_id="bob")
+        ended = await acme.sessions.end_inactive(timedelta(0))
+        assert {info.id for info in ended} == {third.id, other.id}
+        fourth = await acme.sessions.create(user_id="ann", kind="testing", title="four")
+        assert not (await fourth.end()).is_active
+        found = await texts(memory, "result")
+        assert [sum(name in text for text in found) for name in ("one", "two", "three", "four")] == [1, 1, 1, 1]
+        assert [(await session.refresh()).status for session in (first, second)] == ["cancelled"] * 2

@@ -5,7 +5,7 @@ from collections import Counter
 
 import psycopg
 
-from chatmemory import ChatMemory, Sessions
+from chatmemory import ChatMemory, ChatMemoryError, Sessions
 
 COLUMNS = 25
 
@@ -23,7 +23,7 @@ class Calls:
         while not self._stop.is_set():
             try:
                 self._round()
-            except Exception as error:
+            except ChatMemoryError as error:
                 self.errors[repr(error)] += 1
             self._made.release()
 

@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import LiteralString, NamedTuple, TypeAlias
 
 from chatmemory._sync.memories.worker import Worker
-from chatmemory._sync.runs.results import Results
+from chatmemory._sync.runs.results import Results, without_vectors
 from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row, Statement
-from chatmemory.errors import ChatMemoryError, StorageError, StorageUnavailableError
+from chatmemory.errors import ChatMemoryError, LlmError, StorageError, StorageUnavailableError
 from chatmemory.memories.records import NewMemory
 from chatmemory.records import JsonObject, to_json
 from chatmemory.runs.metric_packing import Logged, packed_at_end
@@ -87,7 +87,12 @@ class Endings:
         if prepared.result is not None:
             [result] = self._results.with_vectors([prepared.result])
             prepared = prepared._replace(result=result)
-        written = self._database.run(self._tenant_id, *self._writing(prepared), subject=info.id)
+        try:
+            written = self._database.run(self._tenant_id, *self._writing(prepared), subject=info.id)
+        except LlmError as error:  # a vector of another dimension than the user's: no embedder keeps a run from ending
+            [result] = without_vectors([prepared.result] if prepared.result else [], error)
+            prepared = prepared._replace(result=result)
+            written = self._database.run(self._tenant_id, *self._writing(prepared), subject=info.id)
         return self._one(info, written[1])
 
     def _end_locked(self, info: SessionInfo, end: End) -> SessionInfo:
@@ -211,6 +216,12 @@ class Endings:
 
     def _write_batch(self, prepared: Mapping[str, Prepared]) -> dict[str, Ended]:
         results = self._results.with_vectors([each.result for each in prepared.values() if each.result])
+        try:
+            return self._write_ends(prepared, results)
+        except LlmError as error:
+            return self._write_ends(prepared, without_vectors(results, error))
+
+    def _write_ends(self, prepared: Mapping[str, Prepared], results: Sequence[NewMemory]) -> dict[str, Ended]:
         params = (self._tenant_id, to_json([each.row for each in prepared.values()]), False)
         with self._database.transaction(self._tenant_id) as transaction:
             _, rows = transaction.run(
