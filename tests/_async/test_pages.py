@@ -8,6 +8,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from chatmemory import AsyncChatMemory, InvalidInputError, Page
+from chatmemory.paging import CHECKSUM_BYTES
 
 FILL = """
 insert into chatmemory.sessions (tenant_id, id, user_id, kind, created_at, updated_at, last_active_at)
@@ -118,6 +119,22 @@ async def test_a_cursor_fits_its_list_only(async_memory: AsyncChatMemory) -> Non
     with pytest.raises(InvalidInputError, match="query"):
         await acme.items.search(query="words", cursor=cursor)
     assert (await acme.sessions.list(limit=0)).next is None
+
+
+async def test_a_forged_cursor_is_refused(async_memory: AsyncChatMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cursor with a valid checksum and a sort key of another sort, or of none, is an error of the caller."""
+    for session_id in ("a", "b"):
+        await async_memory.tenant("acme").sessions.create(user_id="ann", session_id=session_id)
+    lists: list[Any] = [async_memory.tenant("acme").sessions.list, async_memory.tenant("acme").items.search]
+    monkeypatch.setattr("chatmemory.paging._checksum", lambda *_: b"x" * CHECKSUM_BYTES)
+    for key in (b"7", b'["2026-11-28T00:00:00+00:00", "a"]', b"null", b"true", b"1e9", b"[]", b'[7, "a"]', b"-1"):
+        refused = 0
+        for call in lists:
+            try:
+                await call(limit=1, cursor=urlsafe_b64encode(b"x" * CHECKSUM_BYTES + key).decode().rstrip("="))
+            except InvalidInputError:
+                refused += 1
+        assert refused >= 1, key
 
 
 @pytest.mark.parametrize("list", ["sessions.list", "memories.list", "items.search"])

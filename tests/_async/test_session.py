@@ -431,3 +431,12 @@ async def test_calls_are_the_same_wherever_an_adapter_keeps_them(async_memory: A
     assert await session.append("assistant", "", message_id="m", metadata={"tool_calls": calls}) == first
     other = {"tool_calls": "none", "of_any_host": {"tool_calls": calls, "stats": [1]}}
     assert await session.append("assistant", "", message_id="m", metadata=other) == first
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 2**31, 2**63 - 2, 2**63 - 1])
+async def test_messages_in_batches_of_any_size(async_memory: AsyncChatMemory, size: int) -> None:
+    """All of them, in order, once, up to the largest batch that an integer of Postgres can name."""
+    session = await begin(async_memory)
+    stored = await session.append_many([{"role": "user", "content": str(n)} for n in range(3)])
+    async_memory._parts.recent.forget("acme", session.id)
+    assert [message async for message in session.messages(batch_size=size)] == stored

@@ -10,6 +10,7 @@ import pytest
 from psycopg import Connection
 
 from chatmemory import ChatMemory, InvalidInputError, Page
+from chatmemory.paging import CHECKSUM_BYTES
 
 FILL = """
 insert into chatmemory.sessions (tenant_id, id, user_id, kind, created_at, updated_at, last_active_at)
@@ -120,6 +121,22 @@ def test_a_cursor_fits_its_list_only(memory: ChatMemory) -> None:
     with pytest.raises(InvalidInputError, match="query"):
         acme.items.search(query="words", cursor=cursor)
     assert acme.sessions.list(limit=0).next is None
+
+
+def test_a_forged_cursor_is_refused(memory: ChatMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cursor with a valid checksum and a sort key of another sort, or of none, is an error of the caller."""
+    for session_id in ("a", "b"):
+        memory.tenant("acme").sessions.create(user_id="ann", session_id=session_id)
+    lists: list[Any] = [memory.tenant("acme").sessions.list, memory.tenant("acme").items.search]
+    monkeypatch.setattr("chatmemory.paging._checksum", lambda *_: b"x" * CHECKSUM_BYTES)
+    for key in (b"7", b'["2026-11-28T00:00:00+00:00", "a"]', b"null", b"true", b"1e9", b"[]", b'[7, "a"]', b"-1"):
+        refused = 0
+        for call in lists:
+            try:
+                call(limit=1, cursor=urlsafe_b64encode(b"x" * CHECKSUM_BYTES + key).decode().rstrip("="))
+            except InvalidInputError:
+                refused += 1
+        assert refused >= 1, key
 
 
 @pytest.mark.parametrize("list", ["sessions.list", "memories.list", "items.search"])

@@ -433,3 +433,12 @@ def test_calls_are_the_same_wherever_an_adapter_keeps_them(memory: ChatMemory) -
     assert session.append("assistant", "", message_id="m", metadata={"tool_calls": calls}) == first
     other = {"tool_calls": "none", "of_any_host": {"tool_calls": calls, "stats": [1]}}
     assert session.append("assistant", "", message_id="m", metadata=other) == first
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 2**31, 2**63 - 2, 2**63 - 1])
+def test_messages_in_batches_of_any_size(memory: ChatMemory, size: int) -> None:
+    """All of them, in order, once, up to the largest batch that an integer of Postgres can name."""
+    session = begin(memory)
+    stored = session.append_many([{"role": "user", "content": str(n)} for n in range(3)])
+    memory._parts.recent.forget("acme", session.id)
+    assert [message for message in session.messages(batch_size=size)] == stored
