@@ -81,7 +81,7 @@ async def test_cancelled_contexts_leave_the_window_right(postgres_url: str, redi
             answered += answers.count(None)
             for session, bystander in zip(sessions, bystanders, strict=True):
                 await _agree(memory, session, bystander)
-        assert {(await session.context(max_messages=MOST)).source for session in sessions} == {"redis"}
+        assert {(await session.context(max_messages=MOST)).source for session in bystanders} == {"redis"}
         await _both_connections_work(postgres_url, memory, sessions[0].id)
     assert answered
 
