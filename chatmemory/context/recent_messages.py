@@ -19,7 +19,7 @@ from chatmemory.sessions.records import Appended, SessionInfo
 
 ALL_MESSAGES = sys.maxsize
 EMPTY_WINDOW = Window([], None, 1, 0, 0, "postgres")  # a session without messages
-MESSAGE_BYTES = 272  # of a stored message without its texts
+MESSAGE_BYTES = 150  # of a stored message without its texts
 
 
 class StoredMessage(NamedTuple):
@@ -38,8 +38,8 @@ class StoredMessage(NamedTuple):
     @property
     def size(self) -> int:
         """Its memory, in bytes, roughly."""
-        texts = (self.id, self.text, self.blocks, self.metadata)
-        return MESSAGE_BYTES + sum(sys.getsizeof(text) for text in texts if text)
+        size = sys.getsizeof
+        return MESSAGE_BYTES + size(self.id) + size(self.text) + size(self.blocks) + size(self.metadata)
 
 
 class Bounds(NamedTuple):
@@ -169,20 +169,22 @@ def recent_from_window(window: Window, bounds: Bounds) -> RecentMessages:
 def after_reading(recent: RecentMessages | None, window: Window, bounds: Bounds) -> RecentMessages:
     """Return the messages after a read: those read, and the cached ones that directly precede them.
 
-    From a window of Redis only messages newer than the cached ones are taken: the others are the same.
+    From a window of Redis only messages newer than the cached ones are taken: the others are the same. Those of Postgres
+    seldom differ from the cached ones, and comparing is cheaper than converting.
     """
     if recent is not None and window.last_seq < recent.last_seq:
         return recent  # an append came in between
     if recent is None or not recent.first_seq <= window.first_seq <= recent.last_seq + 1:
         return recent_from_window(window, bounds)
-    begin = recent.last_seq + 1 if window.source == "redis" else window.first_seq
-    older = recent.messages[: begin - recent.first_seq]
-    size = recent.messages_size - sum(stored.size for stored in recent.messages[len(older) :])
-    before = recent._replace(messages=older, last_seq=begin - 1, messages_size=size)
-    joined = before._with(window.messages[begin - window.first_seq :])
-    return joined._replace(
-        token_count=window.token_count, summary=window.summary, summary_seq=window.summary_seq
-    )._bounded(bounds)
+    known = recent.last_seq + 1 - window.first_seq
+    cached = recent.messages[window.first_seq - recent.first_seq :]
+    if window.source != "redis" and not all(map(_is_same, cached, window.messages)):
+        return recent_from_window(window, bounds)
+    return (
+        recent._with(window.messages[known:])
+        ._replace(token_count=window.token_count, summary=window.summary, summary_seq=window.summary_seq)
+        ._bounded(bounds)
+    )
 
 
 def as_of_row(recent: RecentMessages | None, info: SessionInfo, bounds: Bounds) -> RecentMessages | None:
@@ -226,6 +228,15 @@ def _stored(message: Message) -> StoredMessage:
         to_json(message.metadata) if message.metadata else "",
         message.tokens,
         message.token_encoding and sys.intern(message.token_encoding),
+    )
+
+
+def _is_same(stored: StoredMessage, message: Message) -> bool:
+    """Return whether a message of text equals a stored one; False for one of blocks."""
+    return (
+        stored.id == message.id
+        and stored.text == message.content
+        and stored.metadata == (to_json(message.metadata) if message.metadata else "")
     )
 
 

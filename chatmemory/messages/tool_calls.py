@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 _CALL_TYPES = ("tool_call", "tool_use", "function_call", "custom_tool_call")
@@ -65,9 +66,9 @@ def identity_in(metadata: Mapping[str, Any]) -> tuple[list[Any], list[str], Any]
 def tool_calls_in(content: object, metadata: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     """Return the calls of an assistant's message, from its metadata (OpenAI, LangChain) or its blocks (Anthropic)."""
     for level in _levels(metadata):
-        calls = [level.get(key) for key in CALLS]
-        if any(isinstance(each, list) and each for each in calls):
-            return tuple(_calls(call for each in calls if isinstance(each, list) for call in each))
+        calls = [level[key] for key in CALLS if key in level and isinstance(level[key], list) and level[key]]
+        if calls:
+            return tuple(_calls(chain.from_iterable(calls)))
     blocks = content if isinstance(content, list) else []
     return tuple(_calls(filter(is_call, blocks)))
 

@@ -23,7 +23,8 @@ class SessionInfo(Shown):
 
     Attributes:
         status: The lifecycle: active, then completed, failed, cancelled or expired.
-        last_active_at: The time of the last message, resume, move, update or metric; at first the creation time.
+        last_active_at: The time of the last message, resume, move, update or metric; at first the creation time. A
+            resume within a minute of it does not change it.
         last_seq: The `seq` of the newest message; 0 in an empty session.
         parent_id: The session this one was forked from, or continues.
         summary: The running summary of the messages up to summary_seq.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from langchain_core.messages import (
@@ -165,13 +166,18 @@ def _string_indexes(blocks: list[str | dict[str, Any]]) -> dict[str, list[int]]:
 
 def _extra_fields(message: BaseMessage) -> dict[str, Any]:
     """Return the fields that differ from their defaults and have no place in a chatmemory message."""
-    declared = type(message).model_fields
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in declared.items()}
+    defaults = _defaults(type(message))
     return {
         name: json_equivalent(value)
         for name, value in message
         if name not in ("type", "content") and not (name in defaults and _is_default(value, defaults[name]))
     }
+
+
+@cache
+def _defaults(cls: type[BaseMessage]) -> dict[str, Any]:
+    """Return the default of each field of a class; only to compare with."""
+    return {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}
 
 
 def _is_default(value: object, default: object) -> bool:

@@ -12,6 +12,19 @@ declare
     v_now timestamptz;
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
+    -- One that was active within the last minute is only read: nothing waits for the disk.
+    v_now := clock_timestamp();
+    return query select s.* from chatmemory.sessions s
+        where s.tenant_id = p_tenant and s.id = p_session and s.user_id = p_user and s.kind = p_kind
+          and s.status = 'active' and s.deleted_at is null
+          and s.last_active_at >= v_now - least(p_timeout / 10, interval '1 minute')
+          and exists (
+              select from (select e.type, e.at from chatmemory.events e
+                  where e.tenant_id = p_tenant and e.session_id = p_session order by e.number desc limit 1) newest
+              where newest.type = 'resumed' and newest.at > v_now - interval '30 minutes');
+    if found then
+        return;
+    end if;
     perform chatmemory.lock_user(p_tenant, p_user);
     select s.* into v_session from chatmemory.sessions s
         where s.tenant_id = p_tenant and s.id = p_session and s.user_id = p_user for no key update;
