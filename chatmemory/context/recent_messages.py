@@ -169,8 +169,8 @@ def recent_from_window(window: Window, bounds: Bounds) -> RecentMessages:
 def after_reading(recent: RecentMessages | None, window: Window, bounds: Bounds) -> RecentMessages:
     """Return the messages after a read: those read, and the cached ones that directly precede them.
 
-    From a window of Redis only messages newer than the cached ones are taken: the others are the same. Those of Postgres
-    seldom differ from the cached ones, and comparing is cheaper than converting.
+    From a window of Redis only messages newer than the cached ones are taken: the others are the same. Those of
+    Postgres seldom differ from the cached ones, and comparing is cheaper than converting.
     """
     if recent is not None and window.last_seq < recent.last_seq:
         return recent  # an append came in between
