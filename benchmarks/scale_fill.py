@@ -49,7 +49,7 @@ class Size(NamedTuple):
         return self.sessions // 5
 
 
-# The values of session number i. Every tenth session is active, and began within the last ten hours.
+# The values of session number i. Every tenth session is active, and began one to eleven hours ago.
 SESSION_ID = "'01900000-0000-7000-8000-' || lpad(to_hex(i), 12, '0')"
 TENANT = "'tenant-' || case when i < %(in_large_tenant)s then 0 else 1 + i %% greatest(%(tenants)s - 1, 1) end"
 USER = (
@@ -57,7 +57,10 @@ USER = (
     "else i / %(tenants)s %% 10 end"
 )
 IS_ACTIVE = "i %% 10 = 0"
-AT = f"now() - case when {IS_ACTIVE} then interval '10 hours' else interval '10 days' + interval '30 s' * i end"
+AT = (
+    f"now() - case when {IS_ACTIVE} then interval '1 hour' + interval '10 hours' * (i / 10 %% 997) / 997 "
+    "else interval '10 days' + interval '30 s' * i end"
+)
 LAST_AT = f"({AT}) + interval '1 hour'"
 # The filled columns, with their expressions; a new column without a suitable default is added here.
 SESSIONS = {
