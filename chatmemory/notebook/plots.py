@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from chatmemory.context.records import Context
-from chatmemory.errors import MissingExtraError
+from chatmemory.errors import missing_extra
 from chatmemory.memories.records import Memory
 from chatmemory.records import shorten
 
@@ -84,7 +84,7 @@ def _figure() -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError('matplotlib is not installed: pip install "chatmemory[notebook]".') from None
+        raise missing_extra("A plot", "matplotlib", "notebook") from None
 
     class Shown(Figure):
         def _repr_png_(self) -> bytes:

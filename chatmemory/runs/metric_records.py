@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from chatmemory._public import public
-from chatmemory.errors import MissingExtraError
+from chatmemory.errors import missing_extra
 from chatmemory.json_form import Record
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class MetricSeries(Record, Mapping[str, MetricCurve]):
             try:
                 from matplotlib.figure import Figure
             except ImportError:
-                raise _missing("matplotlib") from None
+                raise missing_extra("plot()", "matplotlib", "training") from None
             ax = Figure(figsize=(8, 4.5), layout="constrained").add_subplot()
         for name, curve in self.items():
             ax.plot(curve.steps, curve.values, label=name)
@@ -249,9 +249,5 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError:
-        raise _missing("pandas") from None
+        raise missing_extra("to_pandas()", "pandas", "training") from None
     return pandas
-
-
-def _missing(package: str) -> MissingExtraError:
-    return MissingExtraError(f"This needs {package}, which is not installed; run: pip install 'chatmemory[training]'")

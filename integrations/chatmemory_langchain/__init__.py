@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from chatmemory import MissingExtraError
+from chatmemory.errors import missing_extra
 
 if TYPE_CHECKING:
     from chatmemory_langchain.history import ChatMemoryHistory
@@ -60,9 +60,7 @@ def __getattr__(name: str) -> Any:
         import_module(package)
     except ImportError as error:
         needed = package.partition(".")[0].replace("_", "-")
-        raise MissingExtraError(
-            f'chatmemory_langchain.{name} needs {needed}: pip install "chatmemory[{extra}]"'
-        ) from error
+        raise missing_extra(f"chatmemory_langchain.{name}", needed, extra) from error
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

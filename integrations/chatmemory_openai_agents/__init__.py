@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from chatmemory import MissingExtraError
+from chatmemory.errors import missing_extra
 
 if TYPE_CHECKING:
     from chatmemory_openai_agents.items import from_item, to_item
@@ -25,9 +25,7 @@ def __getattr__(name: str) -> Any:
     try:
         import_module("agents")
     except ImportError as error:
-        raise MissingExtraError(
-            'chatmemory_openai_agents needs openai-agents: pip install "chatmemory[openai-agents]"'
-        ) from error
+        raise missing_extra("chatmemory_openai_agents", "openai-agents", "openai-agents") from error
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from chatmemory import MissingExtraError
+from chatmemory.errors import missing_extra
 
 if TYPE_CHECKING:
     from chatmemory_training.errors import ConfigSaveError, DirectoryError, SessionManagerError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chatmemory_training.service import SessionManagerService
     from chatmemory_training.spool_delivery import deliver_spools
 
-_EXTRA = 'fasteners: pip install "chatmemory[training]"'
+_EXTRA = "fasteners"
 _HOME: dict[str, tuple[str, str | None]] = {
     "ConfigSaveError": ("chatmemory_training.errors", None),
     "DirectoryError": ("chatmemory_training.errors", None),
@@ -50,6 +50,6 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if needs is None or (error.name or "").startswith("chatmemory"):
             raise
-        raise MissingExtraError(f"chatmemory_training.{name} needs {needs}, which is not installed here.") from error
+        raise missing_extra(f"chatmemory_training.{name}", needs, "training") from error
     globals()[name] = value
     return value

@@ -24,7 +24,7 @@ def _run(code: str) -> str:
 
 def test_a_missing_extra_says_how_to_install_it() -> None:
     """Without langchain-core the error is ours, and holds the command."""
-    assert _run(WITHOUT_LANGCHAIN).endswith('pip install "chatmemory[langchain]"')
+    assert _run(WITHOUT_LANGCHAIN).endswith('pip install "chatmemory-postgres[langchain]" (".[langchain]" in a clone).')
 
 
 def test_importing_the_package_imports_no_langchain() -> None:

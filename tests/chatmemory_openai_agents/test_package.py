@@ -24,7 +24,9 @@ def _run(code: str) -> str:
 
 def test_a_missing_extra_says_how_to_install_it() -> None:
     """Without openai-agents the error is ours, and holds the command."""
-    assert _run(WITHOUT_SDK).endswith('pip install "chatmemory[openai-agents]"')
+    assert _run(WITHOUT_SDK).endswith(
+        'pip install "chatmemory-postgres[openai-agents]" (".[openai-agents]" in a clone).'
+    )
 
 
 def test_importing_the_package_imports_no_sdk() -> None:

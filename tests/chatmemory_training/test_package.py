@@ -23,7 +23,7 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
         "import sys; sys.modules['fasteners'] = None\nimport chatmemory, chatmemory_training\n"
         "try:\n    chatmemory_training.SessionManager\nexcept chatmemory.MissingExtraError as error:\n    print(error)"
     )
-    assert 'pip install "chatmemory[training]"' in _run(code)
+    assert 'pip install "chatmemory-postgres[training]"' in _run(code)
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -176,4 +176,4 @@ def test_without_the_extra_it_says_what_to_install(package: str, call: str) -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert package in done.stdout
-    assert "chatmemory[training]" in done.stdout
+    assert "chatmemory-postgres[training]" in done.stdout
