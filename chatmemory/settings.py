@@ -6,12 +6,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chatmemory._public import public
 
 CENTURY_HOURS = 876_000
 MAX_INT = 1_000_000_000
+
+
+class _OwnVariables(DotEnvSettingsSource):
+    """The variables of an .env file that are settings; `chatmemory doctor` finds misspelt ones."""
+
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields
+        return {name: value for name, value in super().__call__().items() if name in fields}
 
 
 @public
@@ -22,7 +30,7 @@ class Settings(BaseSettings):
         env_prefix="CHATMEMORY_",
         env_file=".env",
         env_ignore_empty=True,
-        extra="ignore",  # an .env file may have variables of other programs
+        extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
     )
@@ -164,6 +172,18 @@ class Settings(BaseSettings):
     enable_session_archiving: bool = Field(
         default=True, description="clean-up marks ended sessions with nothing left to learn as archived"
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment, then .env, which may have variables of other programs."""
+        return init_settings, env_settings, _OwnVariables(settings_cls)
 
     @model_validator(mode="before")
     @classmethod

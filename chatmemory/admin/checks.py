@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic import BaseModel
+
 from chatmemory.admin.records import Check
 from chatmemory.messages.token_counts import ESTIMATE, Counter
 from chatmemory.settings import Settings
@@ -19,6 +21,12 @@ ISOLATION = "tenant isolation"
 # The checks that are skipped if a check fails.
 DEPENDENTS = {"database": ("schema", *SOUND, ISOLATION), "schema": (*SOUND, ISOLATION)}
 DEPENDENTS |= dict.fromkeys(SOUND, (ISOLATION,))
+
+
+class Yes(BaseModel):
+    """The answer of a language model that is asked whether it is there."""
+
+    answer: str
 
 
 def with_unchecked(checks: Sequence[Check]) -> tuple[Check, ...]:
@@ -85,3 +93,9 @@ def spent_today(total: int, tenant_id: str, settings: Settings) -> dict[str, Any
     cap = settings.llm_hard_cap_tokens
     of_cap = f" of {cap:,}" if cap is not None else ""
     return {"spent today": f"{total:,}{of_cap} tokens by tenant {tenant_id!r}"}
+
+
+def without_vectors(count: int, tenant_id: str) -> dict[str, Any]:
+    """Return how many of a tenant's memories have no vector of the embedding model, and what gives them one."""
+    advice = f"; `chatmemory reembed --tenant {tenant_id}` makes them" if count else ""
+    return {"memories without vectors": f"{count:,} of tenant {tenant_id!r}{advice}"}

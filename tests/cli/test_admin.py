@@ -6,6 +6,7 @@ import pytest
 from chatmemory import ChatMemory
 from chatmemory.storage.schema import script
 from tests.cli.conftest import Cli
+from tests.fixtures.openai_server import DIMENSIONS, FAULTS, KEY, OpenAIServer, said
 
 
 def test_migrate(cli: Cli, empty_postgres_url: str) -> None:
@@ -57,8 +58,8 @@ def test_doctor(cli: Cli, memory: ChatMemory) -> None:
     assert memory.tenant("default").sessions.list(with_total=True).total == 0
 
 
-def test_doctor_tells_of_long_term_memory(cli: Cli, memory: ChatMemory) -> None:
-    """The doctor reports the models, the due sessions, and with --tenant today's spending."""
+def test_doctor_tells_of_long_term_memory(cli: Cli, memory: ChatMemory, openai_server: OpenAIServer) -> None:
+    """The doctor reports the models, the due sessions, and with --tenant today's spending and missing vectors."""
     session = memory.tenant("acme").sessions.create(user_id="ann")
     session.append_many([{"role": "user", "content": "Hello"}] * 4)
     session.end()
@@ -66,12 +67,17 @@ def test_doctor_tells_of_long_term_memory(cli: Cli, memory: ChatMemory) -> None:
     assert report["learning"] == {"model": None, "embedder": None, "sessions due": 1, "sessions parked": 0}
     assert report["server"]["pgvector"][0].isdigit()
     assert "recall is lexical" in " ".join(report["fallbacks"])
+    memory.tenant("acme").memories.remember("Ann sails.", user_id="ann")
     cli.environment.update(
-        CHATMEMORY_EMBEDDING_MODEL="e", CHATMEMORY_LLM_API_KEY="sk-k", CHATMEMORY_LLM_HARD_CAP_TOKENS="5000"
+        CHATMEMORY_EMBEDDING_MODEL="e",
+        CHATMEMORY_EMBEDDING_BASE_URL=openai_server.url,
+        CHATMEMORY_LLM_API_KEY=KEY,
+        CHATMEMORY_LLM_HARD_CAP_TOKENS="5000",
     )
     report = cli.json("doctor", "--tenant", "acme")
     assert report["checks"][-1]["name"] == "vectors"
     assert report["learning"]["spent today"] == "0 of 5,000 tokens by tenant 'acme'"
+    assert report["learning"]["memories without vectors"].startswith("1 of tenant 'acme'; `chatmemory reembed")
 
 
 def test_doctor_finds_a_missing_key(cli: Cli, memory: ChatMemory) -> None:
@@ -80,7 +86,38 @@ def test_doctor_finds_a_missing_key(cli: Cli, memory: ChatMemory) -> None:
     wrong = {check["name"]: check["detail"] for check in report["checks"] if not check["ok"]}
     assert set(wrong) == {"language model", "embedding model"}
     assert "set CHATMEMORY_LLM_API_KEY" in wrong["language model"]
-    assert cli.json("doctor", CHATMEMORY_LLM_MODEL="m", CHATMEMORY_LLM_BASE_URL="http://127.0.0.1:1/v1")["ok"]
+
+
+def test_doctor_asks_the_models(cli: Cli, memory: ChatMemory, openai_server: OpenAIServer) -> None:
+    """Each model is asked once; one that refuses, is away or answers nonsense is a finding."""
+    cli.environment.update(
+        CHATMEMORY_LLM_MODEL="teacher",
+        CHATMEMORY_LLM_BASE_URL=openai_server.url,
+        CHATMEMORY_LLM_API_KEY=KEY,
+        CHATMEMORY_EMBEDDING_MODEL="compass",
+    )
+    openai_server.chat = lambda _: said('{"answer": "yes"}')
+    told = {check["name"]: check["detail"] for check in cli.json("doctor")["checks"]}
+    assert told["language model"] == "'teacher' answers in the requested form"
+    assert told["embedding model"] == f"'compass' answers with vectors of {DIMENSIONS} dimensions"
+    openai_server.chat = lambda _: FAULTS["401"]
+    openai_server.embed = lambda _: FAULTS["a list"]
+    wrong = {check["name"] for check in cli.json("doctor", code=1)["checks"] if not check["ok"]}
+    assert wrong == {"language model", "embedding model"}
+    away = cli("doctor", code=1, CHATMEMORY_LLM_BASE_URL="http://127.0.0.1:1/v1").stdout
+    assert "The server of the model 'teacher' failed: APIConnectionError" in away
+
+
+def test_doctor_finds_misspelt_variables(cli: Cli, memory: ChatMemory) -> None:
+    """A variable that looks like a setting, in the environment or in .env, is named with what may be meant."""
+    (cli.folder / ".env").write_text("CHATMEMORY_SESION_TIMEOUT_HOURS=3\nOTHER=1\n")
+    done = cli.json("doctor", CHATMEMORY_REDIS_ULR="redis://x", CHATMEMORY_ZZ="1", CHATMEMORY_DATA_DIR="/tmp")
+    told = [line for line in done["fallbacks"] if "does nothing" in line]
+    assert told == [
+        "CHATMEMORY_REDIS_ULR is no setting and does nothing: is CHATMEMORY_REDIS_URL meant?",
+        "CHATMEMORY_SESION_TIMEOUT_HOURS is no setting and does nothing: is CHATMEMORY_SESSION_TIMEOUT_HOURS meant?",
+        "CHATMEMORY_ZZ is no setting and does nothing.",
+    ]
 
 
 def test_doctor_finds_a_redis_that_is_away(cli: Cli, memory: ChatMemory) -> None:
@@ -99,12 +136,12 @@ def test_doctor_shows_the_settings_that_were_set(cli: Cli, memory: ChatMemory) -
     assert len(page.splitlines()) < 40
 
 
-def test_doctor_finds_vectors_that_cannot_be_kept(cli: Cli, postgres_url: str) -> None:
+def test_doctor_finds_vectors_that_cannot_be_kept(cli: Cli, postgres_url: str, openai_server: OpenAIServer) -> None:
     """An embedder without pgvector is wrong; without an embedder it is only told."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("drop table chatmemory.memory_vectors; drop extension vector cascade")
     assert "no pgvector" in cli("doctor").stdout
-    cli.environment.update(CHATMEMORY_EMBEDDING_MODEL="e", CHATMEMORY_LLM_API_KEY="sk-k")
+    cli.environment.update(CHATMEMORY_EMBEDDING_MODEL="e", CHATMEMORY_EMBEDDING_BASE_URL=openai_server.url)
     [wrong] = [check for check in cli.json("doctor", code=1)["checks"] if not check["ok"]]
     assert wrong["name"] == "vectors"
 

@@ -29,6 +29,9 @@ from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.schema import latest_version
 
+NO_PGVECTOR = "not there"
+MODEL_SECONDS = 10.0  # the longest wait for a model's answer
+
 
 class AsyncExaminer:
     """Examines what the settings lead to, on connections of its own that repair nothing."""
@@ -56,6 +59,7 @@ class AsyncExaminer:
                 if tenant_id is not None:
                     spent = await AsyncSpending(self._database, self._settings).today(tenant_id)
                     self._learning |= checks.spent_today(spent.total, tenant_id, self._settings)
+                    self._learning |= await self._without_vectors(tenant_id)
         except ChatMemoryError as error:
             self._failed("database", error)
         finally:
@@ -107,15 +111,16 @@ class AsyncExaminer:
         return not wrong
 
     async def _models(self) -> None:
-        """See whether the configured models could be asked: a key is there, or none is needed. Nothing is sent."""
-        for name, model, server in (
-            ("language model", self._settings.llm_model, AsyncServerLlm),
-            ("embedding model", self._settings.embedding_model, AsyncServerEmbedder),
+        """Ask each configured model once for something short."""
+        settings = self._settings.model_copy(update={"llm_timeout_seconds": MODEL_SECONDS})
+        for name, model, asked in (
+            ("language model", settings.llm_model, _asked_llm),
+            ("embedding model", settings.embedding_model, _asked_embedder),
         ):
             if model is None:
                 continue
             try:
-                await server(self._settings).close()
+                self._checks.append(Check(name=name, ok=True, detail=f"{model!r} {await asked(settings)}"))
             except ChatMemoryError as error:
                 self._failed(name, error)
 
@@ -125,7 +130,7 @@ class AsyncExaminer:
         async with await self._database.connect_once() as connection:
             version = await (await connection.execute(queries.admin.VECTOR_VERSION)).fetchone()
         [(has_vectors,)] = await self._database.call(queries.memories.HAS_VECTORS, ())
-        self._server["pgvector"] = version[0] if version else "not there"
+        self._server["pgvector"] = version[0] if version else NO_PGVECTOR
         if settings.embedding_model:
             self._checks.append(checks.vectors_check(has_vectors))
         elif not has_vectors:
@@ -134,6 +139,14 @@ class AsyncExaminer:
         self._learning |= {"model": settings.llm_model, "embedder": settings.embedding_model}
         self._learning |= {"sessions due": due, "sessions parked": parked}
         self._fallbacks += checks.parked_fallbacks(parked)
+
+    async def _without_vectors(self, tenant_id: str) -> dict[str, Any]:
+        """Count a tenant's memories that recall by meaning does not find yet."""
+        model, has_vectors = self._settings.embedding_model, self._server["pgvector"] != NO_PGVECTOR
+        if model is None or not has_vectors:
+            return {}
+        [(count,)] = await self._database.fetch(tenant_id, queries.memories.COUNT_UNEMBEDDED, {"model": model})
+        return checks.without_vectors(count, tenant_id)
 
     async def _redis(self) -> None:
         if self._settings.redis_url is None:
@@ -150,6 +163,24 @@ class AsyncExaminer:
         finally:
             await cache.close()
         self._checks.append(checks.redis_check(redis_address(url), works, cache.last_error))
+
+
+async def _asked_llm(settings: Settings) -> str:
+    server = AsyncServerLlm(settings, retries=0)
+    try:
+        await server.complete([{"role": "user", "content": "Are you there? Answer yes."}], checks.Yes)
+        return "answers in the requested form"
+    finally:
+        await server.close()
+
+
+async def _asked_embedder(settings: Settings) -> str:
+    server = AsyncServerEmbedder(settings, retries=0)
+    try:
+        [vector] = await server.embed(["Are you there?"])
+        return f"answers with vectors of {len(vector)} dimensions"
+    finally:
+        await server.close()
 
 
 async def _row(connection: AsyncConnection[Row], query: str) -> Row:

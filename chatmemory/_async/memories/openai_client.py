@@ -22,13 +22,18 @@ BATCH = 256  # texts in one request
 
 
 class AsyncServerLlm:
-    """A language model whose answers match a schema."""
+    """A language model whose answers match a schema.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: The model, its server and its key.
+        retries: How often a failed request is repeated.
+    """
+
+    def __init__(self, settings: Settings, retries: int = RETRIES) -> None:
         assert settings.llm_model is not None
         self.name = settings.llm_model
         key = settings.llm_api_key
-        self._client = _client(settings, settings.llm_base_url, key.get_secret_value() if key else None)
+        self._client = _client(settings, settings.llm_base_url, key.get_secret_value() if key else None, retries)
         self._has_schemas = True
 
     async def complete(self, messages: Sequence[dict[str, Any]], schema: type[BaseModel]) -> Answer:
@@ -71,16 +76,21 @@ class AsyncServerLlm:
 
 
 class AsyncServerEmbedder:
-    """A model that turns texts into vectors."""
+    """A model that turns texts into vectors.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: The model, its server and its key.
+        retries: How often a failed request is repeated.
+    """
+
+    def __init__(self, settings: Settings, retries: int = RETRIES) -> None:
         assert settings.embedding_model is not None
         self.name = settings.embedding_model
         self.dimensions = settings.embedding_dimensions or 0
         self._recall_timeout = settings.recall_timeout_seconds
         key = settings.embedding_api_key or settings.llm_api_key
         url = settings.embedding_base_url or settings.llm_base_url
-        self._client = _client(settings, url, key.get_secret_value() if key else None)
+        self._client = _client(settings, url, key.get_secret_value() if key else None, retries)
 
     async def embed_query(self, text: str) -> list[list[float]]:
         """The vector of a question that somebody waits for."""
@@ -110,11 +120,11 @@ class AsyncServerEmbedder:
         await self._client.close()
 
 
-def _client(settings: Settings, url: str | None, key: str | None) -> "AsyncOpenAI":
+def _client(settings: Settings, url: str | None, key: str | None, retries: int) -> "AsyncOpenAI":
     if url and not (key or os.environ.get("OPENAI_API_KEY")):
         key = "none"  # self-hosted servers need none
     try:
-        return openai.AsyncOpenAI(base_url=url, api_key=key, timeout=settings.llm_timeout_seconds, max_retries=RETRIES)
+        return openai.AsyncOpenAI(base_url=url, api_key=key, timeout=settings.llm_timeout_seconds, max_retries=retries)
     except openai.OpenAIError:
         raise LlmError("The model's server needs an API key: set CHATMEMORY_LLM_API_KEY or OPENAI_API_KEY.") from None
 

@@ -31,6 +31,9 @@ from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.schema import latest_version
 
+NO_PGVECTOR = "not there"
+MODEL_SECONDS = 10.0  # the longest wait for a model's answer
+
 
 class Examiner:
     """Examines what the settings lead to, on connections of its own that repair nothing."""
@@ -58,6 +61,7 @@ class Examiner:
                 if tenant_id is not None:
                     spent = Spending(self._database, self._settings).today(tenant_id)
                     self._learning |= checks.spent_today(spent.total, tenant_id, self._settings)
+                    self._learning |= self._without_vectors(tenant_id)
         except ChatMemoryError as error:
             self._failed("database", error)
         finally:
@@ -109,15 +113,16 @@ class Examiner:
         return not wrong
 
     def _models(self) -> None:
-        """See whether the configured models could be asked: a key is there, or none is needed. Nothing is sent."""
-        for name, model, server in (
-            ("language model", self._settings.llm_model, ServerLlm),
-            ("embedding model", self._settings.embedding_model, ServerEmbedder),
+        """Ask each configured model once for something short."""
+        settings = self._settings.model_copy(update={"llm_timeout_seconds": MODEL_SECONDS})
+        for name, model, asked in (
+            ("language model", settings.llm_model, _asked_llm),
+            ("embedding model", settings.embedding_model, _asked_embedder),
         ):
             if model is None:
                 continue
             try:
-                server(self._settings).close()
+                self._checks.append(Check(name=name, ok=True, detail=f"{model!r} {asked(settings)}"))
             except ChatMemoryError as error:
                 self._failed(name, error)
 
@@ -127,7 +132,7 @@ class Examiner:
         with self._database.connect_once() as connection:
             version = connection.execute(queries.admin.VECTOR_VERSION).fetchone()
         [(has_vectors,)] = self._database.call(queries.memories.HAS_VECTORS, ())
-        self._server["pgvector"] = version[0] if version else "not there"
+        self._server["pgvector"] = version[0] if version else NO_PGVECTOR
         if settings.embedding_model:
             self._checks.append(checks.vectors_check(has_vectors))
         elif not has_vectors:
@@ -136,6 +141,14 @@ class Examiner:
         self._learning |= {"model": settings.llm_model, "embedder": settings.embedding_model}
         self._learning |= {"sessions due": due, "sessions parked": parked}
         self._fallbacks += checks.parked_fallbacks(parked)
+
+    def _without_vectors(self, tenant_id: str) -> dict[str, Any]:
+        """Count a tenant's memories that recall by meaning does not find yet."""
+        model, has_vectors = self._settings.embedding_model, self._server["pgvector"] != NO_PGVECTOR
+        if model is None or not has_vectors:
+            return {}
+        [(count,)] = self._database.fetch(tenant_id, queries.memories.COUNT_UNEMBEDDED, {"model": model})
+        return checks.without_vectors(count, tenant_id)
 
     def _redis(self) -> None:
         if self._settings.redis_url is None:
@@ -152,6 +165,24 @@ class Examiner:
         finally:
             cache.close()
         self._checks.append(checks.redis_check(redis_address(url), works, cache.last_error))
+
+
+def _asked_llm(settings: Settings) -> str:
+    server = ServerLlm(settings, retries=0)
+    try:
+        server.complete([{"role": "user", "content": "Are you there? Answer yes."}], checks.Yes)
+        return "answers in the requested form"
+    finally:
+        server.close()
+
+
+def _asked_embedder(settings: Settings) -> str:
+    server = ServerEmbedder(settings, retries=0)
+    try:
+        [vector] = server.embed(["Are you there?"])
+        return f"answers with vectors of {len(vector)} dimensions"
+    finally:
+        server.close()
 
 
 def _row(connection: Connection[Row], query: str) -> Row:
