@@ -14,7 +14,7 @@ def end(
 ) -> None:
     """End sessions, so that a worker learns from them."""
     from chatmemory import ChatMemoryError
-    from chatmemory.cli.terminal import complain
+    from chatmemory.cli.terminal import complain, plain
 
     with memory_on(postgres) as memory:
         ended = memory.tenant(tenant).sessions.end_many(session_ids)
@@ -22,6 +22,6 @@ def end(
         if isinstance(outcome, ChatMemoryError):
             complain(f"{id}: {outcome}")
         else:
-            print(f"{id}: {outcome.status}")
+            print(f"{plain(id)}: {outcome.status}")
     if any(isinstance(outcome, ChatMemoryError) for outcome in ended.values()):
         raise typer.Exit(1)

@@ -69,14 +69,14 @@ def _counted(count: int) -> str:
 
 
 def _show_list(found: "Sequence[Memory]") -> None:
-    from chatmemory.cli.terminal import NARROW, clock, listed, stdout, text
+    from chatmemory.cli.terminal import NARROW, listed, stdout, text
 
     console = stdout()
     if console.width >= NARROW:
         console.print(_table(found, console.width - BESIDE_TEXT))
         return
     for memory in found:
-        about = text(f"{memory.kind} of {memory.user_id or 'all'}, since {clock(memory.valid_from)}", "dim")
+        about = text(f"{memory.kind} of {memory.user_id or 'all'}, {_span(memory)}", "dim")
         listed(console, memory.id, about, _styled_text(memory))
 
 
@@ -97,10 +97,14 @@ def _table(found: "Sequence[Memory]", room: int) -> Any:
     for name in ("user", "kind"):
         table.add_column(name, overflow="fold")
     table.add_column("since", no_wrap=True)
+    has_closed = any(memory.valid_to for memory in found)
+    if has_closed:
+        table.add_column("until", no_wrap=True)
     table.add_column("text", overflow="ellipsis", no_wrap=True, max_width=room)
     for memory in found:
         cells = [text(memory.id, "cyan"), text(memory.user_id or "(all)"), text(memory.kind)]
-        table.add_row(*cells, text(clock(memory.valid_from)), _styled_text(memory))
+        times = [memory.valid_from, memory.valid_to] if has_closed else [memory.valid_from]
+        table.add_row(*cells, *(text(clock(at)) for at in times), _styled_text(memory))
     return table
 
 

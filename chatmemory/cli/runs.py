@@ -167,6 +167,8 @@ def compare(
     from chatmemory import SessionNotFoundError
     from chatmemory.cli.terminal import stdout, to_json
 
+    if len(set(session_ids)) < 2:
+        raise typer.BadParameter(f"one run cannot be compared; `chatmemory show {session_ids[0]}` shows it.")
     with memory_on(postgres) as memory:
         try:
             compared = memory.tenant(tenant).sessions.compare(session_ids)
@@ -187,11 +189,14 @@ def _side_by_side(compared: "Comparison") -> Any:
     from chatmemory.cli.terminal import text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("")
+    table.add_column("", no_wrap=True, overflow="fold")
     nested = [run.row() for run in compared]
     rows = [dict(_flattened(row)) for row in nested]
     for run in compared:
         table.add_column(text(run.info.id, "cyan"), overflow="fold")
+    titles = [_run_title(run.info) for run in compared]
+    if any(titles):
+        table.add_row(text("title", "dim"), *titles)
     parts = (_flattened({name: row[name]}) for name in compared.columns for row in nested if name in row)
     for name in dict.fromkeys(name for part in parts for name, _ in part):
         cells = [_formatted(row.get(name)) for row in rows]

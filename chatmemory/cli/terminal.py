@@ -1,8 +1,10 @@
 """Output to terminals and scripts. Foreign text is never interpreted as markup or as escape sequences."""
 
 import json
+import logging
 import re
 import sys
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,6 +72,22 @@ def complain(message: str) -> None:
 def note(message: str) -> None:
     """Print a note on stderr."""
     stderr().print(text(message, "dim"), soft_wrap=True)
+
+
+def log_to_stderr() -> None:
+    """Show what the library logs, from INFO on, with times in UTC."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PlainFormatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    logger = logging.getLogger("chatmemory")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+class _PlainFormatter(logging.Formatter):
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
 
 
 def write(result: str) -> None:

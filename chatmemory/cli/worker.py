@@ -33,7 +33,7 @@ def worker(
     """
     from chatmemory import AsyncChatMemory
     from chatmemory._concurrency import until_signalled
-    from chatmemory.cli.terminal import note, to_json
+    from chatmemory.cli.terminal import log_to_stderr, note, to_json
 
     async def work(stop: "AsyncFlag") -> "Report":
         async with AsyncChatMemory.open(postgres) as memory:
@@ -43,6 +43,7 @@ def worker(
                 note("Working. SIGTERM or Ctrl-C stops the worker after its current batches.")
             return await memory.run_worker(concurrency=concurrency, stop=stop, until_idle=once)
 
+    log_to_stderr()
     report = until_signalled(work)
     if as_json:
         print(to_json(report.to_dict()))

@@ -90,7 +90,7 @@ class Context(Shown):
     def _tables(self) -> list[Table]:
         rows: list[Sequence[object]] = [("system", "", self.system)] if self.system else []
         rows += [("summary", "", self.summary)] if self.summary else []
-        rows += [("memory", f"{each.score:.2f}", each.memory.text) for each in self.memories]
+        rows += [(f"memory, score {each.score:.2f}", "", each.memory.text) for each in self.memories]
         rows += [(message.role, message.seq, message.text) for message in self.messages]
         parts = ", ".join(f"{name} {tokens:,}" for name, tokens in self.tokens_by_part.items() if tokens)
         budget = "" if self.max_tokens is None else f" of {self.max_tokens:,}"

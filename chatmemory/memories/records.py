@@ -159,6 +159,16 @@ class Consolidation(Record):
     confirmed: int = 0
     reason: str | None = None
 
+    @property
+    def line(self) -> str:
+        """The result in one line, for a log."""
+        if self.status != "success":
+            return f"session {self.session_id!r}: {self.status}, {self.reason}"
+        made = ", ".join(f"{kind} {count}" for kind, count in sorted(self.memories.items())) or "none"
+        said = f"; confirmed {self.confirmed}" if self.confirmed else ""
+        span = f"messages {self.from_seq} to {self.to_seq}"
+        return f"session {self.session_id!r}: learnt from {span}; memories: {made}{said}"
+
 
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from chatmemory.errors import missing_extra
+from chatmemory.runs.metric_records import MetricSeries
 
 if TYPE_CHECKING:
     import pandas
@@ -14,7 +15,8 @@ def to_pandas(records: Iterable[Any]) -> "pandas.DataFrame":
     """Make a table of records: a row for each, and a column for each of its fields.
 
     Args:
-        records: Messages, memories, recalled memories, a page of them, a context …
+        records: Messages, memories, recalled memories, a page of them, a context …; metrics of a run have a row for
+            each point, with its name.
 
     Raises:
         MissingExtraError: pandas is not installed.
@@ -23,7 +25,8 @@ def to_pandas(records: Iterable[Any]) -> "pandas.DataFrame":
         import pandas
     except ImportError:
         raise missing_extra("to_pandas()", "pandas", "notebook") from None
-    return pandas.DataFrame([_columns(record) for record in records])
+    rows = records._long() if isinstance(records, MetricSeries) else map(_columns, records)
+    return pandas.DataFrame(list(rows))
 
 
 def _columns(record: Any) -> dict[str, Any]:

@@ -118,6 +118,11 @@ class MetricSeries(Record, Mapping[str, MetricCurve]):
         table.index.name = "step"
         return table
 
+    def _long(self) -> Iterator[dict[str, Any]]:
+        for name, curve in self.items():
+            for point in curve:
+                yield {"name": name, "step": point.step, "value": point.value, "at": point.at}
+
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw all curves.
 

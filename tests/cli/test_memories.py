@@ -54,6 +54,11 @@ def test_list(cli: Cli, memory: ChatMemory) -> None:
     assert [each["id"] for each in cli.json("memories", "list", "--user", "ann")["items"]] == [new.id]
     assert [each["id"] for each in cli.json("memories", "list", "--kind", "preference")["items"]] == [shared.id]
     assert cli.json("memories", "list", "--closed", "--limit", "1")["total"] == 3
+    until = f"{tenant.get(old.id).valid_to:%M}"
+    for columns in ("100", "200"):
+        closed = cli("memories", "list", "--closed", COLUMNS=columns).stdout
+        assert "until" in closed
+        assert closed.count(f":{until}") >= 2
     page = cli("memories", "list", "--limit", "1").stdout
     assert "The office closes at six." in page
     assert "2 memories in tenant 'default' (--tenant names another), shown: 1-1" in page

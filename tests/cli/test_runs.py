@@ -49,6 +49,7 @@ def test_runs_are_compared(cli: Cli, memory: ChatMemory, run: Session) -> None:
         user_id="ann",
         session_id="r-2",
         kind="training",
+        title="A deeper tree",
         details={"learning_rate": 0.1, "seed": 7, "params": {"depth": 3, "tree": {"leaves": 9}, "none": {}}},
     )
     other.log_metrics({"loss": 0.25})
@@ -56,8 +57,13 @@ def test_runs_are_compared(cli: Cli, memory: ChatMemory, run: Session) -> None:
     page = cli("runs", "compare", "r-1", "r-2").stdout
     for word in ("r-1", "r-2", "details.learning_rate", "0.01", "0.1", "results.rmse", "best.loss", "0.005", "0.25"):
         assert word in page
+    assert "A deeper tree" in page
     lines = [line.split() for line in page.splitlines()]
     assert ["details.params.depth", "3"] in lines
+    narrow = cli("runs", "compare", "r-1", "r-2", COLUMNS="50").stdout
+    assert "details.params.tree.leaves" in narrow
+    for ids in (["r-1"], ["r-1", "r-1"]):
+        assert "one run cannot be compared" in cli("runs", "compare", *ids, code=2).stderr
     assert ["details.params.tree.leaves", "9"] in lines
     first, second = cli.json("runs", "compare", "r-1", "r-2")["runs"]
     assert [each["metrics"]["loss"]["best"] for each in (first, second)] == [0.005, 0.25]
@@ -92,7 +98,8 @@ def test_what_a_run_says_is_harmless_on_a_terminal(cli: Cli, memory: ChatMemory)
     session.move("running", reason="[bold]x[/bold] \x1b[31m")
     session.log_metrics({"[red]loss\x1b": 1.0})
     session.metrics()
-    for words in (("show", session.id), ("runs",), ("runs", "compare", session.id)):
+    other = sessions.create(user_id="ann", kind="training", title="\x1b[2J")
+    for words in (("show", session.id), ("runs",), ("runs", "compare", session.id, other.id)):
         page = cli(*words).stdout
         assert "\x1b" not in page
         assert r"\u001b" in page

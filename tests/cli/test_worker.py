@@ -112,7 +112,13 @@ def test_once(cli: Cli, memory: ChatMemory, session: Session) -> None:
     other = memory.tenant("acme").sessions.create(user_id="bob")
     other.append_many([{"role": "user", "content": "Good morning"}] * 4)
     other.end()
-    assert cli.json("worker", "--once", "--concurrency", "2") == {"processed": 2, "failed": 0, "parked": 0}
+    done = cli("worker", "--once", "--concurrency", "2", "--json")
+    assert json.loads(done.stdout) == {"processed": 2, "failed": 0, "parked": 0}
+    logged = [line for line in done.stderr.splitlines() if "INFO chatmemory" in line]
+    assert len(logged) == 2
+    assert any(
+        f"tenant 'acme', session {other.id!r}: learnt from messages 1 to 4; memories: " in line for line in logged
+    )
     assert cli("worker", "--once").stdout.startswith("Nothing is due: a session is due when it has ended or")
     assert len(memory.tenant("acme").memories.recall("morning", user_id="bob")) == 4
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatmemory import Memory, MemorySource, Page, Profile, Recalled, SessionInfo, to_pandas
+from chatmemory import Memory, MemorySource, MetricCurve, MetricSeries, Page, Profile, Recalled, SessionInfo, to_pandas
 from chatmemory.context.trimming import build
 from chatmemory.messages.token_counts import ESTIMATE
 from tests.unit.conversations import message, request, whole
@@ -76,6 +76,10 @@ def test_records_become_tables() -> None:
     """A row for each, a column for each field; what was recalled has its score and ranks beside its memory."""
     messages = to_pandas([message(1, "user", "a"), message(2, "assistant", "b")])
     assert messages[["seq", "content"]].to_numpy().tolist() == [[1, "a"], [2, "b"]]
+    curve = MetricCurve("loss", [1, 2], [0.5, 0.25], [0.0, 1.0], 2)
+    points = to_pandas(MetricSeries([curve]))
+    assert list(points.columns) == ["name", "step", "value", "at"]
+    assert points["value"].tolist() == [0.5, 0.25]
     recalled = to_pandas([Recalled(memory("the words"), 0.5, {"lexical": 3})])
     assert recalled.loc[0, ["score", "lexical", "text"]].tolist() == [0.5, 3, "the words"]
     assert Page((info("x"),), 10).to_pandas().loc[0, "kind"] == "chat"

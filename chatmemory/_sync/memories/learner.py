@@ -85,13 +85,15 @@ class Learner:
             The result; errors of models and of the database are reported in it, not raised.
         """
         try:
-            return self._learn(tenant_id, session_id, owner)
+            done = self._learn(tenant_id, session_id, owner)
         except ChatMemoryError as error:
             self._fail(tenant_id, session_id, owner, error)
             return Consolidation(session_id=session_id, status="error", reason=str(error))
         except BaseException:  # cancelled
             self.hand_back(tenant_id, session_id, owner)
             raise
+        LOG.info("tenant %r, %s", tenant_id, done.line)
+        return done
 
     def hand_back(self, tenant_id: str, session_id: str, owner: str) -> None:
         """Give a claim back without counting the attempt, if Postgres can be reached."""
