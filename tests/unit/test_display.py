@@ -76,7 +76,7 @@ def test_records_become_tables() -> None:
     """A row for each, a column for each field; what was recalled has its score and ranks beside its memory."""
     messages = to_pandas([message(1, "user", "a"), message(2, "assistant", "b")])
     assert messages[["seq", "content"]].to_numpy().tolist() == [[1, "a"], [2, "b"]]
-    curve = MetricCurve("loss", [1, 2], [0.5, 0.25], [0.0, 1.0], 2)
+    curve = MetricCurve("loss", (1, 2), (0.5, 0.25), (0.0, 1.0), 2)
     points = to_pandas(MetricSeries([curve]))
     assert list(points.columns) == ["name", "step", "value", "at"]
     assert points["value"].tolist() == [0.5, 0.25]
