@@ -1,15 +1,18 @@
 """Docs that cannot rot: snippets run, pages are current, links lead somewhere."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import chatmemory
 from chatmemory import errors
+from tests.fixtures.openai_server import KEY, OpenAIServer, Reply, said
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -27,17 +30,29 @@ def expected_output(snippet: str) -> list[str]:
     return re.findall(r"^ {4}# (.*)$", snippet, re.MULTILINE)
 
 
+def _travel_desk(body: dict[str, Any]) -> Reply:
+    """Answer with what was recalled, if it was."""
+    knows = "Lisbon in July" in json.dumps(body)
+    return said("Light clothes and sun cream: in July it is hot there." if knows else "When?")
+
+
 EXAMPLES = [(page, index) for page in PAGES for index in range(len(snippets(page)))]
 
 
 @pytest.mark.parametrize(("page", "index"), EXAMPLES, ids=lambda value: getattr(value, "name", str(value)))
-def test_snippets_run_and_print_what_they_say(page: Path, index: int, postgres_url: str, tmp_path: Path) -> None:
-    """Each Python block of README and docs runs as it stands, in a process of its own."""
+def test_snippets_run_and_print_what_they_say(
+    page: Path, index: int, postgres_url: str, tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    """Each Python block of README and docs runs as it stands, in a process of its own; a server plays the model."""
     snippet = snippets(page)[index]
     vocabularies = {"TIKTOKEN_CACHE_DIR": os.environ["TIKTOKEN_CACHE_DIR"]}
+    model = {"OPENAI_BASE_URL": openai_server.url, "OPENAI_API_KEY": KEY}
+    openai_server.chat = _travel_desk
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", snippet],
-        env={"CHATMEMORY_POSTGRES_URL": postgres_url, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **vocabularies},
+        env={"CHATMEMORY_POSTGRES_URL": postgres_url, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        | vocabularies
+        | model,
         cwd=tmp_path,
         capture_output=True,
         text=True,
