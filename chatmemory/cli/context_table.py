@@ -35,12 +35,20 @@ def show_context(context: "Context") -> None:
     console.print(text(_summary(context), "dim"))
     if context.omitted is not None:
         omitted = context.omitted
-        console.print(
-            text(f"omitted: {many(omitted.count, 'message')}, seq {omitted.from_seq} to {omitted.to_seq}", "yellow")
-        )
+        which = f"{many(omitted.count, 'message')}, seq {omitted.from_seq} to {omitted.to_seq}"
+        console.print(text(f"omitted: {which}{_reason(context)}", "yellow"))
     if context.unpaired:
         seqs = ", ".join(map(str, context.unpaired))
         console.print(text(f"omitted, a tool call or result without the other: seq {seqs}", "yellow"))
+
+
+def _reason(context: "Context") -> str:
+    """Return why messages were left out, and what would hold more of them."""
+    if context.max_tokens is None:
+        return ""
+    free = context.max_tokens - context.tokens
+    kept = f"; {free:,} tokens stay free, so that the prompt begins the same for many turns" if free > 0 else ""
+    return f", to stay within {context.max_tokens:,} tokens (--max-tokens){kept}"
 
 
 def _bar(tokens: int, whole: int) -> str:
