@@ -175,7 +175,7 @@ class ChatMemory:
             CLEAN_UP_BATCH,
         )
         while True:
-            [(more_expired, more_archived)] = self._database.call(queries.sessions.CLEAN_UP, params)
+            [(more_expired, more_archived)] = self._database.call(queries.sessions.CLEAN_UP, params, patient=True)
             expired += more_expired
             archived += more_archived
             if max(more_expired, more_archived) < CLEAN_UP_BATCH:
@@ -250,6 +250,7 @@ class ChatMemory:
         Raises:
             StorageUnavailableError: Logged metrics could not be written; everything is closed nevertheless.
         """
+        self._database.hurry()
         try:
             self._metrics.close()
         finally:
