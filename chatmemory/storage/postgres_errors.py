@@ -31,7 +31,7 @@ _CHATTER = re.compile(r" Is the server running [^?]*\?")
 _WENT_AWAY = ("08", "57P", "53300")  # connection exceptions, shutdown and crash, too many connections
 _TOO_MANY = "53300"
 _READ_ONLY = "25006"
-_CONFLICT = "40001"  # with recovery, on a standby; else with another transaction
+_CONFLICT = "40001"  # with what a standby replays, or with another transaction
 STORED = "What it was to write may be stored, or not, but not half; try again (with a message_id, appending is safe)."
 NOT_STORED = "Nothing was written; try again."
 
@@ -54,8 +54,13 @@ def was_refused(error: BaseException) -> bool:
 
 
 def is_read_only(error: BaseException | None) -> bool:
-    """Return whether a server, or one connection, takes no writes: before or after a failover."""
-    return isinstance(error, psycopg.Error) and error.sqlstate == _READ_ONLY
+    """Return whether a server, or one connection, takes no writes, as before a failover; nothing was done."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate == _READ_ONLY or _met_recovery(error))
+
+
+def _met_recovery(error: psycopg.Error) -> bool:
+    """Return whether a standby gave up a statement because of what it replayed: only the origin tells."""
+    return error.sqlstate == _CONFLICT and (error.diag.source_function or "").startswith("Process")
 
 
 def is_lost(error: Exception) -> bool:
@@ -65,6 +70,11 @@ def is_lost(error: Exception) -> bool:
     return isinstance(error, psycopg.OperationalError) and (
         error.sqlstate is None or (error.sqlstate.startswith(_WENT_AWAY) and error.sqlstate != _TOO_MANY)
     )
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether to repeat a call more than once: a server that takes no writes on a new connection is one."""
+    return went_away(error) and not is_read_only(error.__cause__)
 
 
 def unavailable(problem: str, *, may_be_stored: bool) -> StorageUnavailableError:
@@ -145,7 +155,9 @@ def _unavailable(error: Exception, sqlstate: str, at: str, may_be_stored: bool) 
 
 def changed_meanwhile(error: BaseException) -> bool:
     """Return whether nothing was written because a row changed after it was read."""
-    return isinstance(error, StorageError) and isinstance(error.__cause__, psycopg.errors.SerializationFailure)
+    cause = error.__cause__
+    met = isinstance(cause, psycopg.errors.SerializationFailure) and not _met_recovery(cause)
+    return isinstance(error, StorageError) and met
 
 
 def cause_of(error: Exception) -> Exception | None:

@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool
 from chatmemory.storage.deadlines import CONNECTED_BY, GRACE_SECONDS, LateError, NoAnswerError, bounded
 
 Row = tuple[Any, ...]
+NEW_SECONDS = 1.0
 CLOSING_SECONDS = 0.2  # for the pool's own work, which a server that does not answer would hold up
 
 
@@ -35,6 +36,17 @@ class TimedConnection(Connection[Row]):
         self.until: float | None = None
         self.may_be_stored = False
         self._lives: Callable[[], Any] | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """True if it was opened so recently that another one would lead to the same server."""
+        return time.monotonic() - self.opened < NEW_SECONDS
+
+    @property
+    def is_read_only(self) -> bool:
+        """True if the server has said that it takes no writes on this connection: asks nothing."""
+        status = self.pgconn.parameter_status
+        return b"on" in (status(b"in_hot_standby"), status(b"default_transaction_read_only"))
 
     def renew(self) -> None:
         """Give each further wait `seconds` of its own: Postgres has just answered."""

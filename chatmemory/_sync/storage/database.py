@@ -11,6 +11,7 @@ from typing import LiteralString
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg_pool import PoolTimeout
 from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
@@ -28,6 +29,8 @@ from chatmemory.storage.postgres_errors import (
     DRIVER_ERRORS,
     cause_of,
     is_lost,
+    is_read_only,
+    may_pass,
     translated,
     uncertain,
     was_refused,
@@ -147,7 +150,7 @@ class Database:
     def retrying(self, deadline: Deadline) -> Retrying:
         """Attempts at what is safe to repeat, for as long as Postgres may still come back."""
         return Retrying(
-            retry=retry_if_exception(went_away),
+            retry=retry_if_exception(may_pass),
             stop=stop_before_delay(deadline.left),
             wait=wait_random_exponential(multiplier=0.05, max=1),
             reraise=True,
@@ -212,18 +215,24 @@ class Database:
         self._used[connection] = time.monotonic()
 
     def _live(self, pool: TimedPool, deadline: Deadline) -> TimedConnection:
-        connection = pool.getconn(deadline.left)
-        connection.begin(deadline.sooner(CHECK_SHARE))
-        try:
-            if self._may_be_dead(connection):
-                pool.check_connection(connection)
-        except psycopg.OperationalError as error:
-            undisturbed(pool.putconn, connection)
-            self._heal_after(error, connection)
+        for _ in range(pool.max_size):  # connections that were being opened when all were replaced may be old, too
             connection = pool.getconn(deadline.left)
-        except BaseException:  # cancelled, or interrupted
-            undisturbed(pool.putconn, connection)
-            raise
+            connection.begin(deadline.sooner(CHECK_SHARE))
+            try:
+                if self._may_be_dead(connection):
+                    pool.check_connection(connection)
+                if not connection.is_read_only or connection.is_new:
+                    connection.begin(deadline.at)
+                    return connection
+                raise ReadOnlySqlTransaction("the server has said so")
+            except (psycopg.OperationalError, ReadOnlySqlTransaction) as error:
+                connection.pgconn.finish()
+                undisturbed(pool.putconn, connection)
+                self._heal_after(error, connection)
+            except BaseException:  # cancelled, or interrupted
+                undisturbed(pool.putconn, connection)
+                raise
+        connection = pool.getconn(deadline.left)
         connection.begin(deadline.at)
         return connection
 
@@ -276,13 +285,14 @@ class Database:
         return rows
 
     def ping(self) -> None:
-        """See whether Postgres answers."""
-        with self._live_connection("this call", self.deadline()) as connection:
-            connection.execute(queries.admin.PING)
+        """See whether Postgres answers, and takes writes."""
+        self.run("", (queries.admin.ASK_TO_WRITE, ()))
 
     def _heal_after(self, error: Exception, connection: TimedConnection | None) -> None:
         """Replace all connections after one was lost: the others lead to the same server."""
-        if connection is not None and is_lost(error) and connection.opened > self._healed_at:
+        if connection is None or connection.opened < self._healed_at or not is_lost(error):
+            return
+        if not (is_read_only(error) and connection.is_new):  # then the server is it, and not its old connections
             undisturbed(self.heal)
 
     def heal(self) -> None:
