@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Generic, TypeVar, cast
 
@@ -36,6 +36,28 @@ async def async_wait_for(flag: asyncio.Event, seconds: float) -> None:
 def wait_for(flag: threading.Event, seconds: float) -> None:
     """Wait until the flag is set, at most `seconds`."""
     flag.wait(seconds)
+
+
+@contextlib.asynccontextmanager
+async def async_hold(lock: asyncio.Lock, seconds: float) -> AsyncIterator[None]:
+    """Hold a lock; TimeoutError if it takes longer than `seconds` to get it."""
+    async with asyncio.timeout(seconds):
+        await lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def hold(lock: threading.Lock, seconds: float) -> Iterator[None]:
+    """Hold a lock; TimeoutError if it takes longer than `seconds` to get it."""
+    if not lock.acquire(timeout=seconds):
+        raise TimeoutError
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:

@@ -17,7 +17,7 @@ ChatMemoryError
 ├── MemoryNotFoundError           there is no such long-term memory (also LookupError)
 ├── LlmError                      a language model or an embedder failed, or its answer is unusable
 └── StorageError
-    ├── StorageUnavailableError   Postgres cannot be reached, or the connection was lost
+    ├── StorageUnavailableError   Postgres cannot be reached, does not answer in time, or takes no writes
     ├── EmbeddedServerError       the embedded Postgres could not be started
     ├── SchemaVersionError        the schema does not match this version of the library
     └── SchemaPermissionError     the database user may not create the missing schema objects
@@ -134,7 +134,15 @@ class StorageError(ChatMemoryError):
 
 @public
 class StorageUnavailableError(StorageError):
-    """Postgres cannot be reached."""
+    """Postgres cannot be reached, does not answer in time, or takes no writes.
+
+    Attributes:
+        may_be_stored: Whether what the call was to write may be stored. It is never stored in part.
+    """
+
+    def __init__(self, message: str | None = None, may_be_stored: bool = False) -> None:
+        super().__init__(message)
+        self.may_be_stored = may_be_stored
 
 
 @public

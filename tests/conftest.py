@@ -8,7 +8,9 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)  # a bound on time would be about the machine
 settings.load_profile("patient")
 
-pytest_plugins = [f"tests.fixtures.{name}" for name in ("postgres", "redis", "tls", "liars", "tokens", "openai_server")]
+pytest_plugins = [
+    f"tests.fixtures.{name}" for name in ("postgres", "redis", "tls", "liars", "cables", "tokens", "openai_server")
+]
 
 
 def pytest_report_header() -> str:

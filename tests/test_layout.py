@@ -44,6 +44,8 @@ HEAVY = "openai langchain langchain_core tiktoken psycopg psycopg_pool redis pyd
 CATCHERS = {
     "psycopg psycopg_pool": {
         "chatmemory/_async/storage/database.py": "hands them to the translation",
+        "chatmemory/_async/storage/server.py": "says that the server cannot be reached",
+        "chatmemory/_async/storage/connection.py": "gives a connection up, whatever comes of cancelling its statement",
         "chatmemory/storage/postgres_address.py": "says that an address cannot be read",
         "chatmemory/embedded/server.py": "says that the server it has just started does not answer",
         "chatmemory/_async/storage/migrations.py": "turns a missing right into what to ask an administrator for",

@@ -27,6 +27,7 @@ from chatmemory.sessions.records import CleanUp
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_address import address_of
+from chatmemory.storage.postgres_errors import is_read_only
 from chatmemory.storage.recent_cache import RecentMessagesCache
 from chatmemory.validation import check_count, check_id
 
@@ -109,12 +110,12 @@ class AsyncChatMemory:
         return AsyncTenant(check_id(tenant_id, "tenant_id"), self._parts)
 
     async def health(self) -> Health:
-        """Check now whether Postgres and Redis work; failures are reported, not raised."""
+        """Check now whether Postgres and Redis work and take writes; failures are reported, not raised."""
         try:
             await self._database.ping()
-            postgres: Literal["ok", "unreachable"] = "ok"
-        except (StorageError, ConfigurationError):
-            postgres = "unreachable"
+            postgres: Literal["ok", "read-only", "unreachable"] = "ok"
+        except (StorageError, ConfigurationError) as error:
+            postgres = "read-only" if is_read_only(error.__cause__) else "unreachable"
         redis: Literal["ok", "unreachable", "off"] = "off"
         if self._cache is not None:
             redis = "ok" if await self._cache.ping() else "unreachable"
@@ -173,7 +174,7 @@ class AsyncChatMemory:
             CLEAN_UP_BATCH,
         )
         while True:
-            [(more_expired, more_archived)] = await self._database.call(queries.sessions.CLEAN_UP, params)
+            [(more_expired, more_archived)] = await self._database.call(queries.sessions.CLEAN_UP, params, patient=True)
             expired += more_expired
             archived += more_archived
             if max(more_expired, more_archived) < CLEAN_UP_BATCH:
@@ -250,6 +251,7 @@ class AsyncChatMemory:
         Raises:
             StorageUnavailableError: Logged metrics could not be written; everything is closed nevertheless.
         """
+        self._database.hurry()
         try:
             await self._metrics.close()
         finally:

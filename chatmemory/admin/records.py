@@ -17,12 +17,12 @@ class Health(Record):
     """The health of a memory.
 
     Attributes:
-        postgres: Whether Postgres answers; nothing works without it.
+        postgres: Whether Postgres answers; nothing works without it. "read-only": it takes no writes.
         redis: Whether Redis answers and accepts writes; if not, Postgres does its work. "off": none is configured.
         tokens: The counter of tokens in use: an encoding of tiktoken, or "estimate".
     """
 
-    postgres: Literal["ok", "unreachable"]
+    postgres: Literal["ok", "read-only", "unreachable"]
     redis: Literal["ok", "unreachable", "off"]
     tokens: str
 

@@ -52,3 +52,9 @@ def address_of(url: str) -> Address:
     if not readable or _SPILLED.search(address.database or ""):
         raise unreadable()
     return address
+
+
+def hosts_in(url: str) -> int:
+    """Return how many hosts a URL names, at least 1."""
+    parts = conninfo_to_dict(url)
+    return 1 + str(parts.get("hostaddr") or parts.get("host") or "").count(",")

@@ -19,6 +19,7 @@ from chatmemory.errors import (
     StorageError,
     StorageUnavailableError,
 )
+from chatmemory.storage.deadlines import NoAnswerError
 
 _STALE_PLAN = ("42804", "0A000")  # datatype mismatch, "cached plan must not change result type"
 DRIVER_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
@@ -28,12 +29,64 @@ _PARENT_GONE = "23503"  # foreign key violation: the session was erased meanwhil
 _STATEMENT_LOST = ("26000", "42P05")  # a prepared statement is missing, or exists already
 _CHATTER = re.compile(r" Is the server running [^?]*\?")
 _WENT_AWAY = ("08", "57P", "53300")  # connection exceptions, shutdown and crash, too many connections
+_TOO_MANY = "53300"
+_READ_ONLY = "25006"
+_CONFLICT = "40001"  # with what a standby replays, or with another transaction
+STORED = "What it was to write may be stored, or not, but not half; try again (with a message_id, appending is safe)."
+NOT_STORED = "Nothing was written; try again."
 
 
 def went_away(error: BaseException) -> bool:
-    """Return whether a retry may help: a connection was lost, and not by the pool's timeout, or a migration was met."""
-    lost = isinstance(error, StorageUnavailableError) and isinstance(error.__cause__, psycopg.OperationalError)
-    return met_migration(error) or (lost and not isinstance(error.__cause__, PoolTimeout))
+    """Return whether a retry may help: a connection was lost, or nothing was done because of the connection's state.
+
+    No answer within the time, and no free connection within the time, are final: the time is over.
+    """
+    cause = error.__cause__
+    lost = isinstance(error, StorageUnavailableError) and isinstance(cause, psycopg.OperationalError)
+    return was_refused(error) or (lost and not isinstance(cause, PoolTimeout | NoAnswerError))
+
+
+def was_refused(error: BaseException) -> bool:
+    """Return whether nothing was done, and the same may work at once: a migration was met, or a server's old state."""
+    return met_migration(error) or (
+        isinstance(error, StorageUnavailableError) and is_read_only(error.__cause__) and not error.may_be_stored
+    )
+
+
+def is_read_only(error: BaseException | None) -> bool:
+    """Return whether a server, or one connection, takes no writes, as before a failover; nothing was done."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate == _READ_ONLY or _met_recovery(error))
+
+
+def _met_recovery(error: psycopg.Error) -> bool:
+    """Return whether a standby gave up a statement because of what it replayed: only the origin tells."""
+    return error.sqlstate == _CONFLICT and (error.diag.source_function or "").startswith("Process")
+
+
+def is_lost(error: Exception) -> bool:
+    """Return whether a connection is of no more use, and others of its age neither."""
+    if is_read_only(error):
+        return True
+    return isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None or (error.sqlstate.startswith(_WENT_AWAY) and error.sqlstate != _TOO_MANY)
+    )
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether to repeat a call more than once: a server that takes no writes on a new connection is one."""
+    return went_away(error) and not is_read_only(error.__cause__)
+
+
+def unavailable(problem: str, *, may_be_stored: bool) -> StorageUnavailableError:
+    """Return an error that says whether what the call was to write may be stored."""
+    return StorageUnavailableError(f"{problem} {STORED if may_be_stored else NOT_STORED}", may_be_stored)
+
+
+def uncertain(error: StorageUnavailableError, first: StorageUnavailableError) -> StorageUnavailableError:
+    """Return the error of a later attempt, which does not know what the first one may have stored."""
+    if error.may_be_stored or not first.may_be_stored:
+        return error
+    return unavailable(str(error).removesuffix(NOT_STORED).rstrip(), may_be_stored=True)
 
 
 def met_migration(error: BaseException) -> bool:
@@ -45,12 +98,13 @@ def _has_stale_plan(error: BaseException | None) -> bool:
     return isinstance(error, psycopg.Error) and error.sqlstate in _STALE_PLAN
 
 
-def translated(error: Exception, subject: str) -> ChatMemoryError:
+def translated(error: Exception, subject: str, *, may_be_stored: bool = False) -> ChatMemoryError:
     """Return this library's error for a driver's error.
 
     Args:
         error: One of DRIVER_ERRORS.
         subject: The session's id, or a name for what was worked on; "": this call.
+        may_be_stored: Whether a statement was sent that may have committed.
     """
     sqlstate = getattr(error, "sqlstate", None) or ""
     detail = error.diag.message_detail if isinstance(error, psycopg.Error) else None
@@ -68,32 +122,48 @@ def translated(error: Exception, subject: str) -> ChatMemoryError:
         )
     if sqlstate == _PARENT_GONE:
         return not_found(subject)
-    if sqlstate in _STALE_PLAN:
-        return StorageUnavailableError(
-            f"The schema was migrated while working on {subject or 'this call'}. Nothing was written; try again."
-        )
-    if isinstance(error, PoolTimeout | TooManyRequests):
-        return StorageUnavailableError(
-            "No connection to Postgres became free in time: it is down, or busy beyond postgres_pool_max_size."
-        )
     if isinstance(error, PoolClosed):
         return ConfigurationError("This ChatMemory is closed; open a new one.")
-    if sqlstate.startswith(_WENT_AWAY) or (isinstance(error, psycopg.OperationalError) and not sqlstate):
-        return StorageUnavailableError(
-            f"The connection to Postgres was lost while working on {subject or 'this call'}. "
-            "Nothing is half-written; try again (with a message_id, appending again is safe)."
+    return _unavailable(error, sqlstate, subject or "this call", may_be_stored) or StorageError(
+        f"Postgres rejected {subject or 'this call'}: {type(error).__name__} (SQLSTATE {sqlstate})."
+    )
+
+
+def _unavailable(error: Exception, sqlstate: str, at: str, may_be_stored: bool) -> StorageUnavailableError | None:
+    if sqlstate in _STALE_PLAN:
+        return unavailable(f"The schema was migrated while working on {at}.", may_be_stored=False)
+    if isinstance(error, PoolTimeout | TooManyRequests):
+        return unavailable(
+            "No connection to Postgres became free in time: it is down, or busy beyond postgres_pool_max_size.",
+            may_be_stored=False,
         )
-    return StorageError(f"Postgres rejected {subject or 'this call'}: {type(error).__name__} (SQLSTATE {sqlstate}).")
+    if isinstance(error, NoAnswerError):
+        return unavailable(
+            f"Postgres did not answer within postgres_timeout_seconds while working on {at}.",
+            may_be_stored=may_be_stored,
+        )
+    if is_read_only(error):
+        return unavailable(
+            f"Postgres takes no writes at the moment, so {at} was refused (SQLSTATE {sqlstate}): it is a standby, or "
+            "set to read only.",
+            may_be_stored=False,
+        )
+    if sqlstate.startswith(_WENT_AWAY) or (isinstance(error, psycopg.OperationalError) and not sqlstate):
+        return unavailable(f"The connection to Postgres was lost while working on {at}.", may_be_stored=may_be_stored)
+    return None
 
 
 def changed_meanwhile(error: BaseException) -> bool:
     """Return whether nothing was written because a row changed after it was read."""
-    return isinstance(error, StorageError) and isinstance(error.__cause__, psycopg.errors.SerializationFailure)
+    cause = error.__cause__
+    met = isinstance(cause, psycopg.errors.SerializationFailure) and not _met_recovery(cause)
+    return isinstance(error, StorageError) and met
 
 
 def cause_of(error: Exception) -> Exception | None:
     """Return the error to chain as the cause; None for errors that can hold the content of a message."""
-    return error if isinstance(error, psycopg.OperationalError) or _has_stale_plan(error) else None
+    harmless = isinstance(error, psycopg.OperationalError) or _has_stale_plan(error) or is_read_only(error)
+    return error if harmless else None
 
 
 def said_by(error: psycopg.OperationalError) -> str:

@@ -3,9 +3,11 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import psutil
 import pytest
 
 from chatmemory.embedded.server import EmbeddedPostgres, binaries
@@ -26,6 +28,20 @@ class Server:
     def start(self) -> None:
         """Start it with the options it was first started with: `restart` reads them, also of a server that is down."""
         self._pg_ctl("restart", "-l", str(self._data / "restarted.log"))
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop all its processes in the block, by SIGSTOP."""
+        postmaster = psutil.Process(int((self._data / "postmaster.pid").read_text().partition("\n")[0]))
+        postmaster.suspend()
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for each in processes[1:]:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in processes:
+                each.resume()
 
     def close(self) -> None:
         """Let go of it for good."""

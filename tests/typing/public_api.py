@@ -116,7 +116,7 @@ def sync_half() -> None:
         )
         attributes(context)
         health: Health = memory.health()
-        postgres: Literal["ok", "unreachable"] = health.postgres
+        postgres: Literal["ok", "read-only", "unreachable"] = health.postgres
         redis: Literal["ok", "unreachable", "off"] = health.redis
         counted: tuple[str, bool] = (health.tokens, health.ok)
         print(postgres, redis, counted)

@@ -320,7 +320,7 @@ class AsyncMemories:
             "limit": check_count(limit, "limit"),
         }  # fmt: skip
         await self._recall.counts.flush()
-        async with self._database.transaction(self._tenant_id) as transaction:
+        async with self._database.transaction(self._tenant_id, patient=True) as transaction:
             [rows] = await transaction.run((queries.memories.TO_PRUNE, params))
             found = [memory_from_row(row) for row in rows]
             if found and not dry_run:
@@ -333,7 +333,7 @@ class AsyncMemories:
         """Open again what prune() closed; return how many."""
         user = None if user_id is None else check_id(user_id, "user_id")
         params = {"user_id": user}
-        async with self._database.transaction(self._tenant_id) as connection:
+        async with self._database.transaction(self._tenant_id, patient=True) as connection:
             await connection.execute(queries.memories.LOCK_USERS, {"users": None if user is None else [user]})
             return (await connection.execute(queries.memories.UNPRUNE, params)).rowcount
 

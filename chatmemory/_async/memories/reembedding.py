@@ -58,5 +58,5 @@ class AsyncReembedding:
             await self._parts.spending.add(self._tenant_id, user_id, None, "embed", model, (tokens, 0))
 
     async def _drop(self, model: str) -> int:
-        async with self._database.transaction(self._tenant_id) as connection:
+        async with self._database.transaction(self._tenant_id, patient=True) as connection:
             return (await connection.execute(queries.memories.DROP_OLD_VECTORS, {"model": model})).rowcount

@@ -73,7 +73,9 @@ class AsyncEraser:
         while True:
             attempts += 1
             sessions.clear()
-            async with self._database.transaction(self._tenant_id, params.get("session", "")) as transaction:
+            async with self._database.transaction(
+                self._tenant_id, params.get("session", ""), patient=True
+            ) as transaction:
                 if await self._lock(transaction, scope, params, sessions) or attempts == ATTEMPTS:
                     results = await transaction.finish(*((query, params) for query in erase.values()))
                     return _receipt(erase, results)

@@ -86,7 +86,7 @@ class AsyncExporter:
 
     async def _spooled(self, lines: list[Lines], params: Params) -> AsyncIterator[str]:
         with SpooledTemporaryFile(MAX_IN_MEMORY, "w+", encoding="utf-8", errors="surrogatepass", newline="\n") as spool:
-            async with self._database.transaction(self._tenant_id, snapshot=True) as transaction:
+            async with self._database.transaction(self._tenant_id, snapshot=True, patient=True) as transaction:
                 for each in lines:
                     async with await transaction.cursor("export") as cursor:
                         await cursor.execute(each.read.all, params)

@@ -80,9 +80,10 @@ class AsyncMetrics:
         """Write rows of one session; drop them if the session was erased."""
         tenant_id, session_id = rows[0].tenant_id, rows[0].session_id
         try:
-            async for attempt in self._database.retrying():
+            deadline = self._database.deadline()
+            async for attempt in self._database.retrying(deadline):
                 with attempt:
-                    async with self._database.transaction(tenant_id, session_id) as connection:
+                    async with self._database.transaction(tenant_id, session_id, deadline=deadline) as connection:
                         await connection.execute(queries.runs.TOUCH_SESSION, (session_id,))
                         await connection.execute_many(queries.runs.KEEP_METRICS, [row.row() for row in rows])
         except SessionNotFoundError:
@@ -114,4 +115,5 @@ class AsyncMetrics:
         except StorageUnavailableError as error:
             lost = self._packer.count() + sum(len(logged.values) for logged in self._waiting)
             self._waiting, self._packer = Waiting(), Packer()
-            raise StorageUnavailableError(f"{lost} points of metrics could not be written. {error}") from error
+            problem = f"{lost} points of metrics could not be written. {error}"
+            raise StorageUnavailableError(problem, error.may_be_stored) from error

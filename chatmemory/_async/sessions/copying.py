@@ -24,7 +24,7 @@ async def async_fork(
     """
     new, owner = new_id(), user_id or info.user_id
     source = {"id": info.id, "user_id": None, "of": info.created_at}
-    async with parts.database.transaction(info.tenant_id, info.id) as transaction:
+    async with parts.database.transaction(info.tenant_id, info.id, patient=True) as transaction:
         _, found = await transaction.run(
             (queries.sessions.LOCK_USER, (info.tenant_id, owner)), (queries.sessions.FORKED_SESSION, source)
         )

@@ -16,7 +16,7 @@ async def async_hide(parts: AsyncShared, info: SessionInfo) -> None:
     params = {"session": info.id, "of": info.created_at}
     await parts.windows.forget(info)
     try:
-        async with parts.database.transaction(info.tenant_id, info.id) as transaction:
+        async with parts.database.transaction(info.tenant_id, info.id, patient=True) as transaction:
             [hidden] = await transaction.finish((queries.sessions.DELETE_SESSION, params))
     finally:
         await parts.windows.forget(info)

@@ -2,30 +2,41 @@
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import LiteralString
 from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from psycopg.errors import ReadOnlySqlTransaction
+from psycopg_pool import PoolTimeout
+from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from chatmemory import _forks
+from chatmemory._async.storage.connection import AsyncTimedConnection, AsyncTimedPool
 from chatmemory._async.storage.migrations import apply, ensure_schema
+from chatmemory._async.storage.server import AsyncServer
 from chatmemory._async.storage.transaction import AsyncTransaction, Params, Row, Statement, is_reusable
-from chatmemory._concurrency import AsyncLock, async_in_thread, async_undisturbed, has_news
-from chatmemory.embedded.server import EmbeddedPostgres
-from chatmemory.errors import ConfigurationError, StorageUnavailableError
+from chatmemory._concurrency import AsyncLock, async_hold, async_undisturbed, has_news
+from chatmemory.errors import ChatMemoryError, ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
-from chatmemory.storage.postgres_address import address_of, unreadable
-from chatmemory.storage.postgres_errors import DRIVER_ERRORS, cause_of, met_migration, said_by, translated, went_away
+from chatmemory.storage.deadlines import Deadline
+from chatmemory.storage.postgres_errors import (
+    DRIVER_ERRORS,
+    cause_of,
+    is_lost,
+    is_read_only,
+    may_pass,
+    translated,
+    uncertain,
+    was_refused,
+    went_away,
+)
 
-Pool = AsyncConnectionPool[AsyncConnection[Row]]
 IDLE_SECONDS = 1.0  # after which a connection may have died without a word
+CHECK_SHARE = 0.5  # of a call's time, for finding out whether a connection is dead
 
 
 class AsyncDatabase:
@@ -33,23 +44,32 @@ class AsyncDatabase:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._server = AsyncServer(settings)
         self._lock = AsyncLock()
-        self._pool: Pool | None = None
-        self._embedded: EmbeddedPostgres | None = None
+        self._pool: AsyncTimedPool | None = None
         self._closed = False
-        self._used: WeakKeyDictionary[AsyncConnection[Row], float] = WeakKeyDictionary()  # when each was given back
+        self._closing = False
+        self._answered_at = -math.inf  # when a call last succeeded
+        self._used: WeakKeyDictionary[AsyncTimedConnection, float] = WeakKeyDictionary()  # when each was given back
         self.healed = 0  # how often connections were replaced: another server may answer since
+        self._healed_at = -math.inf
         _forks.watch(self)
 
     def forked(self) -> object:
         """In a forked child: leave the parent's connections and server alone, and connect anew at next use."""
-        parents = (self._pool, self._embedded)
-        self._pool = self._embedded = None
+        parents = (self._pool, self._server)
+        self._pool, self._server = None, AsyncServer(self._settings)
         self._lock = AsyncLock()
         return parents
 
     async def call(
-        self, query: LiteralString, params: Params, *, subject: str = "", again: Callable[[], Statement] | None = None
+        self,
+        query: LiteralString,
+        params: Params,
+        *,
+        subject: str = "",
+        again: Callable[[], Statement] | None = None,
+        patient: bool = False,
     ) -> list[Row]:
         """Run one statement in a transaction of its own: one round trip, and more if Postgres goes away.
 
@@ -59,61 +79,92 @@ class AsyncDatabase:
             subject: The session id that errors name.
             again: What to run instead when trying again, since Postgres may have committed before it went away.
                 None: the same is safe to repeat.
+            patient: Whether it may take longer than postgres_timeout_seconds while Postgres answers others.
         """
+        deadline = self.deadline()
         try:
-            return await self._call(query, params, subject)
+            return await self._call(query, params, subject, deadline, patient=patient)
         except StorageUnavailableError as error:
             if not went_away(error):
                 raise
+            first = error
         query, params = again() if again else (query, params)
-        async for attempt in self.retrying():
-            with attempt:
-                await self.heal()
-                rows = await self._call(query, params, subject)
+        try:
+            async for attempt in self.retrying(deadline):
+                with attempt:
+                    rows = await self._call(query, params, subject, deadline, patient=patient)
+        except StorageUnavailableError as error:
+            raise uncertain(error, first) from error.__cause__
         return rows
 
-    async def _call(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
-        pool = self._pool or await self.connect()
+    async def _call(
+        self, query: LiteralString, params: Params, subject: str, deadline: Deadline, *, patient: bool = False
+    ) -> list[Row]:
+        pool = self._pool or await self.connect(deadline)
+        connection: AsyncTimedConnection | None = None
         try:
-            connection = await pool.getconn()
+            connection = await pool.getconn(deadline.left)
             try:
+                connection.begin(deadline.at, self._server.lives if patient else None)
+                connection.may_be_stored = True
                 cursor = await connection.execute(query, params, prepare=self._prepare, binary=True)
-                return await cursor.fetchall()
+                rows = await cursor.fetchall()
             finally:
                 await async_undisturbed(pool.putconn, connection)
                 self._used[connection] = time.monotonic()
         except DRIVER_ERRORS as error:
-            raise translated(error, subject) from cause_of(error)
+            await self._heal_after(error, connection)
+            raise self._translated(error, subject, connection) from cause_of(error)
+        self._answered_at = time.monotonic()
+        return rows
+
+    def _translated(self, error: Exception, subject: str, connection: AsyncTimedConnection | None) -> ChatMemoryError:
+        return translated(error, subject, may_be_stored=connection is not None and connection.may_be_stored)
 
     async def call_once(self, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
         """Run one statement that is not safe to repeat once it may have been committed, on a live connection."""
+        deadline = self.deadline()
         try:
-            return await self._on_live_connection(query, params, subject)
+            return await self._on_live_connection(query, params, subject, deadline)
         except StorageUnavailableError as error:
-            if not met_migration(error):
+            if not was_refused(error):
                 raise
-        return await self._on_live_connection(query, params, subject)
+        return await self._on_live_connection(query, params, subject, deadline)
 
-    async def _on_live_connection(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
-        async with self._live_connection(subject) as connection:
+    async def _on_live_connection(
+        self, query: LiteralString, params: Params, subject: str, deadline: Deadline
+    ) -> list[Row]:
+        async with self._live_connection(subject, deadline) as connection:
+            connection.may_be_stored = True
             return await (await connection.execute(query, params)).fetchall()
 
     @property
     def _prepare(self) -> bool | None:
         return True if self._settings.prepared_statements else None
 
-    def retrying(self) -> AsyncRetrying:
+    def deadline(self) -> Deadline:
+        """Return the moment when a call that begins now must have ended."""
+        seconds = self._settings.postgres_timeout_seconds
+        return Deadline(seconds, self._answered_at + seconds if self._closing else math.inf)
+
+    def retrying(self, deadline: Deadline) -> AsyncRetrying:
         """Attempts at what is safe to repeat, for as long as Postgres may still come back."""
         return AsyncRetrying(
-            retry=retry_if_exception(went_away),
-            stop=stop_after_delay(self._settings.postgres_timeout_seconds),
+            retry=retry_if_exception(may_pass),
+            stop=stop_before_delay(deadline.left),
             wait=wait_random_exponential(multiplier=0.05, max=1),
             reraise=True,
         )
 
     @asynccontextmanager
     async def transaction(
-        self, tenant_id: str, subject: str = "", *, snapshot: bool = False
+        self,
+        tenant_id: str,
+        subject: str = "",
+        *,
+        snapshot: bool = False,
+        patient: bool = False,
+        deadline: Deadline | None = None,
     ) -> AsyncIterator[AsyncTransaction]:
         """A transaction that sees one tenant's rows, under the role that cannot bypass that.
 
@@ -121,9 +172,16 @@ class AsyncDatabase:
             tenant_id: The tenant.
             subject: The session id that errors name.
             snapshot: Whether it only reads, and all its statements read what was there when it began.
+            patient: Whether a statement may take longer than postgres_timeout_seconds while Postgres answers others.
+            deadline: The moment at which all of it must have ended; None: each wait after the first answer has the
+                whole time.
         """
-        async with self._live_connection(subject) as connection:
-            transaction = AsyncTransaction(connection, tenant_id, prepare=self._prepare, snapshot=snapshot)
+        at = deadline or self.deadline()
+        async with self._live_connection(subject, at) as connection:
+            connection.begin(at.at, self._server.lives if patient else None)
+            transaction = AsyncTransaction(
+                connection, tenant_id, prepare=self._prepare, snapshot=snapshot, renew=deadline is None
+            )
             try:
                 yield transaction
             except BaseException:
@@ -132,19 +190,22 @@ class AsyncDatabase:
             await transaction.leave(failed=False)
 
     @asynccontextmanager
-    async def _live_connection(self, subject: str) -> AsyncIterator[AsyncConnection[Row]]:
+    async def _live_connection(self, subject: str, deadline: Deadline) -> AsyncIterator[AsyncTimedConnection]:
         """A connection that is not known to be dead, so that a restart of Postgres before this call is not felt."""
-        pool = self._pool or await self.connect()
+        pool = self._pool or await self.connect(deadline)
+        connection: AsyncTimedConnection | None = None
         try:
-            connection = await self._live(pool)
+            connection = await self._live(pool, deadline)
             try:
                 yield connection
             finally:
                 await self._give_back(pool, connection)
+            self._answered_at = time.monotonic()
         except DRIVER_ERRORS as error:
-            raise translated(error, subject) from cause_of(error)
+            await self._heal_after(error, connection)
+            raise self._translated(error, subject, connection) from cause_of(error)
 
-    async def _give_back(self, pool: Pool, connection: AsyncConnection[Row]) -> None:
+    async def _give_back(self, pool: AsyncTimedPool, connection: AsyncTimedConnection) -> None:
         """Return a connection to the pool, whatever interrupts that: one that is not returned is lost for good."""
         try:
             if not is_reusable(connection):  # the pool looks at the transaction alone
@@ -153,23 +214,31 @@ class AsyncDatabase:
             await async_undisturbed(pool.putconn, connection)
         self._used[connection] = time.monotonic()
 
-    async def _live(self, pool: Pool) -> AsyncConnection[Row]:
-        connection = await pool.getconn()
-        try:
-            if self._may_be_dead(connection):
-                await pool.check_connection(connection)
-        except psycopg.OperationalError:
-            await async_undisturbed(pool.putconn, connection)
-            await self.heal()
-            return await pool.getconn()
-        except BaseException:  # cancelled, or interrupted
-            await async_undisturbed(pool.putconn, connection)
-            raise
+    async def _live(self, pool: AsyncTimedPool, deadline: Deadline) -> AsyncTimedConnection:
+        for _ in range(pool.max_size):  # connections that were being opened when all were replaced may be old, too
+            connection = await pool.getconn(deadline.left)
+            connection.begin(deadline.sooner(CHECK_SHARE))
+            try:
+                if self._may_be_dead(connection):
+                    await pool.check_connection(connection)
+                if not connection.is_read_only or connection.is_new:
+                    connection.begin(deadline.at)
+                    return connection
+                raise ReadOnlySqlTransaction("the server has said so")
+            except (psycopg.OperationalError, ReadOnlySqlTransaction) as error:
+                connection.pgconn.finish()
+                await async_undisturbed(pool.putconn, connection)
+                await self._heal_after(error, connection)
+            except BaseException:  # cancelled, or interrupted
+                await async_undisturbed(pool.putconn, connection)
+                raise
+        connection = await pool.getconn(deadline.left)
+        connection.begin(deadline.at)
         return connection
 
-    def _may_be_dead(self, connection: AsyncConnection[Row]) -> bool:
+    def _may_be_dead(self, connection: AsyncTimedConnection) -> bool:
         """Return whether a connection deserves a check: it has been idle, or the server has hung up."""
-        idle = time.monotonic() - self._used.get(connection, -math.inf)
+        idle = time.monotonic() - self._used.get(connection, connection.opened)
         return idle > IDLE_SECONDS or has_news(connection.fileno())
 
     async def run(
@@ -179,22 +248,37 @@ class AsyncDatabase:
 
         They are repeated if Postgres goes away, so all of them must be safe to repeat.
         """
+        deadline = self.deadline()
         try:
-            return await self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
+            return await self._run(tenant_id, statements, subject, snapshot, deadline)
         except StorageUnavailableError as error:
             if not went_away(error):
                 raise
-        async for attempt in self.retrying():
-            with attempt:
-                await self.heal()
-                rows = await self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
+            first = error
+        try:
+            async for attempt in self.retrying(deadline):
+                with attempt:
+                    rows = await self._run(tenant_id, statements, subject, snapshot, deadline)
+        except StorageUnavailableError as error:
+            raise uncertain(error, first) from error.__cause__
         return rows
 
     async def run_once(
         self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
     ) -> list[list[Row]]:
         """Run statements that are not safe to repeat as a tenant, in one transaction and one round trip."""
-        async with self.transaction(tenant_id, subject, snapshot=snapshot) as transaction:
+        deadline = self.deadline()
+        try:
+            return await self._run(tenant_id, statements, subject, snapshot, deadline)
+        except StorageUnavailableError as error:
+            if not was_refused(error):
+                raise
+        return await self._run(tenant_id, statements, subject, snapshot, deadline)
+
+    async def _run(
+        self, tenant_id: str, statements: Sequence[Statement], subject: str, snapshot: bool, deadline: Deadline
+    ) -> list[list[Row]]:
+        async with self.transaction(tenant_id, subject, snapshot=snapshot, deadline=deadline) as transaction:
             return await transaction.finish(*statements)
 
     async def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
@@ -203,64 +287,59 @@ class AsyncDatabase:
         return rows
 
     async def ping(self) -> None:
-        """See whether Postgres answers."""
-        async with self._live_connection("this call") as connection:
-            await connection.execute(queries.admin.PING)
+        """See whether Postgres answers, and takes writes."""
+        await self.run("", (queries.admin.ASK_TO_WRITE, ()))
+
+    async def _heal_after(self, error: Exception, connection: AsyncTimedConnection | None) -> None:
+        """Replace all connections after one was lost: the others lead to the same server."""
+        if connection is None or connection.opened < self._healed_at or not is_lost(error):
+            return
+        if not (is_read_only(error) and connection.is_new):  # then the server is it, and not its old connections
+            await async_undisturbed(self.heal)
 
     async def heal(self) -> None:
-        """Replace connections that a restarted Postgres has left behind."""
+        """Replace all connections: idle ones now, others when they are given back."""
+        self._healed_at = time.monotonic()
         self.healed += 1
         if self._pool is not None:
-            await self._pool.check()
+            await self._pool.drain()
 
-    async def connect(self) -> Pool:
+    async def connect(self, deadline: Deadline | None = None) -> AsyncTimedPool:
         """Start the embedded server if there is no other, bring the schema up to date, open the pool."""
-        async with self._lock:
-            if self._closed:
-                raise ConfigurationError("This ChatMemory is closed; open a new one.")
-            if self._pool is None:
-                url = await self._url()
-                async with self._schema_connection(url) as connection:
-                    await ensure_schema(connection, migrate=self._settings.auto_migrate)
-                    self._pool = await self._open_pool(url)
-            return self._pool
+        deadline = deadline or self.deadline()
+        try:
+            async with async_hold(self._lock, deadline.left):
+                if self._closed:
+                    raise ConfigurationError("This ChatMemory is closed; open a new one.")
+                if self._pool is None:
+                    async with self._schema_connection(deadline) as connection:
+                        await ensure_schema(connection, migrate=self._settings.auto_migrate)
+                    self._pool = await self._server.open_pool(deadline)
+                return self._pool
+        except TimeoutError:
+            raise translated(PoolTimeout(), "the schema") from None
 
     async def migrate(self) -> list[str]:
         """Bring the schema up to date; return the names of the files that were applied."""
-        async with self._schema_connection(await self._url()) as connection:
+        async with self._schema_connection(self.deadline()) as connection:
             return await apply(connection)
 
     @asynccontextmanager
-    async def _schema_connection(self, url: str) -> AsyncIterator[AsyncConnection[Row]]:
+    async def _schema_connection(self, deadline: Deadline) -> AsyncIterator[AsyncTimedConnection]:
+        """A connection for statements that may take as long as they need while Postgres answers others."""
         try:
-            async with await self.connect_once(url) as connection:
+            async with await self._server.connect_once(deadline) as connection:
+                connection.begin(deadline.at, self._server.lives)
                 yield connection
         except DRIVER_ERRORS as error:
             raise translated(error, "the schema") from cause_of(error)
 
-    async def _url(self) -> str:
-        configured = self._settings.postgres_url
-        if configured is not None:
-            return configured.get_secret_value()
-        self._embedded = self._embedded or EmbeddedPostgres(self._settings.data_dir)
-        return await async_in_thread(self._embedded.start)
-
-    async def connect_once(self, url: str | None = None) -> AsyncConnection[Row]:
+    async def connect_once(self) -> AsyncTimedConnection:
         """One connection outside the pool."""
-        url = url or await self._url()
-        address = address_of(url)
-        try:
-            return await AsyncConnection.connect(url, **self._connect_args())
-        except psycopg.OperationalError as error:
-            raise StorageUnavailableError(
-                f"Postgres at {address} cannot be reached: {said_by(error)}. "
-                "Check that it runs and that the address, user and password are right."
-            ) from None
-        except psycopg.ProgrammingError:
-            raise unreadable() from None
+        return await self._server.connect_once(self.deadline())
 
     @asynccontextmanager
-    async def own_connection(self, subject: str) -> AsyncIterator[AsyncConnection[Row]]:
+    async def own_connection(self, subject: str) -> AsyncIterator[AsyncTimedConnection]:
         """A connection outside the pool, for as long as its caller needs it."""
         try:
             async with await self.connect_once() as connection:
@@ -268,33 +347,14 @@ class AsyncDatabase:
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
-    def _connect_args(self) -> dict[str, Any]:
-        return {
-            "autocommit": True,
-            "prepare_threshold": 5 if self._settings.prepared_statements else None,
-            "connect_timeout": max(2, round(self._settings.postgres_timeout_seconds)),
-        }
-
-    async def _open_pool(self, url: str) -> Pool:
-        pool: Pool = AsyncConnectionPool(
-            url,
-            kwargs=self._connect_args(),
-            min_size=min(self._settings.postgres_pool_min_size, self._settings.postgres_pool_max_size),
-            max_size=self._settings.postgres_pool_max_size,
-            timeout=self._settings.postgres_timeout_seconds,
-            reconnect_timeout=min(self._settings.postgres_timeout_seconds, 5),  # its back-off doubles without end
-            name="chatmemory",
-            open=False,
-        )
-        # Waiting keeps the first call from growing the pool: it hands out its connections in turn, and a server
-        # process that was just at work answers sooner.
-        await pool.open(wait=True, timeout=self._settings.postgres_timeout_seconds)
-        return pool
-
     @property
     def data_dir(self) -> Path | None:
         """Where the embedded server lives, once it runs."""
-        return self._embedded.data_dir if self._embedded else None
+        return self._server.data_dir
+
+    def hurry(self) -> None:
+        """Share one timeout among all calls from now on, for as long as none is answered: close() makes several."""
+        self._closing, self._answered_at = True, max(self._answered_at, time.monotonic())
 
     async def close(self) -> None:
         """Give back all connections, and the embedded server."""
@@ -303,6 +363,4 @@ class AsyncDatabase:
             if self._pool is not None:
                 await self._pool.close()
             self._pool = None
-            if self._embedded is not None:
-                await async_in_thread(self._embedded.stop)
-            self._embedded = None
+            await self._server.stop()

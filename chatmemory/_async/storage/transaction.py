@@ -4,14 +4,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection, AsyncCursor, AsyncServerCursor
+from psycopg import AsyncCursor, AsyncServerCursor
 from psycopg.errors import PipelineAborted
 from psycopg.pq import PipelineStatus, TransactionStatus
 
+from chatmemory._async.storage.connection import AsyncTimedConnection
+from chatmemory._async.storage.connection import Row as Row
 from chatmemory._concurrency import async_undisturbed
 from chatmemory.storage import queries
 
-Row = tuple[Any, ...]
 Params = Sequence[Any] | dict[str, Any]
 Statement = tuple[LiteralString, Params]
 
@@ -21,20 +22,29 @@ class AsyncTransaction:
 
     It begins with its first statement, in the same round trip. `run()` costs one round trip however many statements
     it is given, and `finish()` commits in that of its statements; where nobody calls it, leaving commits.
+
+    Args:
+        connection: The connection, on which a call has begun.
+        tenant_id: The tenant.
+        prepare: Whether statements are prepared; None: after some repetitions.
+        snapshot: Whether it only reads, and all its statements read what was there when it began.
+        renew: Whether each wait after the first answer has the whole time.
     """
 
     def __init__(
         self,
-        connection: AsyncConnection[Row],
+        connection: AsyncTimedConnection,
         tenant_id: str,
         *,
         prepare: bool | None = None,
         snapshot: bool = False,
+        renew: bool = False,
     ) -> None:
         self._connection = connection
         self._tenant_id = tenant_id
         self._prepare = prepare
         self._how = queries.admin.BEGIN_SNAPSHOT if snapshot else queries.admin.BEGIN
+        self._renew = renew
         self._begun = self._finished = False
 
     async def run(self, *statements: Statement) -> list[list[Row]]:
@@ -88,6 +98,8 @@ class AsyncTransaction:
             raise failure or first_error(error, outside) from None
         if failure is not None:
             raise failure
+        if self._renew:
+            self._connection.renew()
         return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
     async def _send_all(
@@ -100,7 +112,7 @@ class AsyncTransaction:
         for query, params in statements:
             cursors.append(await self._connection.execute(query, params, prepare=self._prepare))
         if commit:
-            self._finished = True
+            self._finished = self._connection.may_be_stored = True
             await self._connection.execute(queries.admin.COMMIT)
 
     async def leave(self, *, failed: bool) -> None:
@@ -110,6 +122,7 @@ class AsyncTransaction:
         if self._connection.closed or self._connection.info.transaction_status == TransactionStatus.IDLE:
             return
         if not failed and self._begun and not self._finished:
+            self._connection.may_be_stored = True
             await self._connection.execute(queries.admin.COMMIT)
         else:
             await async_undisturbed(self._connection.execute, queries.admin.ROLLBACK)
@@ -131,6 +144,6 @@ def first_error(error: BaseException, outside: BaseException | None = None) -> B
     return first
 
 
-def is_reusable(connection: AsyncConnection[Row]) -> bool:
+def is_reusable(connection: AsyncTimedConnection) -> bool:
     """Return whether the next caller can have a connection: an interrupt may leave one in the middle of a pipeline."""
     return connection._pipeline is None and connection.pgconn.pipeline_status == PipelineStatus.OFF

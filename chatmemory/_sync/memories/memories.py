@@ -322,7 +322,7 @@ class Memories:
             "limit": check_count(limit, "limit"),
         }  # fmt: skip
         self._recall.counts.flush()
-        with self._database.transaction(self._tenant_id) as transaction:
+        with self._database.transaction(self._tenant_id, patient=True) as transaction:
             [rows] = transaction.run((queries.memories.TO_PRUNE, params))
             found = [memory_from_row(row) for row in rows]
             if found and not dry_run:
@@ -335,7 +335,7 @@ class Memories:
         """Open again what prune() closed; return how many."""
         user = None if user_id is None else check_id(user_id, "user_id")
         params = {"user_id": user}
-        with self._database.transaction(self._tenant_id) as connection:
+        with self._database.transaction(self._tenant_id, patient=True) as connection:
             connection.execute(queries.memories.LOCK_USERS, {"users": None if user is None else [user]})
             return connection.execute(queries.memories.UNPRUNE, params).rowcount
 

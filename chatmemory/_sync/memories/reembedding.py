@@ -60,5 +60,5 @@ class Reembedding:
             self._parts.spending.add(self._tenant_id, user_id, None, "embed", model, (tokens, 0))
 
     def _drop(self, model: str) -> int:
-        with self._database.transaction(self._tenant_id) as connection:
+        with self._database.transaction(self._tenant_id, patient=True) as connection:
             return connection.execute(queries.memories.DROP_OLD_VECTORS, {"model": model}).rowcount

@@ -75,7 +75,7 @@ class Eraser:
         while True:
             attempts += 1
             sessions.clear()
-            with self._database.transaction(self._tenant_id, params.get("session", "")) as transaction:
+            with self._database.transaction(self._tenant_id, params.get("session", ""), patient=True) as transaction:
                 if self._lock(transaction, scope, params, sessions) or attempts == ATTEMPTS:
                     results = transaction.finish(*((query, params) for query in erase.values()))
                     return _receipt(erase, results)

@@ -84,7 +84,7 @@ class Exporter:
 
     def _spooled(self, lines: list[Lines], params: Params) -> Iterator[str]:
         with SpooledTemporaryFile(MAX_IN_MEMORY, "w+", encoding="utf-8", errors="surrogatepass", newline="\n") as spool:
-            with self._database.transaction(self._tenant_id, snapshot=True) as transaction:
+            with self._database.transaction(self._tenant_id, snapshot=True, patient=True) as transaction:
                 for each in lines:
                     with transaction.cursor("export") as cursor:
                         cursor.execute(each.read.all, params)

@@ -24,7 +24,7 @@ def fork(parts: Shared, info: SessionInfo, at_seq: int | None, user_id: str | No
     """
     new, owner = new_id(), user_id or info.user_id
     source = {"id": info.id, "user_id": None, "of": info.created_at}
-    with parts.database.transaction(info.tenant_id, info.id) as transaction:
+    with parts.database.transaction(info.tenant_id, info.id, patient=True) as transaction:
         _, found = transaction.run(
             (queries.sessions.LOCK_USER, (info.tenant_id, owner)), (queries.sessions.FORKED_SESSION, source)
         )

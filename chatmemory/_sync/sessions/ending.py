@@ -97,9 +97,10 @@ class Endings:
 
     def _end_locked(self, info: SessionInfo, end: End) -> SessionInfo:
         """Do the same under a lock, for a session that keeps changing; its result gets no vector."""
-        for attempt in self._database.retrying():
+        deadline = self._database.deadline()
+        for attempt in self._database.retrying(deadline):
             with attempt:
-                with self._database.transaction(self._tenant_id, info.id) as transaction:
+                with self._database.transaction(self._tenant_id, info.id, deadline=deadline) as transaction:
                     _, *found = transaction.run(
                         self._lock(_users([info], end)), *_reading([info.id], queries.sessions.LOCK_TO_END)
                     )
@@ -223,7 +224,7 @@ class Endings:
 
     def _write_ends(self, prepared: Mapping[str, Prepared], results: Sequence[NewMemory]) -> dict[str, Ended]:
         params = (self._tenant_id, to_json([each.row for each in prepared.values()]), False)
-        with self._database.transaction(self._tenant_id) as transaction:
+        with self._database.transaction(self._tenant_id, patient=True) as transaction:
             _, rows = transaction.run(
                 self._lock(result.user_id for result in results), (queries.sessions.END_SESSIONS, params)
             )

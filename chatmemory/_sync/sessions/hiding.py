@@ -18,7 +18,7 @@ def hide(parts: Shared, info: SessionInfo) -> None:
     params = {"session": info.id, "of": info.created_at}
     parts.windows.forget(info)
     try:
-        with parts.database.transaction(info.tenant_id, info.id) as transaction:
+        with parts.database.transaction(info.tenant_id, info.id, patient=True) as transaction:
             [hidden] = transaction.finish((queries.sessions.DELETE_SESSION, params))
     finally:
         parts.windows.forget(info)

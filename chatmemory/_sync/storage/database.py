@@ -4,30 +4,41 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import LiteralString
 from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg import Connection
-from psycopg_pool import ConnectionPool
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from psycopg.errors import ReadOnlySqlTransaction
+from psycopg_pool import PoolTimeout
+from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from chatmemory import _forks
-from chatmemory._concurrency import Lock, has_news, in_thread, undisturbed
+from chatmemory._concurrency import Lock, has_news, hold, undisturbed
+from chatmemory._sync.storage.connection import TimedConnection, TimedPool
 from chatmemory._sync.storage.migrations import apply, ensure_schema
+from chatmemory._sync.storage.server import Server
 from chatmemory._sync.storage.transaction import Params, Row, Statement, Transaction, is_reusable
-from chatmemory.embedded.server import EmbeddedPostgres
-from chatmemory.errors import ConfigurationError, StorageUnavailableError
+from chatmemory.errors import ChatMemoryError, ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
-from chatmemory.storage.postgres_address import address_of, unreadable
-from chatmemory.storage.postgres_errors import DRIVER_ERRORS, cause_of, met_migration, said_by, translated, went_away
+from chatmemory.storage.deadlines import Deadline
+from chatmemory.storage.postgres_errors import (
+    DRIVER_ERRORS,
+    cause_of,
+    is_lost,
+    is_read_only,
+    may_pass,
+    translated,
+    uncertain,
+    was_refused,
+    went_away,
+)
 
-Pool = ConnectionPool[Connection[Row]]
 IDLE_SECONDS = 1.0  # after which a connection may have died without a word
+CHECK_SHARE = 0.5  # of a call's time, for finding out whether a connection is dead
 
 
 class Database:
@@ -35,23 +46,32 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._server = Server(settings)
         self._lock = Lock()
-        self._pool: Pool | None = None
-        self._embedded: EmbeddedPostgres | None = None
+        self._pool: TimedPool | None = None
         self._closed = False
-        self._used: WeakKeyDictionary[Connection[Row], float] = WeakKeyDictionary()  # when each was given back
+        self._closing = False
+        self._answered_at = -math.inf  # when a call last succeeded
+        self._used: WeakKeyDictionary[TimedConnection, float] = WeakKeyDictionary()  # when each was given back
         self.healed = 0  # how often connections were replaced: another server may answer since
+        self._healed_at = -math.inf
         _forks.watch(self)
 
     def forked(self) -> object:
         """In a forked child: leave the parent's connections and server alone, and connect anew at next use."""
-        parents = (self._pool, self._embedded)
-        self._pool = self._embedded = None
+        parents = (self._pool, self._server)
+        self._pool, self._server = None, Server(self._settings)
         self._lock = Lock()
         return parents
 
     def call(
-        self, query: LiteralString, params: Params, *, subject: str = "", again: Callable[[], Statement] | None = None
+        self,
+        query: LiteralString,
+        params: Params,
+        *,
+        subject: str = "",
+        again: Callable[[], Statement] | None = None,
+        patient: bool = False,
     ) -> list[Row]:
         """Run one statement in a transaction of its own: one round trip, and more if Postgres goes away.
 
@@ -61,69 +81,107 @@ class Database:
             subject: The session id that errors name.
             again: What to run instead when trying again, since Postgres may have committed before it went away.
                 None: the same is safe to repeat.
+            patient: Whether it may take longer than postgres_timeout_seconds while Postgres answers others.
         """
+        deadline = self.deadline()
         try:
-            return self._call(query, params, subject)
+            return self._call(query, params, subject, deadline, patient=patient)
         except StorageUnavailableError as error:
             if not went_away(error):
                 raise
+            first = error
         query, params = again() if again else (query, params)
-        for attempt in self.retrying():
-            with attempt:
-                self.heal()
-                rows = self._call(query, params, subject)
+        try:
+            for attempt in self.retrying(deadline):
+                with attempt:
+                    rows = self._call(query, params, subject, deadline, patient=patient)
+        except StorageUnavailableError as error:
+            raise uncertain(error, first) from error.__cause__
         return rows
 
-    def _call(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
-        pool = self._pool or self.connect()
+    def _call(
+        self, query: LiteralString, params: Params, subject: str, deadline: Deadline, *, patient: bool = False
+    ) -> list[Row]:
+        pool = self._pool or self.connect(deadline)
+        connection: TimedConnection | None = None
         try:
-            connection = pool.getconn()
+            connection = pool.getconn(deadline.left)
             try:
+                connection.begin(deadline.at, self._server.lives if patient else None)
+                connection.may_be_stored = True
                 cursor = connection.execute(query, params, prepare=self._prepare, binary=True)
-                return cursor.fetchall()
+                rows = cursor.fetchall()
             finally:
                 undisturbed(pool.putconn, connection)
                 self._used[connection] = time.monotonic()
         except DRIVER_ERRORS as error:
-            raise translated(error, subject) from cause_of(error)
+            self._heal_after(error, connection)
+            raise self._translated(error, subject, connection) from cause_of(error)
+        self._answered_at = time.monotonic()
+        return rows
+
+    def _translated(self, error: Exception, subject: str, connection: TimedConnection | None) -> ChatMemoryError:
+        return translated(error, subject, may_be_stored=connection is not None and connection.may_be_stored)
 
     def call_once(self, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
         """Run one statement that is not safe to repeat once it may have been committed, on a live connection."""
+        deadline = self.deadline()
         try:
-            return self._on_live_connection(query, params, subject)
+            return self._on_live_connection(query, params, subject, deadline)
         except StorageUnavailableError as error:
-            if not met_migration(error):
+            if not was_refused(error):
                 raise
-        return self._on_live_connection(query, params, subject)
+        return self._on_live_connection(query, params, subject, deadline)
 
-    def _on_live_connection(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
-        with self._live_connection(subject) as connection:
+    def _on_live_connection(self, query: LiteralString, params: Params, subject: str, deadline: Deadline) -> list[Row]:
+        with self._live_connection(subject, deadline) as connection:
+            connection.may_be_stored = True
             return connection.execute(query, params).fetchall()
 
     @property
     def _prepare(self) -> bool | None:
         return True if self._settings.prepared_statements else None
 
-    def retrying(self) -> Retrying:
+    def deadline(self) -> Deadline:
+        """Return the moment when a call that begins now must have ended."""
+        seconds = self._settings.postgres_timeout_seconds
+        return Deadline(seconds, self._answered_at + seconds if self._closing else math.inf)
+
+    def retrying(self, deadline: Deadline) -> Retrying:
         """Attempts at what is safe to repeat, for as long as Postgres may still come back."""
         return Retrying(
-            retry=retry_if_exception(went_away),
-            stop=stop_after_delay(self._settings.postgres_timeout_seconds),
+            retry=retry_if_exception(may_pass),
+            stop=stop_before_delay(deadline.left),
             wait=wait_random_exponential(multiplier=0.05, max=1),
             reraise=True,
         )
 
     @contextmanager
-    def transaction(self, tenant_id: str, subject: str = "", *, snapshot: bool = False) -> Iterator[Transaction]:
+    def transaction(
+        self,
+        tenant_id: str,
+        subject: str = "",
+        *,
+        snapshot: bool = False,
+        patient: bool = False,
+        deadline: Deadline | None = None,
+    ) -> Iterator[Transaction]:
         """A transaction that sees one tenant's rows, under the role that cannot bypass that.
 
         Args:
             tenant_id: The tenant.
             subject: The session id that errors name.
             snapshot: Whether it only reads, and all its statements read what was there when it began.
+            patient: Whether a statement may take longer than postgres_timeout_seconds while Postgres answers others.
+            deadline: The moment at which all of it must have ended; None: each wait after the first answer has the
+                whole time.
         """
-        with self._live_connection(subject) as connection:
-            transaction = Transaction(connection, tenant_id, prepare=self._prepare, snapshot=snapshot)
+        at = deadline or self.deadline()
+        with self._live_connection(subject, at) as connection:
+            connection.begin(at.at, self._server.lives if patient else None)
+            transaction = Transaction(
+                connection, tenant_id, prepare=self._prepare, snapshot=snapshot, renew=deadline is None
+            )
             try:
                 yield transaction
             except BaseException:
@@ -132,19 +190,22 @@ class Database:
             transaction.leave(failed=False)
 
     @contextmanager
-    def _live_connection(self, subject: str) -> Iterator[Connection[Row]]:
+    def _live_connection(self, subject: str, deadline: Deadline) -> Iterator[TimedConnection]:
         """A connection that is not known to be dead, so that a restart of Postgres before this call is not felt."""
-        pool = self._pool or self.connect()
+        pool = self._pool or self.connect(deadline)
+        connection: TimedConnection | None = None
         try:
-            connection = self._live(pool)
+            connection = self._live(pool, deadline)
             try:
                 yield connection
             finally:
                 self._give_back(pool, connection)
+            self._answered_at = time.monotonic()
         except DRIVER_ERRORS as error:
-            raise translated(error, subject) from cause_of(error)
+            self._heal_after(error, connection)
+            raise self._translated(error, subject, connection) from cause_of(error)
 
-    def _give_back(self, pool: Pool, connection: Connection[Row]) -> None:
+    def _give_back(self, pool: TimedPool, connection: TimedConnection) -> None:
         """Return a connection to the pool, whatever interrupts that: one that is not returned is lost for good."""
         try:
             if not is_reusable(connection):  # the pool looks at the transaction alone
@@ -153,23 +214,31 @@ class Database:
             undisturbed(pool.putconn, connection)
         self._used[connection] = time.monotonic()
 
-    def _live(self, pool: Pool) -> Connection[Row]:
-        connection = pool.getconn()
-        try:
-            if self._may_be_dead(connection):
-                pool.check_connection(connection)
-        except psycopg.OperationalError:
-            undisturbed(pool.putconn, connection)
-            self.heal()
-            return pool.getconn()
-        except BaseException:  # cancelled, or interrupted
-            undisturbed(pool.putconn, connection)
-            raise
+    def _live(self, pool: TimedPool, deadline: Deadline) -> TimedConnection:
+        for _ in range(pool.max_size):  # connections that were being opened when all were replaced may be old, too
+            connection = pool.getconn(deadline.left)
+            connection.begin(deadline.sooner(CHECK_SHARE))
+            try:
+                if self._may_be_dead(connection):
+                    pool.check_connection(connection)
+                if not connection.is_read_only or connection.is_new:
+                    connection.begin(deadline.at)
+                    return connection
+                raise ReadOnlySqlTransaction("the server has said so")
+            except (psycopg.OperationalError, ReadOnlySqlTransaction) as error:
+                connection.pgconn.finish()
+                undisturbed(pool.putconn, connection)
+                self._heal_after(error, connection)
+            except BaseException:  # cancelled, or interrupted
+                undisturbed(pool.putconn, connection)
+                raise
+        connection = pool.getconn(deadline.left)
+        connection.begin(deadline.at)
         return connection
 
-    def _may_be_dead(self, connection: Connection[Row]) -> bool:
+    def _may_be_dead(self, connection: TimedConnection) -> bool:
         """Return whether a connection deserves a check: it has been idle, or the server has hung up."""
-        idle = time.monotonic() - self._used.get(connection, -math.inf)
+        idle = time.monotonic() - self._used.get(connection, connection.opened)
         return idle > IDLE_SECONDS or has_news(connection.fileno())
 
     def run(self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False) -> list[list[Row]]:
@@ -177,22 +246,37 @@ class Database:
 
         They are repeated if Postgres goes away, so all of them must be safe to repeat.
         """
+        deadline = self.deadline()
         try:
-            return self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
+            return self._run(tenant_id, statements, subject, snapshot, deadline)
         except StorageUnavailableError as error:
             if not went_away(error):
                 raise
-        for attempt in self.retrying():
-            with attempt:
-                self.heal()
-                rows = self.run_once(tenant_id, *statements, subject=subject, snapshot=snapshot)
+            first = error
+        try:
+            for attempt in self.retrying(deadline):
+                with attempt:
+                    rows = self._run(tenant_id, statements, subject, snapshot, deadline)
+        except StorageUnavailableError as error:
+            raise uncertain(error, first) from error.__cause__
         return rows
 
     def run_once(
         self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
     ) -> list[list[Row]]:
         """Run statements that are not safe to repeat as a tenant, in one transaction and one round trip."""
-        with self.transaction(tenant_id, subject, snapshot=snapshot) as transaction:
+        deadline = self.deadline()
+        try:
+            return self._run(tenant_id, statements, subject, snapshot, deadline)
+        except StorageUnavailableError as error:
+            if not was_refused(error):
+                raise
+        return self._run(tenant_id, statements, subject, snapshot, deadline)
+
+    def _run(
+        self, tenant_id: str, statements: Sequence[Statement], subject: str, snapshot: bool, deadline: Deadline
+    ) -> list[list[Row]]:
+        with self.transaction(tenant_id, subject, snapshot=snapshot, deadline=deadline) as transaction:
             return transaction.finish(*statements)
 
     def fetch(self, tenant_id: str, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
@@ -201,64 +285,59 @@ class Database:
         return rows
 
     def ping(self) -> None:
-        """See whether Postgres answers."""
-        with self._live_connection("this call") as connection:
-            connection.execute(queries.admin.PING)
+        """See whether Postgres answers, and takes writes."""
+        self.run("", (queries.admin.ASK_TO_WRITE, ()))
+
+    def _heal_after(self, error: Exception, connection: TimedConnection | None) -> None:
+        """Replace all connections after one was lost: the others lead to the same server."""
+        if connection is None or connection.opened < self._healed_at or not is_lost(error):
+            return
+        if not (is_read_only(error) and connection.is_new):  # then the server is it, and not its old connections
+            undisturbed(self.heal)
 
     def heal(self) -> None:
-        """Replace connections that a restarted Postgres has left behind."""
+        """Replace all connections: idle ones now, others when they are given back."""
+        self._healed_at = time.monotonic()
         self.healed += 1
         if self._pool is not None:
-            self._pool.check()
+            self._pool.drain()
 
-    def connect(self) -> Pool:
+    def connect(self, deadline: Deadline | None = None) -> TimedPool:
         """Start the embedded server if there is no other, bring the schema up to date, open the pool."""
-        with self._lock:
-            if self._closed:
-                raise ConfigurationError("This ChatMemory is closed; open a new one.")
-            if self._pool is None:
-                url = self._url()
-                with self._schema_connection(url) as connection:
-                    ensure_schema(connection, migrate=self._settings.auto_migrate)
-                    self._pool = self._open_pool(url)
-            return self._pool
+        deadline = deadline or self.deadline()
+        try:
+            with hold(self._lock, deadline.left):
+                if self._closed:
+                    raise ConfigurationError("This ChatMemory is closed; open a new one.")
+                if self._pool is None:
+                    with self._schema_connection(deadline) as connection:
+                        ensure_schema(connection, migrate=self._settings.auto_migrate)
+                    self._pool = self._server.open_pool(deadline)
+                return self._pool
+        except TimeoutError:
+            raise translated(PoolTimeout(), "the schema") from None
 
     def migrate(self) -> list[str]:
         """Bring the schema up to date; return the names of the files that were applied."""
-        with self._schema_connection(self._url()) as connection:
+        with self._schema_connection(self.deadline()) as connection:
             return apply(connection)
 
     @contextmanager
-    def _schema_connection(self, url: str) -> Iterator[Connection[Row]]:
+    def _schema_connection(self, deadline: Deadline) -> Iterator[TimedConnection]:
+        """A connection for statements that may take as long as they need while Postgres answers others."""
         try:
-            with self.connect_once(url) as connection:
+            with self._server.connect_once(deadline) as connection:
+                connection.begin(deadline.at, self._server.lives)
                 yield connection
         except DRIVER_ERRORS as error:
             raise translated(error, "the schema") from cause_of(error)
 
-    def _url(self) -> str:
-        configured = self._settings.postgres_url
-        if configured is not None:
-            return configured.get_secret_value()
-        self._embedded = self._embedded or EmbeddedPostgres(self._settings.data_dir)
-        return in_thread(self._embedded.start)
-
-    def connect_once(self, url: str | None = None) -> Connection[Row]:
+    def connect_once(self) -> TimedConnection:
         """One connection outside the pool."""
-        url = url or self._url()
-        address = address_of(url)
-        try:
-            return Connection.connect(url, **self._connect_args())
-        except psycopg.OperationalError as error:
-            raise StorageUnavailableError(
-                f"Postgres at {address} cannot be reached: {said_by(error)}. "
-                "Check that it runs and that the address, user and password are right."
-            ) from None
-        except psycopg.ProgrammingError:
-            raise unreadable() from None
+        return self._server.connect_once(self.deadline())
 
     @contextmanager
-    def own_connection(self, subject: str) -> Iterator[Connection[Row]]:
+    def own_connection(self, subject: str) -> Iterator[TimedConnection]:
         """A connection outside the pool, for as long as its caller needs it."""
         try:
             with self.connect_once() as connection:
@@ -266,33 +345,14 @@ class Database:
         except DRIVER_ERRORS as error:
             raise translated(error, subject) from cause_of(error)
 
-    def _connect_args(self) -> dict[str, Any]:
-        return {
-            "autocommit": True,
-            "prepare_threshold": 5 if self._settings.prepared_statements else None,
-            "connect_timeout": max(2, round(self._settings.postgres_timeout_seconds)),
-        }
-
-    def _open_pool(self, url: str) -> Pool:
-        pool: Pool = ConnectionPool(
-            url,
-            kwargs=self._connect_args(),
-            min_size=min(self._settings.postgres_pool_min_size, self._settings.postgres_pool_max_size),
-            max_size=self._settings.postgres_pool_max_size,
-            timeout=self._settings.postgres_timeout_seconds,
-            reconnect_timeout=min(self._settings.postgres_timeout_seconds, 5),  # its back-off doubles without end
-            name="chatmemory",
-            open=False,
-        )
-        # Waiting keeps the first call from growing the pool: it hands out its connections in turn, and a server
-        # process that was just at work answers sooner.
-        pool.open(wait=True, timeout=self._settings.postgres_timeout_seconds)
-        return pool
-
     @property
     def data_dir(self) -> Path | None:
         """Where the embedded server lives, once it runs."""
-        return self._embedded.data_dir if self._embedded else None
+        return self._server.data_dir
+
+    def hurry(self) -> None:
+        """Share one timeout among all calls from now on, for as long as none is answered: close() makes several."""
+        self._closing, self._answered_at = True, max(self._answered_at, time.monotonic())
 
     def close(self) -> None:
         """Give back all connections, and the embedded server."""
@@ -301,6 +361,4 @@ class Database:
             if self._pool is not None:
                 self._pool.close()
             self._pool = None
-            if self._embedded is not None:
-                in_thread(self._embedded.stop)
-            self._embedded = None
+            self._server.stop()

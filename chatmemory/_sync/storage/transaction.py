@@ -6,14 +6,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
-from psycopg import Connection, Cursor, ServerCursor
+from psycopg import Cursor, ServerCursor
 from psycopg.errors import PipelineAborted
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from chatmemory._concurrency import undisturbed
+from chatmemory._sync.storage.connection import Row as Row
+from chatmemory._sync.storage.connection import TimedConnection
 from chatmemory.storage import queries
 
-Row = tuple[Any, ...]
 Params = Sequence[Any] | dict[str, Any]
 Statement = tuple[LiteralString, Params]
 
@@ -23,20 +24,29 @@ class Transaction:
 
     It begins with its first statement, in the same round trip. `run()` costs one round trip however many statements
     it is given, and `finish()` commits in that of its statements; where nobody calls it, leaving commits.
+
+    Args:
+        connection: The connection, on which a call has begun.
+        tenant_id: The tenant.
+        prepare: Whether statements are prepared; None: after some repetitions.
+        snapshot: Whether it only reads, and all its statements read what was there when it began.
+        renew: Whether each wait after the first answer has the whole time.
     """
 
     def __init__(
         self,
-        connection: Connection[Row],
+        connection: TimedConnection,
         tenant_id: str,
         *,
         prepare: bool | None = None,
         snapshot: bool = False,
+        renew: bool = False,
     ) -> None:
         self._connection = connection
         self._tenant_id = tenant_id
         self._prepare = prepare
         self._how = queries.admin.BEGIN_SNAPSHOT if snapshot else queries.admin.BEGIN
+        self._renew = renew
         self._begun = self._finished = False
 
     def run(self, *statements: Statement) -> list[list[Row]]:
@@ -90,6 +100,8 @@ class Transaction:
             raise failure or first_error(error, outside) from None
         if failure is not None:
             raise failure
+        if self._renew:
+            self._connection.renew()
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
     def _send_all(self, statements: Sequence[Statement], cursors: list[Cursor[Row]], *, commit: bool) -> None:
@@ -100,7 +112,7 @@ class Transaction:
         for query, params in statements:
             cursors.append(self._connection.execute(query, params, prepare=self._prepare))
         if commit:
-            self._finished = True
+            self._finished = self._connection.may_be_stored = True
             self._connection.execute(queries.admin.COMMIT)
 
     def leave(self, *, failed: bool) -> None:
@@ -110,6 +122,7 @@ class Transaction:
         if self._connection.closed or self._connection.info.transaction_status == TransactionStatus.IDLE:
             return
         if not failed and self._begun and not self._finished:
+            self._connection.may_be_stored = True
             self._connection.execute(queries.admin.COMMIT)
         else:
             undisturbed(self._connection.execute, queries.admin.ROLLBACK)
@@ -131,6 +144,6 @@ def first_error(error: BaseException, outside: BaseException | None = None) -> B
     return first
 
 
-def is_reusable(connection: Connection[Row]) -> bool:
+def is_reusable(connection: TimedConnection) -> bool:
     """Return whether the next caller can have a connection: an interrupt may leave one in the middle of a pipeline."""
     return connection._pipeline is None and connection.pgconn.pipeline_status == PipelineStatus.OFF

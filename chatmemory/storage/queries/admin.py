@@ -35,6 +35,8 @@ FOREIGN_OWNERS = (
 DATABASE = "select current_database()"
 LOGIN = "select session_user"
 PING = "select"
+# Refused where nothing can be written; writes nothing.
+ASK_TO_WRITE = "update chatmemory.sessions set title = title where false"
 
 # For examinations: the server, and the rows that are visible without a tenant.
 SERVER_VERSION = "select current_setting('server_version'), session_user, current_database()"

@@ -1,0 +1,133 @@
+"""Connections to Postgres on which every wait ends."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Self
+
+import psycopg
+from psycopg import AsyncConnection, capabilities
+from psycopg_pool import AsyncConnectionPool
+
+from chatmemory.storage.deadlines import CONNECTED_BY, GRACE_SECONDS, LateError, NoAnswerError, bounded
+
+Row = tuple[Any, ...]
+NEW_SECONDS = 1.0
+CLOSING_SECONDS = 0.2  # for the pool's own work, which a server that does not answer would hold up
+
+
+class AsyncTimedConnection(AsyncConnection[Row]):
+    """A connection that is given up when Postgres does not answer in time.
+
+    Attributes:
+        opened: When it was opened, on the monotonic clock.
+        seconds: The longest wait for one answer.
+        until: The moment at which every wait of the call in progress ends; None: each has `seconds` of its own.
+        may_be_stored: Whether a statement was sent that may have committed.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.opened = time.monotonic()
+        self.seconds = math.inf
+        self.until: float | None = None
+        self.may_be_stored = False
+        self._lives: Callable[[], Any] | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """True if it was opened so recently that another one would lead to the same server."""
+        return time.monotonic() - self.opened < NEW_SECONDS
+
+    @property
+    def is_read_only(self) -> bool:
+        """True if the server has said that it takes no writes on this connection: asks nothing."""
+        status = self.pgconn.parameter_status
+        return b"on" in (status(b"in_hot_standby"), status(b"default_transaction_read_only"))
+
+    def renew(self) -> None:
+        """Give each further wait `seconds` of its own: Postgres has just answered."""
+        self.until = None
+
+    def begin(self, until: float | None = None, lives: Callable[[], Any] | None = None) -> None:
+        """Begin a call.
+
+        Args:
+            until: The moment at which every wait ends; None: each has `seconds` of its own.
+            lives: Finds out whether the server still answers others. While it does, a wait goes on: the statement may
+                have much to do. None: a wait always ends.
+        """
+        self.until, self._lives, self.may_be_stored = until, lives, False
+
+    @classmethod
+    async def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, seconds: float = math.inf, connect_seconds: float = math.inf, **more: Any
+    ) -> Self:
+        """Connect.
+
+        Args:
+            conninfo: The URL.
+            seconds: The longest wait for one answer.
+            connect_seconds: The time for connecting, to all hosts of the URL together.
+            more: As psycopg's connect().
+        """
+        token = CONNECTED_BY.set(min(time.monotonic() + connect_seconds, CONNECTED_BY.get()))
+        try:
+            connection = await super().connect(conninfo, **more)
+        finally:
+            CONNECTED_BY.reset(token)
+        connection.seconds = seconds
+        return connection
+
+    @classmethod
+    def _connect_gen(cls, *arguments: Any, **more: Any) -> Any:
+        return _connecting(super()._connect_gen(*arguments, **more))
+
+    async def wait(self, gen: Any, *arguments: Any, **more: Any) -> Any:
+        """Wait for an answer.
+
+        Raises:
+            NoAnswerError: It did not come in time; the connection is closed.
+        """
+        until = self.until if self.until is not None else time.monotonic() + self.seconds
+        work = bounded(gen, until)
+        while True:
+            try:
+                return await super().wait(work, *arguments, **more)
+            except LateError as late:
+                if self._lives is not None and await self._lives():
+                    self.until = None
+                    work = bounded(gen, time.monotonic() + self.seconds, late.state)
+                    continue
+            await self._give_up()
+            raise NoAnswerError("Postgres did not answer in time")
+
+    async def _give_up(self) -> None:
+        """Close the connection; have the server stop as well, if it takes the request at once."""
+        try:
+            if capabilities.has_cancel_safe():  # otherwise cancelling may block
+                with suppress(psycopg.Error):
+                    await self.cancel_safe(timeout=GRACE_SECONDS)
+        finally:
+            self.pgconn.finish()
+
+
+def _connecting(work: Any) -> Any:
+    """Connect until CONNECTED_BY."""
+    try:
+        return (yield from bounded(work, CONNECTED_BY.get()))
+    except LateError:
+        raise psycopg.errors.ConnectionTimeout("no answer in time") from None
+
+
+class AsyncTimedPool(AsyncConnectionPool[AsyncTimedConnection]):
+    """A pool that is closed in bounded time."""
+
+    async def close(self, timeout: float = CLOSING_SECONDS) -> None:
+        """Close all connections that are not in use.
+
+        Args:
+            timeout: The longest wait for connections that are being opened, in seconds.
+        """
+        await super().close(timeout)

@@ -1,0 +1,110 @@
+# Generated from chatmemory/_async/storage/server.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""The Postgres server: its URL, connections to it, and the pool of them."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from chatmemory._concurrency import in_thread
+from chatmemory._sync.storage.connection import TimedConnection, TimedPool
+from chatmemory.embedded.server import EmbeddedPostgres
+from chatmemory.errors import StorageUnavailableError
+from chatmemory.settings import Settings
+from chatmemory.storage import queries
+from chatmemory.storage.deadlines import PROBE_SECONDS, Deadline
+from chatmemory.storage.postgres_address import address_of, hosts_in, unreadable
+from chatmemory.storage.postgres_errors import said_by, translated
+
+
+class Server:
+    """The configured server, or the embedded one, which runs from the first connection until stop()."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._embedded: EmbeddedPostgres | None = None
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Where the embedded server lives, once it runs."""
+        return self._embedded.data_dir if self._embedded else None
+
+    def _url(self) -> str:
+        configured = self._settings.postgres_url
+        if configured is not None:
+            return configured.get_secret_value()
+        self._embedded = self._embedded or EmbeddedPostgres(self._settings.data_dir)
+        return in_thread(self._embedded.start)
+
+    def connect_once(self, deadline: Deadline) -> TimedConnection:
+        """One connection outside the pool.
+
+        Raises:
+            StorageUnavailableError: The server cannot be reached, or does not answer in time.
+        """
+        url = self._url()
+        address = address_of(url)
+        try:
+            return TimedConnection.connect(url, **self._connect_args(url, deadline.left))
+        except psycopg.OperationalError as error:
+            raise StorageUnavailableError(
+                f"Postgres at {address} cannot be reached: {said_by(error)}. "
+                "Check that it runs and that the address, user and password are right."
+            ) from None
+        except psycopg.ProgrammingError:
+            raise unreadable() from None
+
+    def lives(self) -> bool:
+        """See whether the server answers on a new connection."""
+        deadline = Deadline(PROBE_SECONDS)
+        try:
+            with self.connect_once(deadline) as connection:
+                connection.begin(deadline.at)
+                connection.execute(queries.admin.PING)
+        except (psycopg.Error, StorageUnavailableError):
+            return False
+        return True
+
+    def _connect_args(self, url: str, connect_seconds: float) -> dict[str, Any]:
+        each = connect_seconds / hosts_in(url)  # a host that does not answer must leave time for the next
+        return {
+            "autocommit": True,
+            "prepare_threshold": 5 if self._settings.prepared_statements else None,
+            "connect_timeout": max(2, round(each)),
+            "seconds": self._settings.postgres_timeout_seconds,
+            "connect_seconds": connect_seconds,
+        }
+
+    def open_pool(self, deadline: Deadline) -> TimedPool:
+        """Open a pool with its first connections.
+
+        Raises:
+            StorageUnavailableError: They were not there in time.
+        """
+        url = self._url()
+        pool = TimedPool(
+            url,
+            connection_class=TimedConnection,
+            kwargs=self._connect_args(url, self._settings.postgres_timeout_seconds),
+            min_size=min(self._settings.postgres_pool_min_size, self._settings.postgres_pool_max_size),
+            max_size=self._settings.postgres_pool_max_size,
+            timeout=self._settings.postgres_timeout_seconds,
+            reconnect_timeout=min(self._settings.postgres_timeout_seconds, 5),  # its back-off doubles without end
+            name="chatmemory",
+            open=False,
+        )
+        # Waiting keeps the first call from growing the pool: it hands out its connections in turn, and a server
+        # process that was just at work answers sooner.
+        try:
+            pool.open(wait=True, timeout=deadline.left)
+        except PoolTimeout as error:
+            raise translated(error, "") from None
+        return pool
+
+    def stop(self) -> None:
+        """Give back the embedded server."""
+        if self._embedded is not None:
+            in_thread(self._embedded.stop)
+        self._embedded = None
