@@ -5,13 +5,18 @@ from typing import LiteralString
 from chatmemory.storage.queries.columns import ITEM
 
 PUT_ITEM = (
-    "insert into chatmemory.store_items (tenant_id, path, key, user_id, namespace, value, lexemes) "
-    "values (%s, %s, %s, %s, %s, %s::json, to_tsvector(%s::regconfig, %s)) "
+    "insert into chatmemory.store_items (tenant_id, path, key, user_id, namespace, value, lexemes, old_words) "
+    "values (%s, %s, %s, %s, %s, %s::json, chatmemory.words(%s, %s), false) "
     "on conflict (tenant_id, path, key) do update set user_id = excluded.user_id, value = excluded.value, "
-    "lexemes = excluded.lexemes, number = excluded.number, updated_at = clock_timestamp()"
+    "lexemes = excluded.lexemes, old_words = false, number = excluded.number, updated_at = clock_timestamp()"
 )
 DELETE_ITEM = "delete from chatmemory.store_items where tenant_id = %s and path = %s and key = %s"
 GET_ITEM = "select " + ITEM + ", null from chatmemory.store_items where path = %s and key = %s"
+# Of an item that was put before chatmemory.words() was there, with its words in the new form.
+_LEXEMES = (
+    "case when old_words then chatmemory.words('simple', array_to_string(tsvector_to_array(lexemes), ' ')) "
+    "else lexemes end"
+)
 _BELOW = ("", " and namespace[1:cardinality(%(prefix)s::text[])] = %(prefix)s::text[]")
 _OF_USER = ("", " and user_id = %(user_id)s")
 _AFTER = ("", " and number < %(after)s")
@@ -31,8 +36,8 @@ def find_items(*, of_user: bool, below: bool) -> LiteralString:
     return (
         "with asked as (select string_agg("
         r"'''' || replace(replace(w, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery as words "
-        "from unnest(tsvector_to_array(to_tsvector(%(language)s::regconfig, %(query)s))) w) "
-        "select " + ITEM + ", nullif(ts_rank(lexemes, words, 1), 0) as score, number "
+        "from unnest(tsvector_to_array(chatmemory.words(%(language)s, %(query)s))) w) "
+        "select " + ITEM + ", nullif(ts_rank(" + _LEXEMES + ", words, 1), 0) as score, number "
         "from chatmemory.store_items, asked "
         "where true" + _OF_USER[of_user] + _BELOW[below]
         + " order by score desc nulls last, number desc limit %(limit)s offset %(offset)s"

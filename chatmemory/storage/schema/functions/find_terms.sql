@@ -1,7 +1,7 @@
 -- revision: 1; owner: app
 -- Find the memories that contain words of a query: the best p_top places by BM25 of their own words, and the turns
 -- around them. A word in more than p_most memories is looked up only in the newest of them. p_from and p_to bound the
--- places of episodes.
+-- places of episodes. Words of an older form are renewed first.
 create or replace function chatmemory.find_terms(
     p_tenant text, p_users text[], p_kinds "char"[], p_language text, p_query text, p_top bigint, p_most bigint,
     p_from bigint, p_to bigint
@@ -11,12 +11,15 @@ set enable_nestloop = off set jit = off as $$    -- the planner cannot know how 
 #variable_conflict use_column
 declare
     v_total bigint;
-    v_places bigint[];
-    v_terms text[] := tsvector_to_array(to_tsvector(p_language::regconfig, p_query));
+    v_has_old boolean;
+    v_terms text[] := tsvector_to_array(chatmemory.words(p_language, p_query));
 begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
-    select coalesce(sum(u.places), 0) into v_total
+    select coalesce(sum(u.places), 0), coalesce(bool_or(u.old_words_below > 0), false) into v_total, v_has_old
         from chatmemory.memory_users u where u.tenant_id = p_tenant and u.user_id = any(p_users);
+    if v_has_old then
+        perform chatmemory.renew_words(p_tenant, p_users, p_language);
+    end if;
     return query
         with hits as materialized (
             select t.* from unnest(v_terms) q(term), unnest(p_users) o(user_id) cross join lateral (
