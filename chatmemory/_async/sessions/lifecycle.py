@@ -66,6 +66,10 @@ class AsyncLifecycleMethods:
         A run goes to the final run status that its kind has for this, unless it is in one already. Where its kind
         says so, its result becomes a memory, which recall(kinds=["result"]) finds.
 
+        No value keeps a session from ending: of results, details, metadata and error, what is too large is cut as by
+        update(), what JSON cannot represent becomes a string that says what it was, and a detail that does not fit
+        the kind is stored as NAME_as_given.
+
         Args:
             success: Whether it did what it was for.
             results: What came of it, as JSON; objects are merged with the results there are.
@@ -83,7 +87,7 @@ class AsyncLifecycleMethods:
         last = Changes(results=results, details=details, metadata=metadata, error=error)  # type: ignore[arg-type]  # checked() makes dicts
         number, values = check_metrics(metrics or {}, step)
         status: Outcome = "completed" if success else "failed"
-        return await self._end(End(status, last.checked(), shared=share_result, points=values, step=number))
+        return await self._end(End(status, last.at_the_end(), shared=share_result, points=values, step=number))
 
     async def expire(self, *, reason: str | None = None) -> SessionInfo:
         """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.
