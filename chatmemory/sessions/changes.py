@@ -1,15 +1,17 @@
 """The changes that an update makes to a session, decided once the session is locked."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from chatmemory import kinds
 from chatmemory.errors import InvalidInputError, KindError, MoveError, SessionEndedError
 from chatmemory.kinds import Kind
-from chatmemory.records import Json, JsonObject, to_json
+from chatmemory.records import Json, JsonObject, shorten, to_json
 from chatmemory.sessions.fitting import cut_text, fitted, fitted_value, storable
 from chatmemory.sessions.records import SessionInfo
 from chatmemory.validation import check_id, check_mapping, check_text, check_title, check_values
 
+MAX_NAMES, MAX_NAME_CHARACTERS = 100, 100  # of changed values in an entry of the timeline
 PAUSED, RUNNING = "paused", "running"  # the run statuses of kinds that can pause
 
 
@@ -195,8 +197,8 @@ def _events(old: SessionInfo, kind: Kind | None, changes: Changes, move: tuple[s
         events.append(("renamed", to_json({"old": old.title, "new": changes.title})))
     counters = (kind.progress or ()) if kind is not None else ()
     updated: dict[str, Any] = {
-        "metadata": sorted(changes.metadata or ()),
-        "details": sorted(set(changes.details or ()) - set(counters)),
+        "metadata": _listed(changes.metadata or ()),
+        "details": _listed(set(changes.details or ()) - set(counters)),
         "stage": changes.stage if changes.stage != old.stage else None,
     }
     updated = {name: value for name, value in updated.items() if value}
@@ -206,3 +208,8 @@ def _events(old: SessionInfo, kind: Kind | None, changes: Changes, move: tuple[s
         data = {"old": move[0], "new": move[1], "by": changes.by or old.user_id, "reason": changes.reason}
         events.append(("moved", to_json({name: value for name, value in data.items() if value is not None})))
     return events
+
+
+def _listed(names: Iterable[str]) -> list[str]:
+    """Return names for the timeline: the first of them, shortened."""
+    return [shorten(name, MAX_NAME_CHARACTERS) for name in sorted(names)[:MAX_NAMES]]

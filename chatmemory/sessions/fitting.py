@@ -103,8 +103,9 @@ def _fitted_object(value: JsonObject, budget: int) -> JsonObject:
         return dict(zip(value, fitting, strict=True))
     room = budget - MARK_BYTES
     kept: JsonObject = {}
-    for size, name in sorted(zip((min(MIN_SHARE, size) for size in sizes), value, strict=True)):
-        room -= size + _size(name) + 2
+    entries = ((_size(name) + 2 + min(MIN_SHARE, size), name) for name, size in zip(value, sizes, strict=True))
+    for size, name in sorted(entries):
+        room -= size
         if room < 0:
             break
         kept[name] = fitted_value(value[name], MIN_SHARE)
