@@ -132,6 +132,9 @@ class Page(Shown, Generic[T], Sequence[T]):
         return f"<Page {self._extent()}>{lines}"
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def to_json(value: Any) -> str:
     """Return a value as compact JSON text."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode(value)

@@ -184,15 +184,26 @@ def check_duration(value: timedelta, what: str) -> timedelta:
 
 def check_object(value: Mapping[str, Any] | None, what: str) -> JsonObject:
     """Return a JSON object as a dict that the database returns unchanged."""
+    return cast(JsonObject, check_json(check_mapping(value, what), what))
+
+
+def check_mapping(value: Mapping[str, Any] | None, what: str) -> JsonObject:
+    """Return a mapping as a dict, whose values are not checked."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidInputError(f"{what} must be a mapping, not {type(value).__name__}.")
-    return cast(JsonObject, check_json(dict(value), what))
+    return dict(value)
+
+
+def check_values(value: Any, what: str) -> Any:
+    """Return the value if JSON represents it without a change; it may have any size."""
+    _check_value(value, what, 0, ())
+    return value
 
 
 def check_json(value: Any, what: str) -> Any:
-    """Return the value if JSON represents it without a change."""
+    """Return the value if JSON represents it without a change, and it is not too large."""
     _check_value(value, what, 0, ())
     if check_text(to_json(value), what) > MAX_METADATA_BYTES:
         raise InvalidInputError(f"{what} is larger than {MAX_METADATA_BYTES} bytes of JSON; store a reference.")

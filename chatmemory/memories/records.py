@@ -350,6 +350,12 @@ def digest(text: str) -> str:
     return sha256(normalised(text).encode()).hexdigest()[:32]
 
 
+def goes_on(done: Sequence[Consolidation], last_seq: int) -> bool:
+    """Return whether another batch may follow: the last one moved the watermark, which is not yet at `last_seq`."""
+    reached = [each.to_seq or 0 for each in done]
+    return reached[-1] < last_seq and reached[-1] > max(reached[:-1], default=0)
+
+
 def joined(session_id: str, done: Sequence[Consolidation], nothing: str) -> Consolidation:
     """Merge the results of several batches; `nothing` is the reason if there were none."""
     if not done:

@@ -1,21 +1,17 @@
 """The changes that an update makes to a session, decided once the session is locked."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from chatmemory import kinds
 from chatmemory.errors import InvalidInputError, KindError, MoveError, SessionEndedError
 from chatmemory.kinds import Kind
-from chatmemory.records import Json, JsonObject, to_json
+from chatmemory.records import Json, JsonObject, shorten, to_json
+from chatmemory.sessions.fitting import cut_text, fitted, fitted_value, storable
 from chatmemory.sessions.records import SessionInfo
-from chatmemory.validation import (
-    MAX_METADATA_BYTES,
-    check_id,
-    check_json,
-    check_object,
-    check_text,
-    check_title,
-)
+from chatmemory.validation import check_id, check_mapping, check_text, check_title, check_values
 
+MAX_NAMES, MAX_NAME_CHARACTERS = 100, 100  # of changed values in an entry of the timeline
 PAUSED, RUNNING = "paused", "running"  # the run statuses of kinds that can pause
 
 
@@ -33,6 +29,7 @@ class Changes(NamedTuple):
     only_from: str | None = None  # the only run status that the move may start from
     reason: str | None = None
     by: str | None = None
+    is_last: bool = False  # with an end: at_end() finds other names for details that do not fit the kind
 
     def checked(self) -> "Changes":
         """Return the checked changes.
@@ -42,14 +39,31 @@ class Changes(NamedTuple):
         """
         check_title(self.title)
         for field in ("stage", "error", "reason"):
-            _check_words(getattr(self, field), field)
+            if getattr(self, field) is not None:
+                check_text(getattr(self, field), field)
         return self._replace(
-            metadata=check_object(self.metadata, "metadata"),
-            details=check_object(self.details, "details"),
-            results=None if self.results is None else check_json(self.results, "results"),
+            metadata=check_values(check_mapping(self.metadata, "metadata"), "metadata"),
+            details=check_values(check_mapping(self.details, "details"), "details"),
+            results=None if self.results is None else check_values(self.results, "results"),
+            stage=cut_text(self.stage) if self.stage else self.stage,
+            error=cut_text(self.error) if self.error else self.error,
+            reason=cut_text(self.reason) if self.reason else self.reason,
             progress=_check_progress(self.progress),
             by=None if self.by is None else check_id(self.by, "by"),
         )
+
+    def at_the_end(self) -> "Changes":
+        """Return the checked last values of a session: what JSON cannot represent is marked, and does not keep it open.
+
+        Raises:
+            InvalidInputError: An argument is not of its type.
+        """
+        values: JsonObject = {name: check_mapping(getattr(self, name), name) for name in ("metadata", "details")}
+        values |= {name: getattr(self, name) for name in ("results", "error")}
+        if not isinstance(self.error, str):
+            del values["error"]
+        stored: Any = {name: storable(value) for name, value in values.items()}
+        return self._replace(**stored, is_last=True).checked()
 
     @property
     def is_work(self) -> bool:
@@ -59,11 +73,6 @@ class Changes(NamedTuple):
 
 
 Event = tuple[str, str]  # type, data as JSON
-
-
-def _check_words(text: str | None, field: str) -> None:
-    if text is not None and check_text(text, field) > MAX_METADATA_BYTES:
-        raise InvalidInputError(f"{field} is larger than {MAX_METADATA_BYTES} bytes; store a reference.")
 
 
 def _check_progress(value: object) -> float | None:
@@ -88,13 +97,13 @@ def changed(old: SessionInfo, changes: Changes) -> tuple[JsonObject, list[Event]
         raise SessionEndedError(f"Session {old.id!r} is {old.status}; the record of its run can no longer change.")
     if move is None and not any((changes.title is not None, changes.metadata, changes.is_work)):
         return None
-    details = _merged(old.details, changes.details, "details")
-    if changes.details and kind is not None:
+    details = fitted(old.details, changes.details or {})
+    if changes.details and kind is not None and not changes.is_last:
         kind.check_details(details)
     values = {
         "id": old.id,
         "title": old.title if changes.title is None else changes.title,
-        "metadata": to_json(_merged(old.metadata, changes.metadata, "metadata")),
+        "metadata": to_json(fitted(old.metadata, changes.metadata or {})),
         "details": to_json(details),
         "results": None if changes.results is None else to_json(results_after(old.results, changes.results)),
         "progress": _progress(old, kind, changes, details),
@@ -108,22 +117,40 @@ def changed(old: SessionInfo, changes: Changes) -> tuple[JsonObject, list[Event]
 
 
 def at_end(old: SessionInfo, last: Changes, status: str) -> Changes:
-    """Return the changes of an end: a run that completes gets progress 100, unless its kind computes progress."""
+    """Return the changes of an end: a run that completes gets progress 100, unless its kind computes progress.
+
+    Details that do not fit the kind are stored as NAME_as_given: they do not keep a run from ending.
+    """
     kind = kinds.find(old.kind)
+    if kind is not None and last.details:
+        last = last._replace(details=_fitting_kind(kind, old.details, last.details))
     if kind is None or old.run_status is None or status != "completed":
         return last
     counted = kind.progress_of({**old.details, **(last.details or {})})
     return last._replace(progress=100.0) if counted is None else last
 
 
+def _fitting_kind(kind: Kind, old: JsonObject, new: JsonObject) -> JsonObject:
+    """Return new details, with other names for those that the kind refuses."""
+    if _fits(kind, {**old, **new}):
+        return new
+    return {name if _fits(kind, {**old, name: value}) else f"{name}_as_given": value for name, value in new.items()}
+
+
+def _fits(kind: Kind, details: JsonObject) -> bool:
+    try:
+        kind.check_details(details)
+    except InvalidInputError:
+        return False
+    return True
+
+
 def results_after(old: Json, new: Json) -> Json:
     """Merge results: two objects key by key; anything else is replaced."""
-    return check_json({**old, **new}, "results") if isinstance(old, dict) and isinstance(new, dict) else new
-
-
-def _merged(old: JsonObject, new: JsonObject | None, what: str) -> JsonObject:
-    merged: JsonObject = check_json({**old, **(new or {})}, what)
-    return merged
+    if isinstance(new, dict):
+        return fitted(old if isinstance(old, dict) else {}, new)
+    value: Json = fitted_value(new)
+    return value
 
 
 def _is_about_a_run(changes: Changes, kind: Kind | None) -> bool:
@@ -170,8 +197,8 @@ def _events(old: SessionInfo, kind: Kind | None, changes: Changes, move: tuple[s
         events.append(("renamed", to_json({"old": old.title, "new": changes.title})))
     counters = (kind.progress or ()) if kind is not None else ()
     updated: dict[str, Any] = {
-        "metadata": sorted(changes.metadata or ()),
-        "details": sorted(set(changes.details or ()) - set(counters)),
+        "metadata": _listed(changes.metadata or ()),
+        "details": _listed(set(changes.details or ()) - set(counters)),
         "stage": changes.stage if changes.stage != old.stage else None,
     }
     updated = {name: value for name, value in updated.items() if value}
@@ -181,3 +208,8 @@ def _events(old: SessionInfo, kind: Kind | None, changes: Changes, move: tuple[s
         data = {"old": move[0], "new": move[1], "by": changes.by or old.user_id, "reason": changes.reason}
         events.append(("moved", to_json({name: value for name, value in data.items() if value is not None})))
     return events
+
+
+def _listed(names: Iterable[str]) -> list[str]:
+    """Return names for the timeline: the first of them, shortened."""
+    return [shorten(name, MAX_NAME_CHARACTERS) for name in sorted(names)[:MAX_NAMES]]

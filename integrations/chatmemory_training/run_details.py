@@ -11,8 +11,8 @@ from chatmemory_training.json_values import clean_text, to_json_value
 
 def _as_count(value: Any) -> int:
     count = int(value)
-    if count < 0:  # some libraries use -1 for "unlimited"
-        raise ValueError("a count is negative")
+    if not 0 <= count < 2**63:  # some libraries use -1 for "unlimited"
+        raise ValueError("a count is negative or too large")
     return count
 
 
@@ -23,6 +23,13 @@ def _as_finite(value: Any) -> float:
     return number
 
 
+def _as_object(value: Any) -> dict[str, Any]:
+    converted = to_json_value(value)
+    if not isinstance(converted, dict):
+        raise TypeError("not an object")
+    return converted
+
+
 def _as_text(value: Any) -> str:
     return clean_text(str(value))
 
@@ -30,6 +37,7 @@ def _as_text(value: Any) -> str:
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("total_epochs", "current_epoch", "batch_size"), _as_count),
     "learning_rate": _as_finite,
+    "test_params": _as_object,
     **dict.fromkeys(("model_id", "dataset_name", "test_type"), _as_text),
 }
 

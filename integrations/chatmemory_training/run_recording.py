@@ -10,7 +10,7 @@ from platformdirs import user_state_path
 from chatmemory import Tenant
 from chatmemory_training.directories import RunLock, claim, from_environment, remove_empty
 from chatmemory_training.errors import DirectoryError
-from chatmemory_training.json_values import to_json_value
+from chatmemory_training.json_values import as_text, to_json_value
 from chatmemory_training.run_names import generate_run_name, sanitize_run_name
 from chatmemory_training.run_reporter import Reporter
 from chatmemory_training.spool_delivery import spool_path
@@ -75,7 +75,7 @@ class Recording:
             details: model_id, dataset_name, learning_rate and any others.
             artifacts: The directory or URL of the run's files.
         """
-        self._reporter.begin(details, {} if artifacts is None else {"artifacts": str(artifacts)})
+        self._reporter.begin(details, {} if artifacts is None else {"artifacts": as_text(artifacts)})
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Record metrics; values that are not numbers are skipped.
@@ -88,7 +88,7 @@ class Recording:
 
     def update(self, *, artifacts: object = None, **details: Any) -> None:
         """Update details, such as current_epoch=3, or the location of the artifacts."""
-        self._reporter.update_details(details, {} if artifacts is None else {"artifacts": str(artifacts)})
+        self._reporter.update_details(details, {} if artifacts is None else {"artifacts": as_text(artifacts)})
 
     def results(self, **results: Any) -> None:
         """Add results; they are recorded when the run ends."""

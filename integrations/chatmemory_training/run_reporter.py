@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from chatmemory import ChatMemoryError, StorageError, Tenant
-from chatmemory_training.json_values import as_float, clean_text, is_metric_name, to_json_value, valid_step
+from chatmemory_training.json_values import as_float, clean_text, metric_name, to_json_value, valid_step
 from chatmemory_training.run_details import declared_details
 from chatmemory_training.spool import Entry, Spool
 from chatmemory_training.spool_delivery import deliver_spools
@@ -83,8 +83,8 @@ class Reporter:
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Record metrics; values that are not numbers are skipped."""
-        floats = {clean_text(str(name)): as_float(value) for name, value in values.items()}
-        numbers = {name: value for name, value in floats.items() if value is not None and is_metric_name(name)}
+        floats = {metric_name(name): as_float(value) for name, value in values.items()}
+        numbers = {name: value for name, value in floats.items() if value is not None and name is not None}
         if numbers:
             self._add(op="log", step=valid_step(step), values=numbers)
 

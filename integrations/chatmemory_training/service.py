@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from chatmemory import ChatMemoryError, InvalidInputError, MoveError, Session, SessionEndedError, SessionInfo, Tenant
 from chatmemory_training.connection import tenant_of
-from chatmemory_training.json_values import as_float, is_metric_name, json_number, with_json_numbers
+from chatmemory_training.json_values import as_float, json_number, metric_name, with_json_numbers
 from chatmemory_training.session_dicts import DETAIL_NAMES, SESSION_TYPES, Answer, page_dict, session_dict
 
 LOG = logging.getLogger("chatmemory_training")
@@ -217,8 +217,9 @@ def _changes(kind: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _points(metadata: Mapping[str, Any] | None, epoch: int) -> tuple[int, dict[str, float]]:
-    """Return the epoch and the numbers in metadata that become metrics; invalid metric names are skipped."""
-    named = {name: value for name, value in (metadata or {}).items() if isinstance(name, str) and is_metric_name(name)}
+    """Return the epoch and the numbers in metadata that become metrics; those without a name are skipped."""
+    metrics = [(metric_name(name), value) for name, value in (metadata or {}).items() if isinstance(name, str)]
+    named = {name: value for name, value in metrics if name is not None}
     floats = {name: as_float(value) for name, value in named.items()}
     return epoch, {name: value for name, value in floats.items() if value is not None}
 

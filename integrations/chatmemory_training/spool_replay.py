@@ -15,6 +15,7 @@ from chatmemory import (
     SessionNotFoundError,
     Tenant,
 )
+from chatmemory_training.piecewise import append_piecewise, update_piecewise
 from chatmemory_training.spool import Entry
 
 REJECTIONS = (SessionEndedError, MoveError, InvalidInputError, MessageConflictError, SessionNotFoundError)
@@ -84,9 +85,9 @@ class SpoolReplay:
         self._stored_points = self.session = None
         try:
             self._begin_as(entry)
-        except InvalidInputError as error:
-            self._warn(str(error))
+        except InvalidInputError:  # perhaps of one detail: begin without any, and add them one by one
             self._begin_as({**entry, "details": {}, "metadata": {}})
+            self._update_piecewise({name: entry[name] for name in ("details", "metadata")})
 
     def _begin_as(self, entry: Entry) -> None:
         self.session = _find_or_create(self._tenant, entry)
@@ -95,7 +96,7 @@ class SpoolReplay:
         if not info.is_active:
             return
         if info.metadata.get(ATTEMPT) != entry["attempt"]:
-            self.session.update(metadata={**entry["metadata"], ATTEMPT: entry["attempt"]}, details=entry["details"])
+            self.session.update(metadata={ATTEMPT: entry["attempt"], **entry["metadata"]}, details=entry["details"])
         if self.session.info.run_status == "pending":
             self.session.move("running")
 
@@ -124,12 +125,17 @@ class SpoolReplay:
 
     def _append(self, entry: Entry, _is_leftover: bool) -> None:
         if self.session is not None:
-            self.session.append_many(entry["messages"])  # stored once: each has an id
+            try:
+                self.session.append_many(entry["messages"])  # stored once: each has an id
+            except InvalidInputError:
+                self._warn_of(append_piecewise(self.session, entry["messages"]))
 
     def _update(self, entry: Entry, _is_leftover: bool) -> None:
         if self.session is not None:
             try:
                 self.session.update(**entry["changes"])
+            except InvalidInputError:
+                self._update_piecewise(entry["changes"])
             except SessionEndedError:
                 self._store_late(entry["changes"])
                 raise
@@ -142,14 +148,30 @@ class SpoolReplay:
             info = self.session.refresh()
             if not info.is_active and info.metadata.get(ATTEMPT) != self._attempt:
                 raise SessionEndedError(f"Session {info.id!r} was ended by another run of the same name.")
-            if entry["as"] == "cancelled":
-                self.session.update(**{name: fields[name] for name in ("results", "details") if name in fields})
-                self.session.cancel(reason=fields.get("error"), share_result=fields["share_result"])
-            else:
-                self.session.end(success=entry["as"] == "completed", **fields)
+            try:
+                self._end_as(entry["as"], fields)
+            except InvalidInputError:  # a run always ends
+                self._update_piecewise({name: fields[name] for name in ("results", "details") if name in fields})
+                self._end_as(entry["as"], {"share_result": fields["share_result"]})
         except (SessionEndedError, MoveError):
             self._store_late({"ended_as": entry["as"], **fields})
             raise
+
+    def _end_as(self, status: str, fields: dict[str, Any]) -> None:
+        assert self.session is not None
+        if status == "cancelled":
+            self.session.update(**{name: fields[name] for name in ("results", "details") if name in fields})
+            self.session.cancel(reason=fields.get("error"), share_result=fields["share_result"])
+        else:
+            self.session.end(success=status == "completed", **fields)
+
+    def _update_piecewise(self, changes: dict[str, Any]) -> None:
+        if self.session is not None and self.session.info.is_active:
+            self._warn_of(update_piecewise(self.session, changes))
+
+    def _warn_of(self, refused: dict[str, str]) -> None:
+        for path, reason in refused.items():
+            self._warn(f"{path} is not stored: {reason}")
 
     def _store_late(self, update: dict[str, Any]) -> None:
         """Store an update that arrived after the session's end in its metadata, as the session itself is final."""
@@ -183,7 +205,7 @@ def _find_or_create(tenant: Tenant, entry: Entry) -> Session:
                     user_id=entry["user"],
                     kind=entry["kind"],
                     title=entry["name"],
-                    metadata={**entry["metadata"], ATTEMPT: entry["attempt"]},
+                    metadata={ATTEMPT: entry["attempt"], **entry["metadata"]},
                     details=entry["details"],
                 )
             except SessionExistsError:

@@ -171,3 +171,45 @@ async def test_nothing_is_idle_for_ever(async_memory: AsyncChatMemory) -> None:
     sessions = async_memory.tenant("acme").sessions
     await sessions.create(user_id="ann")
     assert await sessions.end_inactive(timedelta.max) == []
+
+
+LARGE = {"note": "x" * 1_200_000}
+MANY = [n / 7 for n in range(250_000)]
+
+
+@pytest.mark.parametrize("kind", ["chat", "general", "training", "testing", "research"])
+async def test_one_large_value_costs_no_other(async_memory: AsyncChatMemory, kind: str) -> None:
+    """At the beginning, in an update and at the end, it is cut with a mark; the session ends."""
+    sessions = async_memory.tenant("acme").sessions
+    session = await sessions.create(user_id="ann", kind=kind, details={**LARGE, "a": 1}, metadata={**LARGE, "b": 2})
+    info = await session.update(details={"many": MANY, "c": 3}, metadata={"many": MANY}, error="e" * 1_200_000)
+    assert (info.details["a"], info.details["c"], info.metadata["b"]) == (1, 3, 2)
+    assert info.details["note"].endswith("… [cut: 1,200,002 bytes]")
+    assert "[left out: a list of 250,000 values" in info.details["many"]
+    assert (info.error or "").endswith("[cut: 1,200,002 bytes]")
+    ended = await session.end(results={"many": MANY, "rmse": 0.5}, details={**LARGE, "d": 4}, error="e" * 1_200_000)
+    assert (ended.status, ended.details["a"], ended.details["d"]) == ("completed", 1, 4)
+    assert isinstance(ended.results, dict)
+    assert ended.results["rmse"] == 0.5
+    assert await session.refresh() == ended
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [float("nan"), object(), {1, 2}, (1,), "a\0", "\ud800", {1: 2}, deep, cycle],
+    ids=lambda bad: type(bad).__name__,
+)
+async def test_no_value_keeps_a_run_from_ending(async_memory: AsyncChatMemory, bad: Any) -> None:
+    """What JSON cannot represent is marked; a detail of the wrong type has another name."""
+    sessions = async_memory.tenant("acme").sessions
+    session = await sessions.create(user_id="ann", kind="training")
+    details = {"total_epochs": "many", "batch_size": 3, "bad": bad}
+    info = await session.end(results={"bad": bad, "rmse": 0.5}, details=details, metadata={"bad": bad}, error="a\0b")
+    assert (info.status, info.run_status, info.error) == ("completed", "completed", "ab")
+    assert isinstance(info.results, dict)
+    assert (info.results["rmse"], info.details["batch_size"]) == (0.5, 3)
+    assert info.details["total_epochs_as_given"] == "many"
+    assert "bad" in info.results
+    assert "bad" in info.metadata
+    results = await async_memory.tenant("acme").memories.list(kinds=["result"])
+    assert "rmse 0.5" in results[0].text

@@ -14,6 +14,7 @@ from chatmemory._sync.memories.worker import Worker
 from chatmemory.errors import LlmError
 from chatmemory.memories.ranking import rank
 from chatmemory.storage import queries
+from chatmemory.validation import new_id
 from tests.fixtures.openai_server import OpenAIServer, Reply, embeddings, fact, failing, learnt, said, vector_of
 from tests.helpers import calls, meanwhile
 
@@ -381,3 +382,45 @@ def test_days_are_those_of_utc(postgres_url: str, openai_server: OpenAIServer) -
         context = talk(memory).context(500, query="boat on 01 May")
         assert "- 2024-05-01, " in (context.memories_text or "")
     assert rows(postgres_url, "select count(*) from chatmemory.memory_terms where term = '02'") == [(0,)]
+
+
+ODD = {
+    "an endless summary": lambda: learnt("x" * 8000),
+    "characters that cannot be stored": lambda: learnt("a\0b", fact("Ann \0.", 1)),
+    "facts of no message": lambda: learnt("x", *(fact(f"Ann likes {n}.", 10**30, -1) for n in range(100))),
+    "facts that close everything": lambda: learnt("x", fact("Ann is new.", 1, supersedes=list(range(100)), same_as=1)),
+    "the same fact": lambda: learnt("x", fact("Ann has a boat.", 1), fact("Ann has a boat.", 1)),
+    "another summary each time": lambda: learnt(new_id()),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("odd", ODD)
+def test_learning_ends_whatever_a_model_answers(postgres_url: str, openai_server: OpenAIServer, odd: str) -> None:
+    """Each call to the model costs messages: end() and consolidate(), a worker, and once more, ask it once."""
+    openai_server.chat = lambda _: ODD[odd]()
+    with ChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
+        session = talk(memory)
+        session.end()
+        assert session.consolidate().status == "success"
+        assert session.consolidate().status == "skipped"
+        assert memory.run_due().processed == 0
+        assert len(texts(memory, "summary")) == 1
+    assert len(openai_server.chats) == 1
+
+
+@pytest.mark.timeout(60)
+def test_consolidating_ends_while_the_session_grows(postgres_url: str, openai_server: OpenAIServer) -> None:
+    """The app answers as fast as the model learns: what came after the call began is the next call's."""
+
+    def chat(_: Any) -> Reply:
+        meanwhile(postgres_url, lambda acme: acme.sessions.get(id).append("user", "another " * 100))
+        return learnt()
+
+    openai_server.chat = chat
+    settings = openai_server.settings(consolidation_batch_tokens=100)
+    with ChatMemory.open(postgres_url, settings=settings) as memory:
+        session = talk(memory, *(["thing " * 100] * 4))
+        id = session.id
+        assert session.consolidate().to_seq == 4
+        assert session.consolidate().to_seq == 8

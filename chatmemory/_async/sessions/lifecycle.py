@@ -9,7 +9,7 @@ from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.sessions.hiding import async_hide, async_show
 from chatmemory._async.sessions.state import AsyncSessionState
 from chatmemory.memories.learning import nothing_learnt
-from chatmemory.memories.records import Consolidation, joined
+from chatmemory.memories.records import Consolidation, goes_on, joined
 from chatmemory.records import Json
 from chatmemory.runs.metric_checks import check_metrics
 from chatmemory.sessions.changes import Changes
@@ -30,6 +30,8 @@ class AsyncLifecycleMethods:
     async def consolidate(self) -> Consolidation:
         """Learn from what was said since the last time, now and in the foreground, whether it is due or not.
 
+        Messages appended after the call began are left to the next one.
+
         Returns:
             What came of it: skipped if there was nothing new, or a worker is at it; error if a model failed, and
             then the session stays due.
@@ -38,12 +40,12 @@ class AsyncLifecycleMethods:
             SessionNotFoundError: The session was deleted or erased.
             StorageUnavailableError: Postgres cannot be reached.
         """
-        await self._state.refresh()
+        last_seq = (await self._state.refresh()).last_seq
         worker = AsyncWorker(self._state.parts)
         done: list[Consolidation] = []
         while await worker.claim(1, self._state.tenant_id, self._state.id):  # nothing is claimed of which all is learnt
             done.append(await worker.learn(self._state.tenant_id, self._state.id))
-            if done[-1].status != "success":
+            if done[-1].status != "success" or not goes_on(done, last_seq):
                 break
         return joined(self._state.id, done, nothing_learnt(await self._state.refresh()))
 
@@ -64,6 +66,10 @@ class AsyncLifecycleMethods:
         A run goes to the final run status that its kind has for this, unless it is in one already. Where its kind
         says so, its result becomes a memory, which recall(kinds=["result"]) finds.
 
+        No value keeps a session from ending: of results, details, metadata and error, what is too large is cut as by
+        update(), what JSON cannot represent becomes a string that says what it was, and a detail that does not fit
+        the kind is stored as NAME_as_given.
+
         Args:
             success: Whether it did what it was for.
             results: What came of it, as JSON; objects are merged with the results there are.
@@ -81,7 +87,7 @@ class AsyncLifecycleMethods:
         last = Changes(results=results, details=details, metadata=metadata, error=error)  # type: ignore[arg-type]  # checked() makes dicts
         number, values = check_metrics(metrics or {}, step)
         status: Outcome = "completed" if success else "failed"
-        return await self._end(End(status, last.checked(), shared=share_result, points=values, step=number))
+        return await self._end(End(status, last.at_the_end(), shared=share_result, points=values, step=number))
 
     async def expire(self, *, reason: str | None = None) -> SessionInfo:
         """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.

@@ -37,6 +37,10 @@ class AsyncRunMethods:
     ) -> SessionInfo:
         """Change the session's data, all or nothing; an argument that is None changes nothing.
 
+        Metadata, details and results hold up to 1,000,000 bytes of JSON each. Of what would exceed that, the largest
+        new values are cut or left out, each with a mark in its place: `… [cut: 1,200,000 bytes]`. A longer stage,
+        error or reason is cut likewise.
+
         Args:
             title: A new title.
             metadata: Merged key by key.

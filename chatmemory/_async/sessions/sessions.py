@@ -18,6 +18,7 @@ from chatmemory.records import Page, to_json
 from chatmemory.runs.comparison import Comparison, comparison_from_rows
 from chatmemory.sessions.changes import Changes
 from chatmemory.sessions.ending import End
+from chatmemory.sessions.fitting import checked_object
 from chatmemory.sessions.records import SessionInfo, Status, activity_key, creation_key, session_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
@@ -27,7 +28,6 @@ from chatmemory.validation import (
     check_id,
     check_kind,
     check_list,
-    check_object,
     check_time,
     check_title,
     new_id,
@@ -64,8 +64,9 @@ class AsyncSessions:
             session_id: Its id; None: a UUIDv7 is made.
             kind: What it is: chat, general, training, testing, research, analysis, synthesis, or your own.
             title: None: taken from the first user message that says enough.
-            metadata: What the app wants to keep with it, as a JSON object.
-            details: What belongs to this kind, as a JSON object in the form that the kind declares.
+            metadata: What the app wants to keep with it, as a JSON object; what is too large is cut as by
+                Session.update().
+            details: What belongs to this kind, as a JSON object in the form that the kind declares; cut likewise.
 
         Raises:
             KindError: There is no such kind.
@@ -74,7 +75,7 @@ class AsyncSessions:
                 session_limit_policy is "refuse"; with "end_oldest" the one that was idle longest is ended.
         """
         id = new_id() if session_id is None else check_id(session_id, "session_id")
-        known = check_details(check_kind(kind), check_object(details, "details"))
+        known = check_details(check_kind(kind), checked_object(details, "details"))
         params = (
             self._tenant_id,
             id,
@@ -295,4 +296,4 @@ class AsyncSessions:
 
 
 def _json_or_none(value: Mapping[str, Any] | None, what: str) -> str | None:
-    return to_json(checked) if (checked := check_object(value, what)) else None
+    return to_json(checked) if (checked := checked_object(value, what)) else None

@@ -11,7 +11,7 @@ from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.sessions.hiding import hide, show
 from chatmemory._sync.sessions.state import SessionState
 from chatmemory.memories.learning import nothing_learnt
-from chatmemory.memories.records import Consolidation, joined
+from chatmemory.memories.records import Consolidation, goes_on, joined
 from chatmemory.records import Json
 from chatmemory.runs.metric_checks import check_metrics
 from chatmemory.sessions.changes import Changes
@@ -32,6 +32,8 @@ class LifecycleMethods:
     def consolidate(self) -> Consolidation:
         """Learn from what was said since the last time, now and in the foreground, whether it is due or not.
 
+        Messages appended after the call began are left to the next one.
+
         Returns:
             What came of it: skipped if there was nothing new, or a worker is at it; error if a model failed, and
             then the session stays due.
@@ -40,12 +42,12 @@ class LifecycleMethods:
             SessionNotFoundError: The session was deleted or erased.
             StorageUnavailableError: Postgres cannot be reached.
         """
-        self._state.refresh()
+        last_seq = self._state.refresh().last_seq
         worker = Worker(self._state.parts)
         done: list[Consolidation] = []
         while worker.claim(1, self._state.tenant_id, self._state.id):  # nothing is claimed of which all is learnt
             done.append(worker.learn(self._state.tenant_id, self._state.id))
-            if done[-1].status != "success":
+            if done[-1].status != "success" or not goes_on(done, last_seq):
                 break
         return joined(self._state.id, done, nothing_learnt(self._state.refresh()))
 
@@ -66,6 +68,10 @@ class LifecycleMethods:
         A run goes to the final run status that its kind has for this, unless it is in one already. Where its kind
         says so, its result becomes a memory, which recall(kinds=["result"]) finds.
 
+        No value keeps a session from ending: of results, details, metadata and error, what is too large is cut as by
+        update(), what JSON cannot represent becomes a string that says what it was, and a detail that does not fit
+        the kind is stored as NAME_as_given.
+
         Args:
             success: Whether it did what it was for.
             results: What came of it, as JSON; objects are merged with the results there are.
@@ -83,7 +89,7 @@ class LifecycleMethods:
         last = Changes(results=results, details=details, metadata=metadata, error=error)  # type: ignore[arg-type]  # checked() makes dicts
         number, values = check_metrics(metrics or {}, step)
         status: Outcome = "completed" if success else "failed"
-        return self._end(End(status, last.checked(), shared=share_result, points=values, step=number))
+        return self._end(End(status, last.at_the_end(), shared=share_result, points=values, step=number))
 
     def expire(self, *, reason: str | None = None) -> SessionInfo:
         """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.
