@@ -140,6 +140,13 @@ def paused(world: World) -> Any:
     return session
 
 
+def expired(world: World) -> Any:
+    """Make a session that has expired."""
+    session = conversation(world)
+    world.do(session.expire)
+    return session
+
+
 def deleted(world: World) -> Any:
     """Make a deleted session."""
     session = conversation(world)
@@ -248,12 +255,20 @@ CALLS = [
     Call("sessions.create", 1, lambda w, _: w.sessions.create(user_id=USER), 1),
     Call("sessions.resume_or_create, resuming", 1, lambda w, s: w.sessions.resume_or_create(s.id, user_id=USER), 1),
     Call("sessions.resume_or_create, creating", 1, lambda w, _: w.sessions.resume_or_create(user_id=USER), 1),
+    Call(
+        "sessions.resume_or_create, reopening",
+        1,
+        lambda w, s: w.sessions.resume_or_create(s.id, user_id=USER, on_expired="reopen"),
+        None,
+        expired,
+    ),
     Call("sessions.get", 1, lambda w, s: w.sessions.get(s.id), 1),
     Call("sessions.list", 1, lambda w, _: w.sessions.list(user_id=USER, limit=20), 1),
     Call("sessions.compare", 1, lambda w, _: w.sessions.compare([w.run.id])),
     Call("sessions.end_many (1)", 5, lambda w, s: w.sessions.end_many([s.id]), None, conversation),
     Call("sessions.end_inactive, nothing idle", 1, lambda w, _: w.sessions.end_inactive(timedelta(days=1))),
     Call("sessions.restore", 1, lambda w, s: w.sessions.restore(s.id), None, deleted),
+    Call("session.reopen", 1, lambda _, s: s.reopen(), None, expired),
     Call("session.refresh", 1, lambda _, s: s.refresh()),
     Call("session.update", 2, lambda w, s: s.update(title=w.new("title")), 2),
     Call("session.move", 2, lambda _, s: s.move("paused"), 2, research),

@@ -28,6 +28,7 @@ from chatmemory.validation import (
     check_kind,
     check_list,
     check_object,
+    check_past,
     check_time,
     check_title,
     new_id,
@@ -56,6 +57,7 @@ class AsyncSessions:
         title: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         details: Mapping[str, Any] | None = None,
+        created_at: datetime | None = None,
     ) -> AsyncSession:
         """Create a session.
 
@@ -66,8 +68,11 @@ class AsyncSessions:
             title: None: taken from the first user message that says enough.
             metadata: What the app wants to keep with it, as a JSON object.
             details: What belongs to this kind, as a JSON object in the form that the kind declares.
+            created_at: When it was created elsewhere, with a time zone, for a session that moves here. Once it has
+                ended, its last activity is that of its newest message. None: now.
 
         Raises:
+            InvalidInputError: A value cannot be stored, or created_at lies in the future.
             KindError: There is no such kind.
             SessionExistsError: The tenant has a session with this id.
             SessionLimitError: The user has max_sessions_per_user active ones of this kind, and
@@ -83,12 +88,13 @@ class AsyncSessions:
             check_title(title),
             _json_or_none(metadata, "metadata"),
             to_json(known) if known else None,
+            check_past(created_at, "created_at"),
             *self._settings.session_limits,
             declared(kind, known, self._settings.due_after),
         )
         rows = await self._database.call_once(queries.sessions.CREATE_SESSION, params, subject=id)
         self._parts.on_use()
-        return await self._began(rows)
+        return await self._began(session_from_row(rows[0][:-1]), rows)
 
     async def resume_or_create(
         self,
@@ -97,19 +103,25 @@ class AsyncSessions:
         user_id: object,
         kind: str = "chat",
         on_missing: Literal["new", "adopt"] = "new",
+        on_expired: Literal["new", "reopen"] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> AsyncSession:
         """Resume the active session of this user, or create one.
 
-        Anything that cannot be resumed (None, unknown, ended, idle for longer than session_timeout_hours, deleted,
-        of another kind, someone else's) gives a new session with a new id.
+        Anything that cannot be continued (None, unknown, ended, deleted, of another kind, someone else's) gives a new
+        session with a new id. So does a session that has expired, because it was idle for longer than
+        session_timeout_hours, or that has given way to max_sessions_per_user, unless it is reopened.
 
         Args:
             session_id: The session to resume.
             user_id: Whose it is.
             kind: What it is, or is to be.
-            on_missing: "adopt" creates an unknown id under that very id. When that session has ended later, the one
-                that continues it is found again under the old id; an id of another user raises.
+            on_missing: "adopt" creates an unknown id under that very id. Once its user has ended that session, a new
+                one continues it, begins with its summary, and is found again under the old id; an id of another user
+                raises.
+            on_expired: "reopen" continues an expired conversation, and one that has given way to the limit, with its
+                messages and its memories; it counts as active again. Runs are not reopened. "new" leaves it ended.
+                None: "reopen" with on_missing="adopt", else "new".
             metadata: For a new session, as a JSON object.
 
         Raises:
@@ -117,6 +129,8 @@ class AsyncSessions:
             SessionLimitError: As for create().
         """
         check_choice(on_missing, "on_missing", ("new", "adopt"))
+        if on_expired is not None:
+            check_choice(on_expired, "on_expired", ("new", "reopen"))
         id = None if session_id is None else check_id(session_id, "session_id")
         user, how, lease = check_id(user_id, "user_id"), f"{on_missing} {check_kind(kind)} {id}", new_lease()
         if id is not None:
@@ -130,6 +144,7 @@ class AsyncSessions:
             user,
             kind,
             on_missing == "adopt" and id is not None,
+            (on_expired or ("reopen" if on_missing == "adopt" else "new")) == "reopen",
             _json_or_none(metadata, "metadata"),
             self._settings.session_timeout,
             *self._settings.session_limits,
@@ -137,9 +152,10 @@ class AsyncSessions:
         )
         rows = await self._database.call(queries.sessions.RESUME_OR_CREATE, params, subject=id or "")
         self._parts.on_use()
-        info = session_from_row(rows[0][:-1])
-        if info.created_at == info.last_active_at:
-            return await self._began(rows)
+        [*row, reopened, _] = rows[0]
+        info = session_from_row(row)
+        if reopened or info.created_at == info.last_active_at:
+            return await self._began(info, rows)
         await self._windows.resumed(info, how, lease)
         return self._handle(info)
 
@@ -280,9 +296,8 @@ class AsyncSessions:
         """
         return self._handle(await async_show(self._parts, self._tenant_id, check_id(session_id, "session_id")))
 
-    async def _began(self, rows: Sequence[Row]) -> AsyncSession:
-        """A handle on a new session, for which the user's oldest may have ended."""
-        info = session_from_row(rows[0][:-1])
+    async def _began(self, info: SessionInfo, rows: Sequence[Row]) -> AsyncSession:
+        """A handle on a new or reopened session, for which the user's oldest may have ended."""
         await self._windows.forget_user(info.tenant_id, info.user_id)
         await self._endings.leave_results(rows)
         return self._handle(info)

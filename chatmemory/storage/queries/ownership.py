@@ -3,7 +3,7 @@
 Their parameters:
 
 - tenant: The tenant's id.
-- session, of: The session's id and creation time; a later session with the same id does not match.
+- session, of: The session's id, and when it was stored; a later session with the same id does not match.
 - users: The users in scope; empty if the scope is one session.
 - owners: The users in scope, or the session's user.
 """
@@ -17,7 +17,7 @@ Scope: TypeAlias = Literal["session", "users"]
 
 _USERS = "%(users)s::text[]"
 _SESSIONS: dict[Scope, LiteralString] = {
-    "session": "select s.id from chatmemory.sessions s where s.id = %(session)s and s.created_at = %(of)s::timestamptz",
+    "session": "select s.id from chatmemory.sessions s where s.id = %(session)s and s.born_at = %(of)s::timestamptz",
     "users": f"select s.id from chatmemory.sessions s where s.user_id = any({_USERS})",
 }
 _CITING: dict[Scope, LiteralString] = {
@@ -75,6 +75,13 @@ LOCK_SESSIONS: dict[Scope, LiteralString] = {
 CITING_USERS: dict[Scope, LiteralString] = {
     scope: f"select distinct m.user_id from chatmemory.memories m where m.id in ({citing})"
     for scope, citing in _CITING.items()
+}
+
+
+# What a session has passed on to those that continue it. Those of erased users go with their users.
+WITHDRAW: dict[Scope, LiteralString] = {
+    "session": "select chatmemory.withdraw_summary(%(tenant)s, %(session)s)",
+    "users": "select",
 }
 
 
@@ -178,7 +185,7 @@ READ_REST: dict[str, dict[str, Read]] = {
     "users": {table.name: _read(table, _is_exported(table, "users")) for table in of_users()},
     "tenant": {table.name: _read(table, "true") for table in of_users()},
 }
-_BEGUN = "select m.id, m.created_at, m.user_id from chatmemory.sessions m where "
+_BEGUN = "select m.id, m.born_at, m.user_id from chatmemory.sessions m where "
 _IN_ORDER = " order by m.created_at, m.id"
 READ_SESSIONS: dict[str, Read] = {
     "users": _limited(_BEGUN + f"m.user_id = any({_USERS})" + _IN_ORDER),

@@ -8,10 +8,16 @@ from chatmemory.storage.queries.columns import EVENT, SESSION
 # The ids of runs that the statement ended and whose result memory is not stored yet, as JSON; null or empty: none.
 RESULTS_DUE = ", current_setting('chatmemory.results_due', true)"
 
-RESUME_OR_CREATE = "select " + SESSION + RESULTS_DUE + " from chatmemory.resume_or_create(" + "%s, " * 10 + "%s)"
+# True in a statement that reopened a session, for which others may have ended.
+REOPENED = ", coalesce(current_setting('chatmemory.reopened', true), '') = 'true'"
 
+RESUME_OR_CREATE = (
+    "select " + SESSION + REOPENED + RESULTS_DUE + " from chatmemory.resume_or_create(" + "%s, " * 11 + "%s)"
+)
+REOPEN_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.reopen_session(%s, %s, %s, %s, %s)"
 CREATE_SESSION = (
-    "select " + SESSION + RESULTS_DUE + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s)"
+    "select " + SESSION + RESULTS_DUE + " from chatmemory.create_session("
+    "%s, %s, %s, %s, %s, %s, %s, null, null, %s, %s, %s, %s)"
 )
 # End sessions; `refused` says why one was left as it is, null if it was ended.
 END_SESSIONS = (
@@ -99,14 +105,14 @@ UPDATE_SESSION = (
 # Delete (hide) a session, unless a later session has its id; and restore it.
 DELETE_SESSION = (
     "with hidden as (update chatmemory.sessions set deleted_at = clock_timestamp() "
-    "where id = %(session)s and created_at = %(of)s and deleted_at is null returning tenant_id, id), "
+    "where id = %(session)s and born_at = %(of)s and deleted_at is null returning tenant_id, id), "
     "noted as (insert into chatmemory.events (tenant_id, session_id, type) "
     "select tenant_id, id, 'deleted' from hidden) "
-    "select id from hidden"
+    "select id, chatmemory.withdraw_summary(tenant_id, id) from hidden"
 )
 RESTORE_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.restore_session(%s, %s, %s, %s)"
 # Get the session to fork, unless a later session has its id.
-FORKED_SESSION = GET_SESSION + " and created_at = %(of)s"
+FORKED_SESSION = GET_SESSION + " and born_at = %(of)s"
 # Copy summary and watermark into a fork for the same user, so that the same messages are not learnt from twice.
 FORKED = (
     "update chatmemory.sessions f set summary = p.summary, summary_seq = p.summary_seq, "
@@ -118,7 +124,7 @@ FORKED = (
 ADD_EVENT = "insert into chatmemory.events (tenant_id, session_id, type, data) values (%s, %s, %s, %s)"
 EVENTS = (
     "select " + EVENT + " from (select number, " + EVENT + " from chatmemory.events where session_id = %(id)s "
-    "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null) "
+    "and exists (select from chatmemory.sessions where id = %(id)s and born_at = %(born)s and deleted_at is null) "
     "order by number desc limit %(limit)s) newest order by number"
 )
 
