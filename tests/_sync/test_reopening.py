@@ -3,7 +3,7 @@
 """The conversation is there tomorrow: an idle end closes a visit, and what its user ended goes on in a successor."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -222,10 +222,9 @@ def test_runs_are_not_reopened(memory: ChatMemory, kind: str) -> None:
     sessions = sessions_of(memory)
     run = sessions.create(user_id="ann", kind=kind, session_id="run-1")
     run.expire()
+    missing: Literal["new", "adopt"]
     for missing in ("new", "adopt"):
-        other = sessions.resume_or_create(
-            "run-1", user_id="ann", kind=kind, on_missing=missing, on_expired="reopen"  # type: ignore[arg-type]
-        )  # fmt: skip
+        other = sessions.resume_or_create("run-1", user_id="ann", kind=kind, on_missing=missing, on_expired="reopen")
         assert other.id != "run-1"
     with pytest.raises(SessionEndedError, match="a run that has ended is not reopened"):
         run.reopen()

@@ -120,6 +120,12 @@ FORKED = (
     "and p.user_id = f.user_id and p.summary_seq <= f.last_seq"
 )
 
+# Give an imported session that has ended the time of its last activity.
+KEEP_ACTIVITY = (
+    "update chatmemory.sessions set last_active_at = least(%(at)s, clock_timestamp()) "
+    "where id = %(id)s and born_at = %(of)s and imported_at is not null and ended_at is not null"
+)
+
 # The timeline.
 ADD_EVENT = "insert into chatmemory.events (tenant_id, session_id, type, data) values (%s, %s, %s, %s)"
 EVENTS = (

@@ -54,8 +54,10 @@ begin
         if session.status = 'active' and refused is null then
             update chatmemory.sessions s set
                 status = v_end.status, ended_at = clock_timestamp(), updated_at = clock_timestamp(),
-                last_active_at = case when v_end.is_work then clock_timestamp()
-                    when s.imported_at is not null then coalesce(s.last_message_at, s.created_at)
+                last_active_at = case
+                    when s.imported_at is not null and s.run_endings is null
+                        then coalesce(s.last_message_at, s.created_at)
+                    when v_end.is_work then clock_timestamp()
                     else s.last_active_at end,
                 metadata = coalesce(v_end.metadata::json, s.metadata),
                 details = coalesce(v_end.details::json, s.details),
