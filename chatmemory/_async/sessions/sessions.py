@@ -19,10 +19,12 @@ from chatmemory.runs.comparison import Comparison, comparison_from_rows
 from chatmemory.sessions.changes import Changes
 from chatmemory.sessions.ending import End
 from chatmemory.sessions.records import SessionInfo, Status, activity_key, creation_key, session_from_row
+from chatmemory.sessions.searching import patterns_of
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
 from chatmemory.validation import (
     check_choice,
+    check_count,
     check_duration,
     check_id,
     check_kind,
@@ -242,6 +244,52 @@ class AsyncSessions:
         rows, *counted = await self._database.run(self._tenant_id, *statements)
         total = counted[0][0][0] if counted else None
         return request.page(rows, session_from_row, creation_key if by_creation else activity_key, total)
+
+    async def search(
+        self,
+        text: str,
+        *,
+        user_id: object = None,
+        kind: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> Page[SessionInfo]:
+        """Find the sessions whose title, or one of whose messages, has all of these words; last active first.
+
+        Upper and lower case are the same, and a word may be a part of another: this needs no spaces between words. No
+        index of words slows appends down. Instead each call reads at most about 20,000 messages, from the sessions
+        that were active last on, so a page may be short, or empty, while `next` says that there is more to search.
+
+        Args:
+            text: The words, at most 8.
+            user_id: Only this user's sessions.
+            kind: Only sessions of this kind.
+            limit: How many sessions a page holds at most, 1 or more.
+            cursor: `next` of the page before; None: begin with the session that was active last.
+
+        Raises:
+            InvalidInputError: There is no word, or a value cannot be used.
+        """
+        words = patterns_of(text)
+        filters = {
+            "user_id": None if user_id is None else check_id(user_id, "user_id"),
+            "kind": None if kind is None else check_kind(kind),
+        }
+        given = {name: value for name, value in filters.items() if value is not None}
+        scope = {**given, "tenant": self._tenant_id, "text": text}
+        request = check_page("search", scope, check_count(limit, "limit", least=1), 0, cursor)
+        after = request.after is not None
+        params = {
+            **given, **request.params, **{f"word{number}": forms for number, forms in enumerate(words)},
+            "most_sessions": queries.sessions.MAX_SEARCHED_SESSIONS,
+            "most_messages": queries.sessions.MAX_SEARCHED_MESSAGES,
+        }  # fmt: skip
+        rows, reached = await self._database.run(
+            self._tenant_id,
+            (queries.sessions.search_sessions(given, len(words), after=after), params),
+            (queries.sessions.last_searched(given, after=after), params),
+        )
+        return request.page(rows, session_from_row, activity_key, reached=(*reached[0],) if reached else None)
 
     async def compare(self, session_ids: Iterable[object]) -> Comparison:
         """Runs side by side: their details, their results, and the best of each of their metrics.

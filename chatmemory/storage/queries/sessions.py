@@ -50,6 +50,7 @@ _FILTERS: dict[str, LiteralString] = {
     "created_before": " and created_minute <= date_trunc('minute', %(created_before)s::timestamptz at time zone 'UTC') "
     "and created_at < %(created_before)s",
 }
+_WORDS: tuple[LiteralString, ...] = ("word0", "word1", "word2", "word3", "word4", "word5", "word6", "word7")
 _BY_CREATION = (
     "",
     " and created_minute <= date_trunc('minute', %(after)s::timestamptz at time zone 'UTC') "
@@ -83,6 +84,52 @@ def list_sessions(filters: Collection[str], *, by_creation: bool, after: bool) -
 def count_sessions(filters: Collection[str]) -> LiteralString:
     """How many sessions all pages hold."""
     return "select count(*)" + _listed(filters)
+
+
+MAX_SEARCHED_SESSIONS, MAX_SEARCHED_MESSAGES = 1_000, 20_000  # for one page
+
+
+def _searched(filters: Collection[str], *, after: bool) -> LiteralString:
+    """The next sessions to search, last active first, with the messages of those before each."""
+    return (
+        "with listed as materialized (select id, last_active_at, last_active_hour, message_count"
+        + _listed(filters)
+        + _BY_ACTIVITY[after]
+        + _ACTIVE_LAST_FIRST
+        + " limit %(most_sessions)s), "
+        "counted as (select *, sum(message_count) over (" + _ACTIVE_LAST_FIRST + ") - message_count as before "
+        "from listed), "
+        "searched as (select * from counted where before < %(most_messages)s) "
+    )
+
+
+def search_sessions(filters: Collection[str], words: int, *, after: bool) -> LiteralString:
+    """Sessions whose title, or one of whose messages, has each of the words word0, word1 …; the last active first."""
+    in_title: LiteralString = "true"
+    in_message: LiteralString = "true"
+    for name in _WORDS[:words]:
+        in_title += " and s.title ilike any(%(" + name + ")s)"
+        in_message += " and m.content ilike any(%(" + name + ")s)"
+    return (
+        _searched(filters, after=after)
+        + "select "
+        + ", ".join(f"s.{column}" for column in SESSION.split(", "))
+        + " from searched c join chatmemory.sessions s on s.id = c.id where ("
+        + in_title
+        + ") or exists (select from chatmemory.messages m where m.session_id = c.id and "
+        + in_message
+        + ") order by c.last_active_hour desc, c.last_active_at desc, c.id desc limit %(limit)s"
+    )
+
+
+def last_searched(filters: Collection[str], *, after: bool) -> LiteralString:
+    """The last session that a search has looked at, if others may follow it."""
+    return (
+        _searched(filters, after=after)
+        + "select last_active_at, id from searched where (select count(*) from listed) = %(most_sessions)s "
+        "or (select count(*) from listed) > (select count(*) from searched) "
+        "order by last_active_hour, last_active_at, id limit 1"
+    )
 
 
 # Get the active sessions that were idle for longer than an interval, longest idle first.
