@@ -140,6 +140,13 @@ def paused(world: World) -> Any:
     return session
 
 
+def expired(world: World) -> Any:
+    """Make a session that has expired."""
+    session = conversation(world)
+    world.do(session.expire)
+    return session
+
+
 def deleted(world: World) -> Any:
     """Make a deleted session."""
     session = conversation(world)
@@ -248,12 +255,21 @@ CALLS = [
     Call("sessions.create", 1, lambda w, _: w.sessions.create(user_id=USER), 1),
     Call("sessions.resume_or_create, resuming", 1, lambda w, s: w.sessions.resume_or_create(s.id, user_id=USER), 1),
     Call("sessions.resume_or_create, creating", 1, lambda w, _: w.sessions.resume_or_create(user_id=USER), 1),
+    Call(
+        "sessions.resume_or_create, reopening",
+        1,
+        lambda w, s: w.sessions.resume_or_create(s.id, user_id=USER, on_expired="reopen"),
+        None,
+        expired,
+    ),
     Call("sessions.get", 1, lambda w, s: w.sessions.get(s.id), 1),
     Call("sessions.list", 1, lambda w, _: w.sessions.list(user_id=USER, limit=20), 1),
+    Call("sessions.search", 1, lambda w, _: w.sessions.search("soup", user_id=USER), 1),
     Call("sessions.compare", 1, lambda w, _: w.sessions.compare([w.run.id])),
     Call("sessions.end_many (1)", 5, lambda w, s: w.sessions.end_many([s.id]), None, conversation),
     Call("sessions.end_inactive, nothing idle", 1, lambda w, _: w.sessions.end_inactive(timedelta(days=1))),
     Call("sessions.restore", 1, lambda w, s: w.sessions.restore(s.id), None, deleted),
+    Call("session.reopen", 1, lambda _, s: s.reopen(), None, expired),
     Call("session.refresh", 1, lambda _, s: s.refresh()),
     Call("session.update", 2, lambda w, s: s.update(title=w.new("title")), 2),
     Call("session.move", 2, lambda _, s: s.move("paused"), 2, research),
@@ -300,6 +316,8 @@ CALLS = [
     Call("items.search", 1, lambda w, _: w.items.search(("app",), query="red")),
     Call("items.namespaces", 1, lambda w, _: w.items.namespaces()),
     Call("items.delete", 1, lambda w, _: w.items.delete(("app",), "a")),
+    Call("users.list", 1, lambda w, _: w.users.list()),
+    Call("memory.tenants", 1, lambda w, _: w.memory.tenants()),
     Call("users.recent", 1, lambda w, _: w.users.recent(USER)),
     Call("users.profile", 1, lambda w, _: w.users.profile(USER)),
     Call("users.export", 3, lambda w, user: w.users.export(user), None, somebody),
@@ -320,7 +338,7 @@ CALLS = [
 ]
 READS = (
     "compare context end_inactive events examine export export_lines get health history list messages metrics "
-    "namespaces profile prune recall recent refresh search spend stats status_history"
+    "namespaces profile prune recall recent refresh search spend stats status_history tenants"
 )
 # Public calls without a row, and why.
 UNCOUNTED = {

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from chatmemory.notebook.dataframes import to_pandas
     from chatmemory.notebook.plots import plot_contexts, plot_timeline
     from chatmemory.protocols import Answer, Embedder, Llm
-    from chatmemory.records import Page
+    from chatmemory.records import Page, TenantInfo, UserInfo
     from chatmemory.runs.comparison import ComparedRun, Comparison
     from chatmemory.runs.metric_records import MetricCurve, MetricPoint, MetricSeries, MetricSummary
     from chatmemory.sessions.records import CleanUp, Erasure, Event, SessionInfo, StatusChange
@@ -129,7 +129,7 @@ _HOMES = {
     "chatmemory.notebook.dataframes": ["to_pandas"],
     "chatmemory.notebook.plots": ["plot_contexts", "plot_timeline"],
     "chatmemory.protocols": ["Answer", "Embedder", "Llm"],
-    "chatmemory.records": ["Page"],
+    "chatmemory.records": ["Page", "TenantInfo", "UserInfo"],
     "chatmemory.runs.comparison": ["ComparedRun", "Comparison"],
     "chatmemory.runs.metric_records": ["MetricCurve", "MetricPoint", "MetricSeries", "MetricSummary"],
     "chatmemory.sessions.records": ["CleanUp", "Erasure", "Event", "SessionInfo", "StatusChange"],
@@ -210,7 +210,9 @@ __all__ = [
     "StorageError",
     "StorageUnavailableError",
     "Tenant",
+    "TenantInfo",
     "Trust",
+    "UserInfo",
     "Users",
     "plot_contexts",
     "plot_timeline",

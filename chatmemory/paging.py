@@ -46,7 +46,12 @@ class PageRequest(NamedTuple):
         return {"limit": min(self.limit + 1, LARGEST_NUMBER), "offset": self.offset, "after": at, "after_id": id}
 
     def page(
-        self, rows: Sequence[Any], item: Callable[[Any], T], key: Callable[[Any], Key], total: int | None = None
+        self,
+        rows: Sequence[Any],
+        item: Callable[[Any], T],
+        key: Callable[[Any], Key],
+        total: int | None = None,
+        reached: Key | None = None,
     ) -> Page[T]:
         """Make the page.
 
@@ -55,9 +60,11 @@ class PageRequest(NamedTuple):
             item: Makes an item from a row.
             key: Returns the sort key of a row.
             total: How many items the list has.
+            reached: The sort key up to which a search has looked; None: to the end.
         """
         shown = rows[: self.limit]
-        following = _cursor(self.list, key(shown[-1])) if shown and len(rows) > self.limit else None
+        last = key(shown[-1]) if shown and len(rows) > self.limit else reached
+        following = None if last is None else _cursor(self.list, last)
         offset = self.offset if self.after is None else None
         return Page(tuple(map(item, shown)), self.limit, offset, following, total)
 

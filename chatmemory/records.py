@@ -5,6 +5,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, overload
 
 from chatmemory._public import public
@@ -130,6 +131,44 @@ class Page(Shown, Generic[T], Sequence[T]):
     def __repr__(self) -> str:
         lines = "".join(f"\n  {item!r}" for item in self.items)
         return f"<Page {self._extent()}>{lines}"
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def name_key(row: Sequence[Any]) -> tuple[datetime, str]:
+    """Return what a list by ids is sorted by; the time is the same for all."""
+    return EPOCH, row[0]
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class UserInfo(Shown):
+    """A user of a tenant.
+
+    Attributes:
+        id: The user's id.
+        sessions: The number of sessions that are not deleted.
+        last_active_at: The last activity of these; None: there is none.
+    """
+
+    id: str
+    sessions: int
+    last_active_at: datetime | None
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class TenantInfo(Shown):
+    """A tenant with at least one session.
+
+    Attributes:
+        id: The tenant's id.
+        last_active_at: The last activity of its sessions; None: all are deleted.
+    """
+
+    id: str
+    last_active_at: datetime | None
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

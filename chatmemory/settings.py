@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chatmemory._public import public
@@ -101,8 +101,8 @@ class Settings(BaseSettings):
         None, description="directory of the embedded Postgres; none: the user's data directory"
     )
     # sessions.py
-    session_timeout_hours: float = Field(
-        24.0, gt=0, le=CENTURY_HOURS, description="idle hours after which a session expires"
+    session_timeout_hours: float | None = Field(
+        24.0, gt=0, le=CENTURY_HOURS, description='idle hours after which a session expires; "none": never'
     )
     max_sessions_per_user: int = Field(20, ge=1, le=MAX_INT, description="maximum active sessions of one kind per user")
     session_limit_policy: Literal["end_oldest", "refuse"] = Field(
@@ -185,6 +185,11 @@ class Settings(BaseSettings):
         """Read arguments, then the environment, then .env, which may have variables of other programs."""
         return init_settings, env_settings, _OwnVariables(settings_cls)
 
+    @field_validator("session_timeout_hours", mode="before")
+    @classmethod
+    def _read_none(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
     @model_validator(mode="before")
     @classmethod
     def _check_names(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -196,8 +201,8 @@ class Settings(BaseSettings):
 
     @property
     def session_timeout(self) -> timedelta:
-        """The idle time after which a session expires."""
-        return timedelta(hours=self.session_timeout_hours)
+        """The idle time after which a session expires; a century if none does."""
+        return timedelta(hours=self.session_timeout_hours or CENTURY_HOURS)
 
     @property
     def session_limits(self) -> tuple[int, bool]:

@@ -175,6 +175,14 @@ def check_time(value: datetime | None, what: str) -> datetime | None:
     return utc
 
 
+def check_past(value: datetime | None, what: str) -> datetime | None:
+    """Return a time in UTC that does not lie in the future, but for a day of clocks that differ."""
+    time = check_time(value, what)
+    if time is not None and time > datetime.now(UTC) + timedelta(days=1):
+        raise InvalidInputError(f"{what} lies in the future: {time:%Y-%m-%d %H:%M} UTC.")
+    return time
+
+
 def check_duration(value: timedelta, what: str) -> timedelta:
     """Return a duration that is not negative, capped to what Postgres can add to a time."""
     if not isinstance(value, timedelta) or value < timedelta(0):

@@ -1,6 +1,7 @@
 """One tenant's users: what belongs to each of them, over all sessions."""
 
 from collections.abc import AsyncIterator
+from typing import TypeAlias
 
 from chatmemory._async.ownership.erasure import AsyncEraser
 from chatmemory._async.ownership.export import AsyncExporter
@@ -9,11 +10,15 @@ from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory._public import public
 from chatmemory.memories.records import Memory, Profile, memory_from_row
 from chatmemory.messages.records import Message, message_from_row
+from chatmemory.paging import check_page
+from chatmemory.records import Page, UserInfo, name_key
 from chatmemory.sessions.records import Erasure
 from chatmemory.storage import queries
 from chatmemory.validation import check_count, check_id
 
 MAX_IN_PROFILE = 200
+Messages: TypeAlias = list[Message]  # inside the class, `list` is the method
+Statements: TypeAlias = list[Statement]
 
 
 @public
@@ -24,7 +29,22 @@ class AsyncUsers:
         self._tenant_id = tenant_id
         self._parts, self._database = parts, parts.database
 
-    async def recent(self, user_id: object, limit: int = 30) -> list[Message]:
+    async def list(self, *, limit: int = 100, offset: int = 0, cursor: str | None = None) -> Page[UserInfo]:
+        """List all users of whom something is stored, by their ids.
+
+        Args:
+            limit: How many users a page holds at most, 0 or more.
+            offset: How many users to skip, at most 10,000.
+            cursor: `next` of the page before; None: the first page.
+
+        Raises:
+            InvalidInputError: A value cannot be used, or the cursor belongs to another list.
+        """
+        request = check_page("users", {"tenant": self._tenant_id}, limit, offset, cursor)
+        rows = await self._database.fetch(self._tenant_id, queries.ownership.LIST_USERS, request.params)
+        return request.page(rows, lambda row: UserInfo(*row), name_key)
+
+    async def recent(self, user_id: object, limit: int = 30) -> Messages:
         """The newest messages of all the user's chats, oldest first; their seqs count within each session.
 
         Args:
@@ -40,7 +60,7 @@ class AsyncUsers:
         user = check_id(user_id, "user_id")
         query = queries.memories.list_memories(of_user=True, valid=True, after=False)
         params = {"user_id": user, "at": None, "limit": MAX_IN_PROFILE, "offset": 0}
-        listing: list[Statement] = [(query, {**params, "kinds": [kind]}) for kind in ("fact", "preference")]
+        listing: Statements = [(query, {**params, "kinds": [kind]}) for kind in ("fact", "preference")]
         facts, preferences = map(_most_important_first, await self._database.run(self._tenant_id, *listing))
         return Profile(user_id=user, facts=facts, preferences=preferences)
 

@@ -24,7 +24,9 @@ from chatmemory.admin.records import Examination, Health, Migrated
 from chatmemory.errors import ConfigurationError, StorageError
 from chatmemory.memories.records import Report
 from chatmemory.messages.tokenizer import Tokenizer
+from chatmemory.paging import check_page
 from chatmemory.protocols import Embedder, Llm
+from chatmemory.records import Page, TenantInfo, name_key
 from chatmemory.sessions.records import CleanUp
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
@@ -110,6 +112,22 @@ class ChatMemory:
             InvalidInputError: The id is empty, too long, or not a string, int or UUID.
         """
         return Tenant(check_id(tenant_id, "tenant_id"), self._parts)
+
+    def tenants(self, *, limit: int = 100, offset: int = 0, cursor: str | None = None) -> Page[TenantInfo]:
+        """List the tenants that have sessions, by their ids: for whoever holds the database login.
+
+        Args:
+            limit: How many tenants a page holds at most, 0 or more.
+            offset: How many tenants to skip, at most 10,000.
+            cursor: `next` of the page before; None: the first page.
+
+        Raises:
+            InvalidInputError: A value cannot be used, or the cursor belongs to another list.
+            StorageUnavailableError: Postgres cannot be reached.
+        """
+        request = check_page("tenants", {}, limit, offset, cursor)
+        rows = self._database.call(queries.ownership.LIST_TENANTS, request.params)
+        return request.page(rows, lambda row: TenantInfo(*row), name_key)
 
     def health(self) -> Health:
         """Check now whether Postgres and Redis work and take writes; failures are reported, not raised."""

@@ -52,12 +52,13 @@ class Tenant:
     def import_conversations(
         self, file: BinaryIO | str | PathLike[str], *, user_id: object = None, default_user_id: object = None
     ) -> Iterator[ImportedConversation]:
-        """Import the conversations of a file, each into a session under its own id; importing it again adds nothing.
+        """Import the conversations of a file, each into a session under its own id; a second import adds what is new.
 
         Accepted are ChatGPT's conversations.json, of which the branch of each conversation that was shown last is
-        taken, Claude's conversations.json and the JSON of session.export(). Each session is ended as it had ended; a
-        run comes with its metrics, and one that had not ended is cancelled. The file is read piece by piece, in
-        bounded memory. The import goes on as the results are iterated.
+        taken, Claude's conversations.json, the .zip in which either is downloaded, and the JSON of session.export().
+        Each session keeps its dates, and is ended as it had ended; a run comes with its metrics, and one that had not
+        ended is cancelled. A session that was imported before is reopened for its new messages, and ended again. The
+        file is read piece by piece, in bounded memory. The import goes on as the results are iterated.
 
         Args:
             file: A path, or a seekable binary file, which stays open.

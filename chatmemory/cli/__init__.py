@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
@@ -10,26 +11,50 @@ from chatmemory.cli.chat import chat
 from chatmemory.cli.demo import demo
 from chatmemory.cli.end import end
 from chatmemory.cli.import_files import import_
+from chatmemory.cli.manage import delete, erase, rename, restore, tenants
 from chatmemory.cli.memories import memories
 from chatmemory.cli.recall import recall
 from chatmemory.cli.reembed import reembed
 from chatmemory.cli.runs import runs
 from chatmemory.cli.sessions import export, sessions, show
+from chatmemory.cli.users import users
 from chatmemory.cli.worker import worker
 from chatmemory.errors import ChatMemoryError
 
 app = typer.Typer(
     name="chatmemory",
-    help="Conversational memory for LLM apps: durable, tenant-isolated sessions on Postgres.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, chat, sessions, show, end, export, import_, recall, worker, reembed, migrate, doctor):
+COMMANDS = (
+    *(demo, chat, sessions, show, end, rename, delete, restore, erase, export, import_),
+    *(recall, worker, reembed, tenants, migrate, doctor),
+)
+for command in COMMANDS:
     app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(runs, name="runs")
 app.add_typer(memories, name="memories")
+app.add_typer(users, name="users")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from chatmemory.admin.installation import own_version
+
+        print(f"chatmemory {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Conversational memory for LLM apps: durable, tenant-isolated sessions on Postgres."""
 
 
 def main() -> None:

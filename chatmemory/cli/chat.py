@@ -139,7 +139,9 @@ class Conversation:
     def _resume(self, requested: "Session") -> None:
         from chatmemory.cli.terminal import note
 
-        self._session = self._sessions.resume_or_create(requested.id, user_id=self._user, kind=requested.info.kind)
+        self._session = self._sessions.resume_or_create(
+            requested.id, user_id=self._user, kind=requested.info.kind, on_expired="reopen"
+        )
         if self._session.id != requested.id:
             status = requested.refresh().status
             note(f"Session {requested.id} is {status} and accepts no more messages: this is a new one.")

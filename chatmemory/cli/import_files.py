@@ -1,9 +1,13 @@
 """`import`: import the conversations of a file, each into a session of its own."""
 
 import os
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -12,6 +16,9 @@ from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, T
 
 if TYPE_CHECKING:
     from chatmemory import ImportedConversation
+
+
+STDIN = "-"
 
 
 class Summary:
@@ -43,7 +50,10 @@ class Summary:
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="Files to import; - is standard input."),
+    ],
     tenant: TenantOption = DEFAULT_TENANT,
     user: Annotated[
         str | None,
@@ -56,35 +66,65 @@ def import_(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import conversations from a file; running it twice adds nothing.
+    """Import conversations from files; running it twice adds only what is new.
 
-    Accepts ChatGPT's and Claude's conversations.json and the JSON that `chatmemory export` writes. Of a conversation
-    of ChatGPT's, the branch that was shown last is taken; what is left out is counted. Each conversation becomes a
-    session under its own id, and is ended; runs come with their metrics, and end as they had ended (one that had not,
-    as cancelled).
+    Accepts ChatGPT's and Claude's exports (the .zip as it is downloaded, or its conversations.json) and the JSON that
+    `chatmemory export` writes. Of a conversation of ChatGPT's, the branch that was shown last is taken; what is left
+    out is counted. Each conversation becomes a session under its own id, with its dates, and is ended; runs come with
+    their metrics, and end as they had ended (one that had not, as cancelled).
     """
-    from chatmemory.errors import ChatMemoryError
+    from chatmemory.cli.terminal import complain
+    from chatmemory.errors import ChatMemoryError, InvalidInputError
 
+    for file in files:
+        if str(file) != STDIN and not os.access(file, os.R_OK):
+            raise typer.BadParameter(f"{file} does not exist, or may not be read.")
+        if file.is_dir():
+            raise typer.BadParameter(f"{file} is a directory.")
     summary = Summary()
-    with memory_on(postgres) as memory, file.open("rb") as source:
-        me = user_or_me(os.environ.get("CHATMEMORY_USER"))
-        results = memory.tenant(tenant).import_conversations(source, user_id=user, default_user_id=me)
-        try:
-            for result in _with_progress(results, source):
-                summary.add(result)
-        except ChatMemoryError as error:
-            _show(summary, as_json, failed=True)
-            raise type(error)(f"{file}: {error} {_after_failure(summary)}") from None
-    _show(summary, as_json)
-    if summary.of("refused"):
+    me = user_or_me(os.environ.get("CHATMEMORY_USER"))
+    failures = 0
+    with memory_on(postgres) as memory:
+        for file in files:
+            before = summary.counts["imported"]
+            try:
+                with _opened(file) as source:
+                    results = memory.tenant(tenant).import_conversations(source, user_id=user, default_user_id=me)
+                    for result in _with_progress(results, source):
+                        summary.add(result)
+            except ChatMemoryError as error:
+                failure = f"{_name(file)}: {error} {_after_failure(summary.counts['imported'] - before)}"
+                if not isinstance(error, InvalidInputError):  # the other files would fail, too
+                    _show(summary, as_json, failed=True)
+                    raise type(error)(failure) from None
+                failures += 1
+                complain(failure)
+    _show(summary, as_json, failed=bool(failures))
+    if failures or summary.of("refused"):
         raise typer.Exit(1)
 
 
-def _after_failure(summary: Summary) -> str:
-    count = summary.counts["imported"]
+def _name(file: Path) -> str:
+    return "standard input" if str(file) == STDIN else str(file)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    """Open a file; standard input is copied to a temporary one, since it cannot be read twice."""
+    if str(file) != STDIN:
+        with file.open("rb") as source:
+            yield source
+        return
+    with TemporaryFile() as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.seek(0)
+        yield copy
+
+
+def _after_failure(count: int) -> str:
     were = "conversation before it was" if count == 1 else "conversations before it were"
     stored = f"The {count:,} {were} imported. " if count else ""
-    return f"{stored}Importing again is safe: it adds nothing twice."
+    return f"{stored}Importing again is safe: it adds only what is missing."
 
 
 def _with_progress(results: "Iterator[ImportedConversation]", source: BinaryIO) -> "Iterator[ImportedConversation]":
@@ -117,9 +157,13 @@ def _lines(summary: Summary, *, failed: bool) -> Iterator[str]:
     from chatmemory.cli.terminal import many
 
     imported, unchanged, empty = (summary.counts[outcome] for outcome in ("imported", "unchanged", "empty"))
+    grown = summary.of("grown")
+    added = sum(each.messages for each in grown)
     if imported:
-        yield f"Imported {many(imported, 'conversation')} with {many(summary.messages, 'message')}."
-    elif not failed:
+        yield f"Imported {many(imported, 'conversation')} with {many(summary.messages - added, 'message')}."
+    if grown:
+        yield f"Added {many(added, 'new message')} to {many(len(grown), 'conversation')} imported before."
+    if not (imported or grown or failed):
         yield "Nothing new to import."
     if unchanged:
         yield f"{many(unchanged, 'conversation')} already there, unchanged."
@@ -127,8 +171,5 @@ def _lines(summary: Summary, *, failed: bool) -> Iterator[str]:
         yield f"{many(empty, 'conversation')} without a message left out."
     if summary.left_out:
         yield "Left out: " + ", ".join(f"{name} ({count:,})" for name, count in summary.left_out.most_common()) + "."
-    for grown in summary.of("grown"):
-        count = many(grown.new_messages, "new message")
-        yield f"{grown.id} ({grown.title or 'untitled'}) has new messages since it was imported: {count}, not added."
     for refused in summary.of("refused"):
         yield f"{refused.id} could not be imported: {refused.reason}"

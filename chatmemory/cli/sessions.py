@@ -20,6 +20,8 @@ from chatmemory.cli.options import (
 from chatmemory.cli.runs import Run, run_as_json, run_facts, run_of, show_run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -281,19 +283,46 @@ def _blocks(message: "Message") -> str:
     )
 
 
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", show_default="stdout", help="The file to write.")
+]
+
+
+def write_lines(lines: "Iterator[str]", output: Path | None) -> None:
+    """Write the lines of an export to a file, or to stdout."""
+    from chatmemory.cli.terminal import many, note, write
+
+    if output is None:
+        for line in lines:
+            write(line + "\n")
+        return
+    count = 0
+    with output.open("w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(line + "\n")
+            count += 1
+    note(f"{many(count, 'line')} written to {output}")
+
+
 def export(
-    session_id: SessionArgument,
+    session_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The session's id.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Export the whole tenant instead, as JSON Lines.")] = False,
     format: Annotated[Format, typer.Option(help="json, which `chatmemory import` reads, or markdown.")] = Format.JSON,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", show_default="stdout", help="The file to write.")
-    ] = None,
+    output: OutputOption = None,
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
 ) -> None:
-    """Export a whole session."""
+    """Export a whole session, or the whole tenant."""
     from chatmemory.cli.terminal import many, note, write
 
+    if (session_id is None) != everything:
+        raise typer.BadParameter("give the id of a session, or --all.")
+    if everything and format != Format.JSON:
+        raise typer.BadParameter("--all writes JSON Lines; --format is for one session.")
     with memory_on(postgres) as memory:
+        if session_id is None:
+            write_lines(memory.tenant(tenant).export(), output)
+            return
         session = session_of(memory, tenant, session_id)
         page = session.export(format.value)
     page = page if page.endswith("\n") else page + "\n"

@@ -15,7 +15,7 @@ from chatmemory.context.records import Source
 from chatmemory.context.window import Window, begins_session
 from chatmemory.messages.records import Message, Role
 from chatmemory.records import to_json
-from chatmemory.sessions.records import Appended, SessionInfo
+from chatmemory.sessions.records import Appended, SessionInfo, own_summary
 
 ALL_MESSAGES = sys.maxsize
 EMPTY_WINDOW = Window([], None, 1, 0, 0, "postgres")  # a session without messages
@@ -193,7 +193,7 @@ def as_of_row(recent: RecentMessages | None, info: SessionInfo, bounds: Bounds) 
         return recent_from_window(EMPTY_WINDOW, bounds)
     if recent is None or recent.last_seq != info.last_seq or recent.summary_seq > info.summary_seq:
         return None
-    return recent._replace(token_count=info.token_count, summary=info.summary, summary_seq=info.summary_seq)
+    return recent._replace(token_count=info.token_count, summary=own_summary(info), summary_seq=info.summary_seq)
 
 
 def completed(recent: RecentMessages, newer: Window, limit: int) -> Window | None:

@@ -45,7 +45,8 @@ class Context(Shown):
     Attributes:
         messages: The newest messages, oldest first, after the system message that the session begins with, if any.
         system: The system message that the app passed.
-        summary: A summary of the messages up to the watermark; None if nothing is left out.
+        summary: A summary of the messages up to the watermark, if any is left out, after that of the session which this
+            one continues; None if there is neither.
         memories: The memories recalled for the query, without those whose sources are all among the messages.
         tokens: The tokens of the whole context in a prompt.
         tokens_by_part: The same by part: prompt (the fixed cost of any prompt), system, summary, memories, messages.

@@ -23,11 +23,14 @@ from chatmemory.messages.records import Message, text_of
 from chatmemory.messages.token_counts import MESSAGE_TOKENS, PROMPT_TOKENS, Counter, message_tokens
 from chatmemory.messages.tool_calls import answers, is_call, result_text
 from chatmemory.records import JsonObject
+from chatmemory.sessions.records import SUMMARY_BREAK
 
 MARK = "… [truncated]"
 
 
-def build(window: Window, request: Request, counter: Counter, session: str) -> Context:
+def build(
+    window: Window, request: Request, counter: Counter, session: str, prior_summary: str | None = None
+) -> Context:
     """Make the context.
 
     Args:
@@ -35,6 +38,7 @@ def build(window: Window, request: Request, counter: Counter, session: str) -> C
         request: The request.
         counter: Counts messages that were stored with another counter's tokens.
         session: A name that is unique to the session; it goes into the prefix_id.
+        prior_summary: The summary of the session that this one continues, which is always in.
 
     Raises:
         ContextTooSmallError: The system message, or a newest message that may not be cut, exceeds the budget.
@@ -48,13 +52,18 @@ def build(window: Window, request: Request, counter: Counter, session: str) -> C
     costs = [_cost(counter, message) for message in read.messages]
     chosen, spent = _chosen(read, costs, room, request, window, counter)
     summary, summarised = None, 0
-    if window.summary and _omitted(chosen, read, window):
-        summary, summarised = _summary(window.summary, room, counter)
+    own = None
+    for _ in range(2):  # the prior summary may leave so little room that the session's own is needed too
+        needed = window.summary if _omitted(chosen, read, window) else own
+        if not (needed or prior_summary) or (summary and needed == own):
+            break
+        own = needed
+        summary, summarised = _summary(prior_summary, own, room, counter)
         if room is not None and summary:
             chosen, spent = _chosen(read, costs, room - summarised, request, window, counter)
     omitted = _omitted(chosen, read, window)
     memories, recalled = _memories(request.recalls, kept_free, chosen, counter)
-    uncovered = _uncovered(omitted, window.summary_seq if summary else 0)
+    uncovered = _uncovered(omitted, window.summary_seq if summary and own else 0)
     parts = {"prompt": PROMPT_TOKENS, "system": system, "summary": summarised, "memories": recalled, "messages": spent}
     return Context(
         messages=(read.first, *chosen) if read.first else tuple(chosen),
@@ -86,11 +95,17 @@ def _chosen(
     return chosen, spent
 
 
-def _summary(summary: str, room: int | None, counter: Counter) -> tuple[str | None, int]:
-    """Return the summary, cut to at most half of the room, and its tokens; None if nothing of it fits."""
+def _summary(prior: str | None, own: str | None, room: int | None, counter: Counter) -> tuple[str | None, int]:
+    """Return both summaries and their tokens, in at most half of the room; None if nothing fits.
+
+    If both do not fit, the prior one is left out; what is still too long is cut.
+    """
+    summary = SUMMARY_BREAK.join(filter(None, (prior, own)))
     cost = _cost_of_text(f"{SUMMARY_HEAD}\n{summary}", counter)
     if room is None or cost <= room // 2:
         return summary, cost
+    if prior and own:
+        return _summary(None, own, room, counter)
     allowed = room // 2 - _cost_of_text(f"{SUMMARY_HEAD}\n{MARK}", counter)
     while allowed > 0:
         cut = counter.cut(summary, allowed) + MARK

@@ -12,6 +12,7 @@ from chatmemory.messages.records import Content, NewMessage
 from chatmemory.records import JsonObject, shorten
 from chatmemory.validation import MAX_TITLE_LENGTH
 
+NO_MESSAGE = NewMessage("user", "")
 ROLES = ("system", "user", "assistant", "tool")
 # Content that the page does not show as part of the conversation.
 LEFT_OUT = (
@@ -42,6 +43,7 @@ def conversation(item: JsonObject) -> Conversation:
         source="chatgpt",
         title=shorten(str(item["title"]), MAX_TITLE_LENGTH) if item.get("title") else None,
         origin={**_origin(item), **({"left_out": left_out} if left_out else {})},
+        created_at=_time(item.get("create_time")) or next(iter(messages), NO_MESSAGE).created_at,
         messages=messages,
         left_out=left_out,
     )

@@ -37,6 +37,7 @@ def conversation(item: JsonObject) -> Conversation:
             **{name: value for name, value in facts.items() if value},
             **({"left_out": left_out} if left_out else {}),
         },
+        created_at=_time(item.get("created_at")) or next(filter(None, times), None),
         messages=[
             NewMessage(ROLES[message["sender"]], content, _id(message), None, at)
             for message, at in zip(known, times, strict=True)

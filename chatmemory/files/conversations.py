@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from chatmemory.messages.records import NewMessage
@@ -19,7 +20,9 @@ class Conversation:
     Attributes:
         id: The id of the session it becomes.
         source: The file's format: chatgpt, or the format of our own export.
-        origin: Its times and status in the file, which a new session cannot take over as its own.
+        origin: Its times and status in the file, to be kept with the session.
+        created_at: When it began; None: unknown.
+        last_active_at: When it was last active, if its messages do not say so.
         user_id: Its user, where the file names one.
         messages: Its messages, oldest first; to be read once, before the next conversation.
         status: The status it ended with; active: it had not ended.
@@ -32,6 +35,8 @@ class Conversation:
     source: str
     messages: Iterable[NewMessage]
     origin: JsonObject
+    created_at: datetime | None = None
+    last_active_at: datetime | None = None
     title: str | None = None
     user_id: str | None = None
     kind: str = "chat"

@@ -1,4 +1,4 @@
-"""The formats of files that can be imported, told apart by what is in them."""
+"""The formats of JSON files that can be imported, told apart by what is in them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeAlias

@@ -38,6 +38,8 @@ def conversations(file: BinaryIO, start: int) -> Iterator[Conversation]:
     yield Conversation(
         id=info.id,
         source=FORMAT,
+        created_at=info.created_at,
+        last_active_at=info.last_active_at,
         title=info.title,
         user_id=info.user_id,
         kind=info.kind,

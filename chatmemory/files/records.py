@@ -19,11 +19,11 @@ class ImportedConversation(Record):
 
     Attributes:
         id: The conversation's id, which is its session's.
-        outcome: imported; skipped as unchanged (it was imported before), grown (it has new messages since, and an
-            ended session takes none) or empty (it has no message); refused, see reason.
+        outcome: imported; grown (it was imported before, and what is new since was added now); skipped as unchanged
+            or empty (it has no message); refused, see reason.
         title: Its title.
         messages: The messages that were stored now.
-        new_messages: Of a grown one, the messages that the session does not have.
+        new_messages: Of a grown one, the messages that were new; the same as `messages`.
         reason: The reason why it was refused.
         left_out: What of the file's conversation is not among the messages, by its name, counted.
     """

@@ -123,8 +123,10 @@ def _required_trust(memory: Memory) -> int:
     return min(TRUSTS.index(memory.trust), TRUSTS.index("user"))
 
 
-def from_summary(lesson: Lesson, summary: str, trust: Trust, new_id: Callable[[], str]) -> NewMemory:
-    """Return a session's summary as a memory."""
+def from_summary(
+    lesson: Lesson, summary: str, trust: Trust, new_id: Callable[[], str], earlier: Sequence[str]
+) -> NewMemory:
+    """Return a session's summary as a memory, which supersedes those with the ids `earlier`."""
     return NewMemory(
         id=new_id(),
         user_id=lesson.user_id,
@@ -138,6 +140,7 @@ def from_summary(lesson: Lesson, summary: str, trust: Trust, new_id: Callable[[]
         valid_from=lesson.messages[-1].created_at,
         metadata={},
         sources=(MemorySource(lesson.session_id, 1, lesson.messages[-1].seq),),
+        closes=tuple(earlier),
     )
 
 

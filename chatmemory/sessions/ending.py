@@ -36,7 +36,7 @@ class End(NamedTuple):
     def row(self, info: SessionInfo) -> JsonObject:
         """Return the argument of end_sessions for one session of which only the status changes."""
         by = self.last.by or (info.user_id if self.by_user else None)
-        row = {"id": info.id, "created_at": info.created_at.isoformat(), "status": self.status}
+        row = {"id": info.id, "born_at": info.born_at.isoformat(), "status": self.status}
         return row | {"reason": self.last.reason, "ended_by": by}
 
     def needs_reading(self, info: SessionInfo) -> bool:

@@ -34,6 +34,8 @@ class SessionInfo(Shown):
         stage: The current stage of a run, in the app's words.
         error: The error of a run, in the app's words.
         learns: The source of long-term memories: "messages", the "result" of the run, or "nothing".
+        prior_summary: The summary of the ended session that this one continues; `summary` begins with it.
+        imported_at: The time when the session was stored, if it was created with a created_at of its own.
     """
 
     tenant_id: str
@@ -62,6 +64,13 @@ class SessionInfo(Shown):
     stage: str | None = None
     error: str | None = None
     learns: Learns = "messages"
+    prior_summary: str | None = None
+    imported_at: datetime | None = None
+
+    @property
+    def born_at(self) -> datetime:
+        """The time when the session was stored; no later session with the same id has the same."""
+        return self.imported_at or self.created_at
 
     @property
     def is_active(self) -> bool:
@@ -95,6 +104,7 @@ class SessionInfo(Shown):
         )
 
 
+SUMMARY_BREAK = "\n\n"  # between the summaries of a session and of the one that it continues
 SESSION_COLUMNS = tuple(column.name for column in fields(SessionInfo))
 _ID, _CREATED_AT, _LAST_ACTIVE_AT = map(SESSION_COLUMNS.index, ("id", "created_at", "last_active_at"))
 
@@ -114,7 +124,15 @@ def session_from_row(row: Sequence[Any]) -> SessionInfo:
     values = dict(zip(SESSION_COLUMNS, row, strict=True))
     values["metadata"] = values["metadata"] or {}
     values["details"] = values["details"] or {}
+    values["summary"] = SUMMARY_BREAK.join(filter(None, (values["prior_summary"], values["summary"]))) or None
     return SessionInfo(**values)
+
+
+def own_summary(info: SessionInfo) -> str | None:
+    """Return the summary without that of the session it continues."""
+    if info.summary is None or info.prior_summary is None:
+        return info.summary
+    return info.summary.removeprefix(info.prior_summary).removeprefix(SUMMARY_BREAK) or None
 
 
 # Index among the appended messages, seq, created_at, tokens, token_encoding, content_json, metadata.
@@ -156,7 +174,7 @@ class Event(Record):
 
     Attributes:
         at: When it happened.
-        type: created, resumed, renamed, updated, moved, ended, expired, forked, deleted, restored, archived.
+        type: created, resumed, renamed, updated, moved, ended, expired, reopened, forked, deleted, restored, archived.
         data: Details of the event, such as the new title or the reason.
     """
 

@@ -186,9 +186,16 @@ def _conflict(session_id: str, message_id: str) -> MessageConflictError:
     )
 
 
-def _ended(session_id: str, status: str) -> SessionEndedError:
+def _ended(session_id: str, detail: str) -> SessionEndedError:
+    status, _, run = detail.partition(" ")
+    if run:
+        return SessionEndedError(
+            f"Session {session_id!r} is {status}, and a run that has ended is not reopened; create() a new one, or "
+            "fork() it."
+        )
     return SessionEndedError(
-        f"Session {session_id!r} is {status} and takes no more messages; continue with resume_or_create() or fork()."
+        f"Session {session_id!r} is {status} and takes no more messages; reopen() it, or continue with "
+        'resume_or_create(…, on_expired="reopen") or fork().'
     )
 
 

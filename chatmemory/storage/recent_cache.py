@@ -34,7 +34,7 @@ class CachedSession:
     """One session in the cache.
 
     Attributes:
-        born: The session's creation time: a later session may have the same id.
+        born: When the session was stored: a later session may have the same id.
         seen: The highest seq that this process has acknowledged or read.
         recent: Its newest messages; None: none are cached.
         generation: The value of generation() when they were read.
@@ -79,7 +79,7 @@ class RecentMessagesCache:
         return parents
 
     def session(self, tenant_id: str, session_id: str, born: datetime) -> CachedSession:
-        """Return the entry of a session and mark it as used last; a new one if there is none for this creation time."""
+        """Return the entry of a session and mark it as used last; a new one if there is none for this time of birth."""
         key = tenant_id, session_id
         with self.guard:
             cached = self._sessions.get(key)

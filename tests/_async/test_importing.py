@@ -35,7 +35,7 @@ async def test_each_conversation_has_a_result(async_memory: AsyncChatMemory) -> 
     again = await imported(acme, [lunch(), grown], user_id="ann")
     assert [(each.outcome, each.messages, each.new_messages) for each in again] == [
         ("unchanged", 0, 0),
-        ("grown", 0, 1),
+        ("grown", 1, 1),
     ]
 
 

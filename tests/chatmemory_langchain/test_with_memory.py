@@ -1,5 +1,4 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -209,10 +208,45 @@ def test_an_ended_session_goes_on_under_its_id(memory: ChatMemory) -> None:
     """The caller keeps the session id; the new session starts empty and stays the one that is found."""
     chat = with_memory(counter, memory)
     chat.invoke("old", _config())
-    memory.tenant("default").sessions.end_inactive(timedelta(0))
+    memory.tenant("default").sessions.get("s-1").end()
     assert chat.invoke("a", _config()) == AIMessage("a")
     assert chat.invoke("b", _config()) == AIMessage("a|a|b")
     assert _stored(memory) == ["old", "old"]
+
+
+@pytest.mark.parametrize("limit", [True, False])
+async def test_the_conversation_is_there_tomorrow(memory: ChatMemory, postgres_url: str, limit: bool) -> None:
+    """A thread that expired, or gave way to newer ones, goes on with its past, sync and async."""
+    chat = with_memory(counter, memory)
+    chat.invoke("a", _config())
+    session = memory.tenant("default").sessions.get("s-1")
+
+    def close() -> None:
+        if limit:
+            settings = memory.settings.model_copy(update={"max_sessions_per_user": 1})
+            with ChatMemory.open(postgres_url, settings=settings) as full:
+                full.tenant("default").sessions.create(user_id="ann").delete()
+        else:
+            session.expire()
+        assert not session.refresh().is_active
+
+    close()
+    assert chat.invoke("b", _config()) == AIMessage("a|a|b")
+    close()
+    async with AsyncChatMemory.open(postgres_url, settings=memory.settings) as other:
+        assert await with_memory(counter, other).ainvoke("c", _config()) == AIMessage("a|a|b|a|a|b|c")
+
+
+def test_a_thread_that_was_ended_goes_on_with_its_summary(memory: ChatMemory) -> None:
+    """The chain gets the summary of the ended session, in a message of its own."""
+    chat = with_memory(counter, memory, recall=False)
+    for _ in "12":
+        chat.invoke("I have lived in Lisbon since the spring of 2019.", _config())
+    memory.tenant("default").sessions.get("s-1").end()
+    memory.run_due()
+    answer = chat.invoke("b", _config())
+    assert "Lisbon" in answer.content
+    assert answer.content.endswith("|b")
 
 
 def test_a_message_with_an_id_is_stored_once(memory: ChatMemory) -> None:

@@ -130,6 +130,17 @@ def _loop() -> Iterator[None]:
     asyncio.set_event_loop(None)
 
 
+async def test_the_conversation_is_there_tomorrow(async_memory: AsyncChatMemory) -> None:
+    """A thread that has expired gives the agent its items again."""
+    sessions = async_memory.tenant("acme").sessions
+    for expected in (0, 2, 4):
+        stored = await sessions.resume_or_create("thread-1", user_id="ann", on_missing="adopt")
+        session = ChatMemorySession(stored)
+        assert len(await session.get_items()) == expected
+        await session.add_items([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
+        await stored.expire()
+
+
 @pytest.mark.usefixtures("_loop")
 def test_run_sync_on_a_sync_memory(memory: ChatMemory) -> None:
     """With a ChatMemory's session the SDK's sync runner works too, and a resumed session goes on."""

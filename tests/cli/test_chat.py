@@ -160,6 +160,16 @@ def test_ended_session_is_followed_by_a_new_one(cli: Cli, memory: ChatMemory) ->
     assert memory.tenant("default").sessions.list(with_total=True).total == 2
 
 
+def test_an_expired_session_is_continued(cli: Cli, memory: ChatMemory) -> None:
+    """A person gets the chat back."""
+    session = memory.tenant("default").sessions.create(user_id="ann")
+    session.append("user", "Before")
+    session.expire()
+    result = cli("chat", "--session", session.id, "--user", "ann", stdin="Still there?\n")
+    assert f"--session {session.id}" in result.stderr
+    assert [message.text for message in session.history()][:2] == ["Before", "Still there?"]
+
+
 def test_foreign_session(cli: Cli, memory: ChatMemory) -> None:
     """Another user's session is not there."""
     other = memory.tenant("default").sessions.create(user_id="ben")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
@@ -281,12 +282,36 @@ def test_import_twice(cli: Cli, memory: ChatMemory, write_json: Write) -> None:
 
 
 def test_grown_conversation(cli: Cli, write_json: Write) -> None:
-    """Messages added to a conversation since its import are reported."""
+    """Messages added to a conversation since its import are added, once."""
     cli("import", write_json([lunch()]))
     grown = lunch(node("a", "thanks", "user", "One more?"), node("b", "a", "assistant", "Yes."))
-    [result] = cli.json("import", write_json([grown]))["grown"]
-    assert (result["id"], result["title"], result["new_messages"]) == ("lunch", "Title of lunch", 2)
-    assert "has new messages since it was imported: 2 new messages" in cli("import", write_json([grown])).stdout
+    added = cli("import", write_json([grown])).stdout
+    assert "Added 2 new messages to 1 conversation imported before." in added
+    assert cli.json("import", write_json([grown]))["unchanged"] == 1
+    more = lunch(*[node(id, parent, "user", id) for id, parent in (("a", "thanks"), ("b", "a"), ("c", "b"))])
+    [result] = cli.json("import", write_json([more]))["grown"]
+    assert (result["id"], result["title"], result["new_messages"]) == ("lunch", "Title of lunch", 1)
+
+
+def test_several_files_and_standard_input(cli: Cli, memory: ChatMemory, tmp_path: Path) -> None:
+    """The .zip as it is downloaded, another file and standard input; one that is broken stops none of the others."""
+    archive = tmp_path / "export.zip"
+    with ZipFile(archive, "w", ZIP_DEFLATED) as made:
+        made.writestr("chat.html", "<html>")
+        made.writestr("conversations.json", json.dumps([lunch()]))
+    broken, other = tmp_path / "broken.json", tmp_path / "other.json"
+    broken.write_text("[{]")
+    other.write_text(json.dumps([conversation("tea", node("a", None, "user", "Tea?"))]))
+    piped = json.dumps([conversation("cake", node("a", None, "user", "Cake?"))])
+    done = cli("import", str(archive), str(broken), str(other), "-", stdin=piped, code=1)
+    assert "Imported 3 conversations with 5 messages." in done.stdout
+    assert str(broken) in done.stderr
+    listed = {info.id: info for info in memory.tenant("default").sessions.list()}
+    assert listed.keys() == {"lunch", "tea", "cake"}
+    assert {info.created_at.year for info in listed.values()} == {2020}
+    assert {info.last_active_at.year for info in listed.values()} == {2023}
+    assert "just now" not in cli("sessions").stdout
+    assert "standard input" in cli("import", "-", stdin="nothing", code=1).stderr
 
 
 def test_malformed_keeps_what_was_imported(cli: Cli, tmp_path: Path) -> None:

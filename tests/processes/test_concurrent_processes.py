@@ -39,6 +39,19 @@ def test_the_same_id_with_other_content_has_one_winner(postgres_url: str) -> Non
         assert {m.id: m.content for m in session.messages()} == {id: f"from {number}" for id, number in winners.items()}
 
 
+def test_eight_processes_reopen_what_the_others_push_out(postgres_url: str) -> None:
+    """Five threads in turn, with room for three: no error, no deadlock, never more than three, nothing lost."""
+    turns = work.together(work.reopen_and_push_out, postgres_url)
+    with work.open_memory(postgres_url) as memory:
+        sessions = memory.tenant(work.TENANT).sessions
+        infos = sessions.list()
+        assert sorted(info.id for info in infos) == [f"thread-{number}" for number in range(5)]
+        assert sum(info.is_active for info in infos) == 3
+        assert sum(info.message_count for info in infos) == sum(turns)
+        for info in infos:
+            assert [message.seq for message in sessions.get(info.id).messages()] == [*range(1, info.last_seq + 1)]
+
+
 def test_eight_processes_migrate_an_empty_database(empty_postgres_url: str) -> None:
     """8 processes use an empty database for the first time at once: all succeed, at the library's version."""
     results = work.together(work.first_use, empty_postgres_url)

@@ -3,13 +3,15 @@
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from multiprocessing import get_context
 from threading import Barrier
 from typing import TypeVar
 
 import psycopg
 
-from chatmemory import ChatMemory, ChatMemoryError, MessageConflictError, Settings
+from chatmemory import ChatMemory, ChatMemoryError, MessageConflictError, SessionEndedError, Settings
 
 T = TypeVar("T")
 
@@ -101,6 +103,23 @@ def first_use(url: str, _session_id: str, number: int) -> tuple[int, int]:
         row = connection.execute("select max(version) from chatmemory.schema_migrations").fetchone()
     assert row is not None
     return row[0], count
+
+
+def reopen_and_push_out(url: str, _session_id: str, number: int) -> int:
+    """Resume the same five threads of one user, each process in another order, with room for three of them."""
+    turns = 0
+    with open_memory(url, max_sessions_per_user=3) as memory:
+        sessions = memory.tenant(TENANT).sessions
+        for turn in range(15):
+            id = f"thread-{(number * 7 + turn * (number % 4 + 1)) % 5}"
+            session = sessions.resume_or_create(id, user_id="ann", on_missing="adopt")
+            assert session.id == id
+            with suppress(SessionEndedError):  # another process has just pushed it out
+                session.append("user", f"{number}-{turn}")
+                turns += 1
+            if turn % 5 == 0:
+                sessions.end_inactive(timedelta(hours=1))
+    return turns
 
 
 def write_until_killed(url: str, session_id: str, name: str) -> None:

@@ -52,6 +52,8 @@ def sync_half() -> None:
             user_id="u", session_id="s", kind="chat", title="t", metadata={"a": 1}, details={}
         )
         session = sessions.resume_or_create("s", user_id="u", kind="chat", on_missing="adopt", metadata=None)
+        session = sessions.resume_or_create("s", user_id="u", on_expired="reopen")
+        print(session.reopen().is_active)
         session = sessions.restore(sessions.get("s", user_id="u").id)
         page: Page[SessionInfo] = sessions.list(
             user_id="u",

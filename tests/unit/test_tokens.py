@@ -52,7 +52,7 @@ LONG = {
     "words": "The quick brown fox doesn't jump over Ann's lazy dogs, 12345 times. ",
     "code": "for (int i = 0; i < n; ++i) {\n    total_sum += values[i];  // add\n}\n\n",
     "one word": "Donaudampfschifffahrt",
-    "Chinese": "我住在里斯本，我的狗叫小白。",  # noqa: RUF001
+    "Chinese": "我住在里斯本，我的狗叫小白。",
     "Chinese without marks": "我住在里斯本我的狗叫小白",
     "Hindi": "मैं लिस्बन में रहता हूँ और मेरा कुत्ता छोटा है। ",
     "accents": "e\u0301a\u0300o\u0302 n\u0303",

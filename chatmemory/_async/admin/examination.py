@@ -195,7 +195,7 @@ async def _rows_seen(connection: AsyncConnection[Row]) -> list[int]:
     seen: list[int] = []
     async with connection.transaction(force_rollback=True):
         await connection.execute(queries.admin.ENTER_TENANT, (probe,))
-        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, declared("chat", {}, (1, 1)))
+        written = (probe, probe, "doctor", "doctor", *[None] * 4, 1, True, declared("chat", {}, (1, 1)))
         await connection.execute(queries.sessions.CREATE_SESSION, written)
         for tenant_id in (probe, f"another-{probe}", None):
             await connection.execute(queries.admin.ENTER_TENANT, (tenant_id,))

@@ -51,8 +51,9 @@ class AsyncContexts:
     """Builds the contexts of one session, none older than what any handle of this memory has seen."""
 
     def __init__(self, info: SessionInfo, parts: AsyncShared) -> None:
-        self._tenant_id, self._id, self._born = info.tenant_id, info.id, info.created_at
+        self._tenant_id, self._id, self._born = info.tenant_id, info.id, info.born_at
         self._seen = info.last_seq
+        self._prior_summary = info.prior_summary
         self._row: SessionInfo | None = None  # just read from Postgres; used once
         self._row_at = -math.inf
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
@@ -66,6 +67,7 @@ class AsyncContexts:
     def saw_row(self, info: SessionInfo) -> None:
         """Note that the handle has just read this row: a context within ROW_SECONDS need not be newer."""
         self.saw(info.last_seq)
+        self._prior_summary = info.prior_summary
         self._row, self._row_at = info, time.monotonic()
 
     def appended(self, appended: Appended, new: Sequence[Message]) -> None:
@@ -243,7 +245,7 @@ class AsyncContexts:
         self.saw(window.last_seq)
         name = f"{self._tenant_id}\n{self._id}"
         while True:
-            context = build(window, request, counter, name)
+            context = build(window, request, counter, name, self._prior_summary)
             missing = sorted(stubs.intersection(message.seq for message in context.messages))
             if not missing:
                 return context

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -10,12 +11,19 @@ from chatmemory._async.sessions.session import AsyncSession
 from chatmemory._async.sessions.sessions import AsyncSessions
 from chatmemory._async.shared import AsyncShared
 from chatmemory._concurrency import async_in_thread
-from chatmemory.errors import InvalidInputError, MessageConflictError, SessionExistsError, SessionNotFoundError
+from chatmemory.errors import (
+    InvalidInputError,
+    MessageConflictError,
+    SessionEndedError,
+    SessionExistsError,
+    SessionNotFoundError,
+)
+from chatmemory.files.archives import conversations
 from chatmemory.files.conversations import Conversation, Refused, batches
-from chatmemory.files.formats import conversations
 from chatmemory.files.records import ImportedConversation, ImportOutcome
 from chatmemory.kinds import find
 from chatmemory.runs.metric_records import MetricCurve
+from chatmemory.storage import queries
 from chatmemory.validation import check_messages
 
 T = TypeVar("T")
@@ -29,6 +37,7 @@ class AsyncImporter:
     def __init__(self, tenant_id: str, parts: AsyncShared, user_id: str | None, default_user_id: str | None) -> None:
         settings = parts.settings.model_copy(update={"max_sessions_per_user": NO_LIMIT})
         self._sessions = AsyncSessions(tenant_id, parts._replace(settings=settings))
+        self._tenant_id, self._database = tenant_id, parts.database
         self._max_bytes = settings.max_message_bytes
         self._user_id, self._default_user_id = user_id, default_user_id
 
@@ -41,7 +50,7 @@ class AsyncImporter:
                     continue
                 try:
                     result = await self._take(conversation)
-                except (InvalidInputError, MessageConflictError) as error:
+                except (InvalidInputError, MessageConflictError, SessionEndedError) as error:
                     if not conversation.is_whole:  # the file itself may be wrong
                         raise
                     result = ImportedConversation(
@@ -56,10 +65,8 @@ class AsyncImporter:
             if not conversation.messages:
                 return ImportedConversation(id=id, outcome="empty", title=title, left_out=conversation.left_out)
         session = await self._find(id)
-        if session is not None and not _is_unfinished(session):
-            new = await self._missing(session, conversation)
-            outcome: ImportOutcome = "grown" if new else "unchanged"
-            return ImportedConversation(id=id, outcome=outcome, title=session.info.title, new_messages=new)
+        if session is not None and not await _is_unfinished(session):
+            return await self._grow(session, conversation)
         stored = await self._store(session or await self._create(conversation), conversation, again=session is not None)
         return ImportedConversation(
             id=id, outcome="imported", title=title, messages=stored, left_out=conversation.left_out
@@ -83,6 +90,7 @@ class AsyncImporter:
                 title=conversation.title,
                 metadata={**conversation.metadata, REASON: conversation.origin},
                 details=conversation.details,
+                created_at=_past(conversation.created_at),
             )
         except SessionExistsError:
             raise InvalidInputError("it was deleted here; restore or erase that session first") from None
@@ -95,15 +103,38 @@ class AsyncImporter:
         stored = session.info.message_count - before
         await _log(session, conversation.metrics, again=again)
         await _end(session, conversation)
+        await self._date(session, conversation)
         return stored
 
-    async def _missing(self, session: AsyncSession, conversation: Conversation) -> int:
-        """Count the messages that an ended session does not have."""
+    async def _date(self, session: AsyncSession, conversation: Conversation) -> None:
+        """Set the time of the last activity where the messages do not say it."""
+        if at := _past(conversation.last_active_at):
+            params = {"id": session.id, "of": session.info.born_at, "at": at}
+            await self._database.run(self._tenant_id, (queries.sessions.KEEP_ACTIVITY, params))
+
+    async def _grow(self, session: AsyncSession, conversation: Conversation) -> ImportedConversation:
+        """Add the messages that a session does not have; one that has ended is reopened for it, and ended again."""
+        info, new = session.info, 0
         stored = {message.id async for message in session.messages()}
-        new = 0
         async for batch in _in_thread(batches(conversation.messages)):
-            new += sum(message.message_id not in stored for message in batch)
-        return new
+            missing = [message for message in batch if message.message_id not in stored]
+            if missing and not new:
+                await self._open(session)
+            if missing:
+                new += len(await session.append_many(missing))
+        if new and not info.is_active:
+            await _end(session, conversation)
+            await self._date(session, conversation)
+        outcome: ImportOutcome = "grown" if new else "unchanged"
+        left_out = conversation.left_out if new else {}
+        return ImportedConversation(
+            id=info.id, outcome=outcome, title=info.title, messages=new, new_messages=new, left_out=left_out
+        )
+
+    async def _open(self, session: AsyncSession) -> None:
+        if self._user_id not in (None, session.info.user_id):
+            raise InvalidInputError("its session belongs to another user, and gets no messages from this one")
+        await session.reopen()
 
 
 async def _log(session: AsyncSession, metrics: Iterable[MetricCurve], *, again: bool) -> None:
@@ -135,9 +166,16 @@ async def _end(session: AsyncSession, conversation: Conversation) -> None:
         await session.end(success=end != "failed", results=conversation.results)
 
 
-def _is_unfinished(session: AsyncSession) -> bool:
-    """Return whether an interrupted import left the session."""
-    return session.info.is_active and REASON in session.info.metadata
+async def _is_unfinished(session: AsyncSession) -> bool:
+    """Return whether an interrupted import left the session, which then has never ended."""
+    if not session.info.is_active or REASON not in session.info.metadata:
+        return False
+    return not any(event.type in ("ended", "expired", "reopened") for event in await session.events())
+
+
+def _past(time: datetime | None) -> datetime | None:
+    """Return a time of a file; None if it lies in the future, so that it cannot be right."""
+    return time if time is None or time <= datetime.now(UTC) else None
 
 
 @contextmanager

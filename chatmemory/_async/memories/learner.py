@@ -152,10 +152,14 @@ class AsyncLearner:
         return state.has_ended and state.message_count >= self._settings.min_messages_for_summary
 
     async def _summarised(self, tenant_id: str, lesson: Lesson, summary: str) -> NewMemory:
-        """Make the summary memory of a session; its trust is that of tools if the session has tool messages."""
-        params = (lesson.session_id, lesson.messages[-1].seq)
-        [(has_tools,)] = await self._database.fetch(tenant_id, queries.messages.HAS_TOOLS, params)
-        return from_summary(lesson, summary, "tool" if has_tools else "assistant", new_id)
+        """Make the summary memory of a session, which supersedes that of an earlier end.
+
+        Its trust is that of tools if the session has tool messages.
+        """
+        last = lesson.messages[-1]
+        params = {"id": lesson.session_id, "user_id": lesson.user_id, "seq": last.seq, "at": last.created_at}
+        [(has_tools, earlier)] = await self._database.fetch(tenant_id, queries.learning.BEFORE_SUMMARY, params)
+        return from_summary(lesson, summary, "tool" if has_tools else "assistant", new_id, earlier)
 
     async def _messages_after(self, seq: int, tenant_id: str, session_id: str) -> list[Message]:
         params = (tenant_id, session_id, seq, MAX_READ)
@@ -234,10 +238,11 @@ class AsyncLearner:
             event: dict[str, Any] = {"from_seq": first, "to_seq": last, "memories": stored.created}
             if made.fallback:
                 event["without_model"] = made.fallback
-            await connection.execute(
-                queries.sessions.ADD_EVENT, (tenant_id, lesson.session_id, "learnt", to_json(event))
-            )
+            noted = {"tenant": tenant_id, "id": lesson.session_id, "data": to_json(event)}
+            [(successors,)] = await (await connection.execute(queries.learning.LEARNT, noted)).fetchall()
         await self._windows.drop(tenant_id, lesson.session_id)
+        if successors:
+            await self._windows.forget_user(tenant_id, lesson.user_id)
         return Consolidation(
             session_id=lesson.session_id,
             status="success",

@@ -33,7 +33,7 @@ class AsyncEraser:
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        params = {"session": info.id, "of": info.created_at, "users": [], "owners": [info.user_id]}
+        params = {"session": info.id, "of": info.born_at, "users": [], "owners": [info.user_id]}
         return await self._erase("session", params)
 
     async def users(self, users: Sequence[str]) -> Erasure:
@@ -77,7 +77,8 @@ class AsyncEraser:
                 self._tenant_id, params.get("session", ""), patient=True
             ) as transaction:
                 if await self._lock(transaction, scope, params, sessions) or attempts == ATTEMPTS:
-                    results = await transaction.finish(*((query, params) for query in erase.values()))
+                    withdraw = queries.ownership.WITHDRAW[scope], params
+                    _, *results = await transaction.finish(withdraw, *((query, params) for query in erase.values()))
                     return _receipt(erase, results)
                 await transaction.roll_back()
 

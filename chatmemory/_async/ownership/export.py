@@ -37,7 +37,7 @@ class AsyncExporter:
         """Yield the lines of one session, with the memories and the spend that come from it."""
         await self._metrics.flush()
         yield first_line(self._tenant_id, user_id=info.user_id, session_id=info.id)
-        params = {"session": info.id, "of": info.created_at, "owners": [info.user_id]}
+        params = {"session": info.id, "of": info.born_at, "owners": [info.user_id]}
         async for line in self._lines(
             {**queries.ownership.READ_SESSION, **queries.ownership.READ_REST["session"]}, params
         ):
@@ -98,5 +98,5 @@ class AsyncExporter:
 
 
 def _session_key(row: Row) -> str:
-    id, created_at, user_id = row
-    return json.dumps([id, created_at.isoformat(), user_id])
+    id, born_at, user_id = row
+    return json.dumps([id, born_at.isoformat(), user_id])

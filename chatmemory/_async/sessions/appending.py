@@ -41,7 +41,7 @@ class AsyncAppending:
         state = self._state
         statements = queries.messages.APPEND_AND_READ, queries.messages.APPEND_TURN_AND_READ
         plan = await state.contexts.plan(request, state.counts)
-        window = (state.tenant_id, state.id, state.origin.created_at, plan.limit, *plan.known)
+        window = (state.tenant_id, state.id, state.origin.born_at, plan.limit, *plan.known)
         rows, once = await self._store(drafts, statements, *window)
         count = len(Appended._fields)
         appended = Appended(*rows[0][:count])
@@ -57,7 +57,7 @@ class AsyncAppending:
         title = None if self._state.has_title else title_from(once)
         new_ids = not any(draft.has_own_id for draft in once)
 
-        whose = (self._state.tenant_id, self._state.id, self._state.origin.created_at)
+        whose = (self._state.tenant_id, self._state.id, self._state.origin.born_at)
 
         def checked(check_ids: bool = True) -> Statement:
             return statements[0], (*whose, *batch_arguments(once), title, check_ids, *window)

@@ -112,7 +112,7 @@ class AsyncEndings:
     ) -> Prepared | None:
         """Return what to write; None: the session has ended already, and only its status is to be reported."""
         ending = ending_from_row(rows[0]) if rows else None
-        if ending is None or ending.info.created_at != info.created_at:  # a later session with the same id
+        if ending is None or ending.info.born_at != info.born_at:  # a later session with the same id
             raise not_found(info.id)
         if not ending.info.is_active:
             return None

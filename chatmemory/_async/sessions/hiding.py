@@ -13,7 +13,7 @@ async def async_hide(parts: AsyncShared, info: SessionInfo) -> None:
     Raises:
         SessionNotFoundError: The session is hidden already, or was erased.
     """
-    params = {"session": info.id, "of": info.created_at}
+    params = {"session": info.id, "of": info.born_at}
     await parts.windows.forget(info)
     try:
         async with parts.database.transaction(info.tenant_id, info.id, patient=True) as transaction:

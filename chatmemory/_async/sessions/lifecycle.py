@@ -7,6 +7,7 @@ from chatmemory._async.memories.worker import AsyncWorker
 from chatmemory._async.ownership.erasure import AsyncEraser
 from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.sessions.hiding import async_hide, async_show
+from chatmemory._async.sessions.reopening import async_reopen
 from chatmemory._async.sessions.state import AsyncSessionState
 from chatmemory.memories.learning import nothing_learnt
 from chatmemory.memories.records import Consolidation, goes_on, joined
@@ -120,6 +121,19 @@ class AsyncLifecycleMethods:
             await AsyncEndings(self._state.tenant_id, self._state.parts).end(self._state.origin, end)
         )
 
+    async def reopen(self) -> SessionInfo:
+        """Continue a conversation that has ended, with its messages, its summary and its memories.
+
+        It counts as active again: with session_limit_policy "end_oldest" the user's session that was idle longest may
+        be ended for it. What was learnt is not learnt again. An active session stays as it is, and counts as used now.
+
+        Raises:
+            SessionEndedError: It is a run: what a run did stays as it was.
+            SessionLimitError: There is no room for it: as for sessions.create().
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        return self._state.take(await async_reopen(self._state.parts, self._state.origin))
+
     async def delete(self) -> None:
         """Hide the session everywhere; restore() brings it back, erase() removes it for good.
 
@@ -161,7 +175,7 @@ class AsyncLifecycleMethods:
         """
         params = {
             "id": self._state.id,
-            "born": self._state.origin.created_at,
+            "born": self._state.origin.born_at,
             "limit": check_count(limit, "limit", least=1),
         }
         rows = await self._state.parts.database.fetch(

@@ -113,7 +113,7 @@ class AsyncRunMethods:
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        params = {"id": self._state.id, "born": self._state.origin.created_at}
+        params = {"id": self._state.id, "born": self._state.origin.born_at}
         rows = await self._state.parts.database.fetch(
             self._state.tenant_id, queries.runs.STATUS_HISTORY, params, subject=self._state.id
         )

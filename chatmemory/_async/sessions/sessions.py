@@ -20,14 +20,17 @@ from chatmemory.sessions.changes import Changes
 from chatmemory.sessions.ending import End
 from chatmemory.sessions.fitting import checked_object
 from chatmemory.sessions.records import SessionInfo, Status, activity_key, creation_key, session_from_row
+from chatmemory.sessions.searching import patterns_of
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
 from chatmemory.validation import (
     check_choice,
+    check_count,
     check_duration,
     check_id,
     check_kind,
     check_list,
+    check_past,
     check_time,
     check_title,
     new_id,
@@ -56,6 +59,7 @@ class AsyncSessions:
         title: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         details: Mapping[str, Any] | None = None,
+        created_at: datetime | None = None,
     ) -> AsyncSession:
         """Create a session.
 
@@ -67,8 +71,11 @@ class AsyncSessions:
             metadata: What the app wants to keep with it, as a JSON object; what is too large is cut as by
                 Session.update().
             details: What belongs to this kind, as a JSON object in the form that the kind declares; cut likewise.
+            created_at: When it was created elsewhere, with a time zone, for a session that moves here. Once it has
+                ended, its last activity is that of its newest message. None: now.
 
         Raises:
+            InvalidInputError: A value cannot be stored, or created_at lies in the future.
             KindError: There is no such kind.
             SessionExistsError: The tenant has a session with this id.
             SessionLimitError: The user has max_sessions_per_user active ones of this kind, and
@@ -84,12 +91,13 @@ class AsyncSessions:
             check_title(title),
             _json_or_none(metadata, "metadata"),
             to_json(known) if known else None,
+            check_past(created_at, "created_at"),
             *self._settings.session_limits,
             declared(kind, known, self._settings.due_after),
         )
         rows = await self._database.call_once(queries.sessions.CREATE_SESSION, params, subject=id)
         self._parts.on_use()
-        return await self._began(rows)
+        return await self._began(session_from_row(rows[0][:-1]), rows)
 
     async def resume_or_create(
         self,
@@ -98,19 +106,25 @@ class AsyncSessions:
         user_id: object,
         kind: str = "chat",
         on_missing: Literal["new", "adopt"] = "new",
+        on_expired: Literal["new", "reopen"] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> AsyncSession:
         """Resume the active session of this user, or create one.
 
-        Anything that cannot be resumed (None, unknown, ended, idle for longer than session_timeout_hours, deleted,
-        of another kind, someone else's) gives a new session with a new id.
+        Anything that cannot be continued (None, unknown, ended, deleted, of another kind, someone else's) gives a new
+        session with a new id. So does a session that has expired, because it was idle for longer than
+        session_timeout_hours, or that has given way to max_sessions_per_user, unless it is reopened.
 
         Args:
             session_id: The session to resume.
             user_id: Whose it is.
             kind: What it is, or is to be.
-            on_missing: "adopt" creates an unknown id under that very id. When that session has ended later, the one
-                that continues it is found again under the old id; an id of another user raises.
+            on_missing: "adopt" creates an unknown id under that very id. Once its user has ended that session, a new
+                one continues it, begins with its summary, and is found again under the old id; an id of another user
+                raises.
+            on_expired: "reopen" continues an expired conversation, and one that has given way to the limit, with its
+                messages and its memories; it counts as active again. Runs are not reopened. "new" leaves it ended.
+                None: "reopen" with on_missing="adopt", else "new".
             metadata: For a new session, as a JSON object.
 
         Raises:
@@ -118,6 +132,8 @@ class AsyncSessions:
             SessionLimitError: As for create().
         """
         check_choice(on_missing, "on_missing", ("new", "adopt"))
+        if on_expired is not None:
+            check_choice(on_expired, "on_expired", ("new", "reopen"))
         id = None if session_id is None else check_id(session_id, "session_id")
         user, how, lease = check_id(user_id, "user_id"), f"{on_missing} {check_kind(kind)} {id}", new_lease()
         if id is not None:
@@ -131,6 +147,7 @@ class AsyncSessions:
             user,
             kind,
             on_missing == "adopt" and id is not None,
+            (on_expired or ("reopen" if on_missing == "adopt" else "new")) == "reopen",
             _json_or_none(metadata, "metadata"),
             self._settings.session_timeout,
             *self._settings.session_limits,
@@ -138,9 +155,10 @@ class AsyncSessions:
         )
         rows = await self._database.call(queries.sessions.RESUME_OR_CREATE, params, subject=id or "")
         self._parts.on_use()
-        info = session_from_row(rows[0][:-1])
-        if info.created_at == info.last_active_at:
-            return await self._began(rows)
+        [*row, reopened, _] = rows[0]
+        info = session_from_row(row)
+        if reopened or info.created_at == info.last_active_at:
+            return await self._began(info, rows)
         await self._windows.resumed(info, how, lease)
         return self._handle(info)
 
@@ -228,6 +246,52 @@ class AsyncSessions:
         total = counted[0][0][0] if counted else None
         return request.page(rows, session_from_row, creation_key if by_creation else activity_key, total)
 
+    async def search(
+        self,
+        text: str,
+        *,
+        user_id: object = None,
+        kind: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> Page[SessionInfo]:
+        """Find the sessions whose title, or one of whose messages, has all of these words; last active first.
+
+        Upper and lower case are the same, and a word may be a part of another: this needs no spaces between words. No
+        index of words slows appends down. Instead each call reads at most about 20,000 messages, from the sessions
+        that were active last on, so a page may be short, or empty, while `next` says that there is more to search.
+
+        Args:
+            text: The words, at most 8.
+            user_id: Only this user's sessions.
+            kind: Only sessions of this kind.
+            limit: How many sessions a page holds at most, 1 or more.
+            cursor: `next` of the page before; None: begin with the session that was active last.
+
+        Raises:
+            InvalidInputError: There is no word, or a value cannot be used.
+        """
+        words = patterns_of(text)
+        filters = {
+            "user_id": None if user_id is None else check_id(user_id, "user_id"),
+            "kind": None if kind is None else check_kind(kind),
+        }
+        given = {name: value for name, value in filters.items() if value is not None}
+        scope = {**given, "tenant": self._tenant_id, "text": text}
+        request = check_page("search", scope, check_count(limit, "limit", least=1), 0, cursor)
+        after = request.after is not None
+        params = {
+            **given, **request.params, **{f"word{number}": forms for number, forms in enumerate(words)},
+            "most_sessions": queries.sessions.MAX_SEARCHED_SESSIONS,
+            "most_messages": queries.sessions.MAX_SEARCHED_MESSAGES,
+        }  # fmt: skip
+        rows, reached = await self._database.run(
+            self._tenant_id,
+            (queries.sessions.search_sessions(given, len(words), after=after), params),
+            (queries.sessions.last_searched(given, after=after), params),
+        )
+        return request.page(rows, session_from_row, activity_key, reached=(*reached[0],) if reached else None)
+
     async def compare(self, session_ids: Iterable[object]) -> Comparison:
         """Runs side by side: their details, their results, and the best of each of their metrics.
 
@@ -281,9 +345,8 @@ class AsyncSessions:
         """
         return self._handle(await async_show(self._parts, self._tenant_id, check_id(session_id, "session_id")))
 
-    async def _began(self, rows: Sequence[Row]) -> AsyncSession:
-        """A handle on a new session, for which the user's oldest may have ended."""
-        info = session_from_row(rows[0][:-1])
+    async def _began(self, info: SessionInfo, rows: Sequence[Row]) -> AsyncSession:
+        """A handle on a new or reopened session, for which the user's oldest may have ended."""
         await self._windows.forget_user(info.tenant_id, info.user_id)
         await self._endings.leave_results(rows)
         return self._handle(info)

@@ -67,7 +67,7 @@ class AsyncSessionState:
             SessionNotFoundError: There is no row, or another session has the id of an erased one.
         """
         info = session_from_row(rows[0]) if rows else None
-        if info is None or info.created_at != self._info.created_at:
+        if info is None or info.born_at != self._info.born_at:
             raise not_found(self.id)
         return self.take(info)
 

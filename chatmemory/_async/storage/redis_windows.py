@@ -80,7 +80,7 @@ class AsyncWindows:
         """
         if self._cache is None:
             return Found(None, set(), "")
-        key, of, lease = window_key(info.tenant_id, info.id), microseconds(info.created_at), new_lease()
+        key, of, lease = window_key(info.tenant_id, info.id), microseconds(info.born_at), new_lease()
         unsent = self._take(key)
         since = recent.last_seq if recent is not None and recent.messages and limit else 0
         if unsent is not None and unsent.of == of:
@@ -109,7 +109,7 @@ class AsyncWindows:
         """
         if self._cache is None or not messages:
             return
-        self._put(window_key(info.tenant_id, info.id), Unsent(microseconds(info.created_at), messages, token_count))
+        self._put(window_key(info.tenant_id, info.id), Unsent(microseconds(info.born_at), messages, token_count))
         self._flusher.start()
 
     def _put(self, key: str, new: Unsent) -> None:
@@ -167,7 +167,7 @@ class AsyncWindows:
         if len(begins) > self._settings.window_max_bytes:
             return
         newest = window.messages[-self._settings.window_max_messages :]
-        head = (microseconds(info.created_at), self._ttl, -1, lease, 0, *self._bounds(newest, window.token_count))
+        head = (microseconds(info.born_at), self._ttl, -1, lease, 0, *self._bounds(newest, window.token_count))
         rest = (begins, pack_summary(window), new_lease(), *self._packed(newest))
         await self._cache.run("window", window_key(info.tenant_id, info.id), "store", *head, *rest)
 

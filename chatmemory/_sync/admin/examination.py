@@ -197,7 +197,7 @@ def _rows_seen(connection: Connection[Row]) -> list[int]:
     seen: list[int] = []
     with connection.transaction(force_rollback=True):
         connection.execute(queries.admin.ENTER_TENANT, (probe,))
-        written = (probe, probe, "doctor", "doctor", None, None, None, 1, True, declared("chat", {}, (1, 1)))
+        written = (probe, probe, "doctor", "doctor", *[None] * 4, 1, True, declared("chat", {}, (1, 1)))
         connection.execute(queries.sessions.CREATE_SESSION, written)
         for tenant_id in (probe, f"another-{probe}", None):
             connection.execute(queries.admin.ENTER_TENANT, (tenant_id,))

@@ -35,7 +35,7 @@ class Eraser:
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        params = {"session": info.id, "of": info.created_at, "users": [], "owners": [info.user_id]}
+        params = {"session": info.id, "of": info.born_at, "users": [], "owners": [info.user_id]}
         return self._erase("session", params)
 
     def users(self, users: Sequence[str]) -> Erasure:
@@ -77,7 +77,8 @@ class Eraser:
             sessions.clear()
             with self._database.transaction(self._tenant_id, params.get("session", ""), patient=True) as transaction:
                 if self._lock(transaction, scope, params, sessions) or attempts == ATTEMPTS:
-                    results = transaction.finish(*((query, params) for query in erase.values()))
+                    withdraw = queries.ownership.WITHDRAW[scope], params
+                    _, *results = transaction.finish(withdraw, *((query, params) for query in erase.values()))
                     return _receipt(erase, results)
                 transaction.roll_back()
 

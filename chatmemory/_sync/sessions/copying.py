@@ -23,7 +23,7 @@ def fork(parts: Shared, info: SessionInfo, at_seq: int | None, user_id: str | No
         SessionNotFoundError: The session was deleted or erased.
     """
     new, owner = new_id(), user_id or info.user_id
-    source = {"id": info.id, "user_id": None, "of": info.created_at}
+    source = {"id": info.id, "user_id": None, "of": info.born_at}
     with parts.database.transaction(info.tenant_id, info.id, patient=True) as transaction:
         _, found = transaction.run(
             (queries.sessions.LOCK_USER, (info.tenant_id, owner)), (queries.sessions.FORKED_SESSION, source)
@@ -56,6 +56,7 @@ def _arguments(parts: Shared, parent: SessionInfo, new: str, owner: str) -> tupl
         parent.title,
         to_json(parent.metadata),
         to_json(parent.details),
+        None,
         *parts.settings.session_limits,
         declared(parent.kind, parent.details, parts.settings.due_after, otherwise=parent.learns),
     )

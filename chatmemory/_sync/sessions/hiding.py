@@ -15,7 +15,7 @@ def hide(parts: Shared, info: SessionInfo) -> None:
     Raises:
         SessionNotFoundError: The session is hidden already, or was erased.
     """
-    params = {"session": info.id, "of": info.created_at}
+    params = {"session": info.id, "of": info.born_at}
     parts.windows.forget(info)
     try:
         with parts.database.transaction(info.tenant_id, info.id, patient=True) as transaction:

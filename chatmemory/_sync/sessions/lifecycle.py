@@ -9,6 +9,7 @@ from chatmemory._sync.memories.worker import Worker
 from chatmemory._sync.ownership.erasure import Eraser
 from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.sessions.hiding import hide, show
+from chatmemory._sync.sessions.reopening import reopen
 from chatmemory._sync.sessions.state import SessionState
 from chatmemory.memories.learning import nothing_learnt
 from chatmemory.memories.records import Consolidation, goes_on, joined
@@ -120,6 +121,19 @@ class LifecycleMethods:
     def _end(self, end: End) -> SessionInfo:
         return self._state.take(Endings(self._state.tenant_id, self._state.parts).end(self._state.origin, end))
 
+    def reopen(self) -> SessionInfo:
+        """Continue a conversation that has ended, with its messages, its summary and its memories.
+
+        It counts as active again: with session_limit_policy "end_oldest" the user's session that was idle longest may
+        be ended for it. What was learnt is not learnt again. An active session stays as it is, and counts as used now.
+
+        Raises:
+            SessionEndedError: It is a run: what a run did stays as it was.
+            SessionLimitError: There is no room for it: as for sessions.create().
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        return self._state.take(reopen(self._state.parts, self._state.origin))
+
     def delete(self) -> None:
         """Hide the session everywhere; restore() brings it back, erase() removes it for good.
 
@@ -161,7 +175,7 @@ class LifecycleMethods:
         """
         params = {
             "id": self._state.id,
-            "born": self._state.origin.created_at,
+            "born": self._state.origin.born_at,
             "limit": check_count(limit, "limit", least=1),
         }
         rows = self._state.parts.database.fetch(

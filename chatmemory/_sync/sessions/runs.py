@@ -115,7 +115,7 @@ class RunMethods:
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        params = {"id": self._state.id, "born": self._state.origin.created_at}
+        params = {"id": self._state.id, "born": self._state.origin.born_at}
         rows = self._state.parts.database.fetch(
             self._state.tenant_id, queries.runs.STATUS_HISTORY, params, subject=self._state.id
         )

@@ -20,6 +20,19 @@ LEARN = (
     "due_messages = %(due_messages)s, due_tokens = %(due_tokens)s, "
     "processed_for_ltm = %(had_ended)s and s.last_seq = %(seq)s where s.id = %(id)s"
 )
+# Record what was learnt, and give the new summary to the session that continues this one.
+LEARNT = (
+    "with noted as (insert into chatmemory.events (tenant_id, session_id, type, data) "
+    "values (%(tenant)s, %(id)s, 'learnt', %(data)s)) select chatmemory.pass_on_summary(%(tenant)s, %(id)s)"
+)
+# Get whether messages of tools are summarised, and the summary memories of the session's earlier ends.
+BEFORE_SUMMARY = (
+    "select exists (select from chatmemory.messages where session_id = %(id)s and seq <= %(seq)s and role = 'tool'), "
+    "array(select m.id from chatmemory.memory_sources c "
+    "join chatmemory.memories m on m.tenant_id = c.tenant_id and m.id = c.memory_id "
+    "where c.session_id = %(id)s and m.user_id = %(user_id)s and m.kind = 'summary' and m.valid_to is null "
+    "and m.valid_from <= %(at)s)"
+)
 # End a lease without counting the attempt.
 RELEASE = (
     "update chatmemory.sessions set lease_owner = null, lease_until = null, attempts = greatest(attempts - 1, 0) "

@@ -35,7 +35,7 @@ COUNT_COPIED = (
 # Get single messages, such as those too large for the window.
 READ_SEQS = (
     "select " + MESSAGE + " from chatmemory.messages where session_id = %(id)s and seq = any(%(seqs)s) "
-    "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null)"
+    "and exists (select from chatmemory.sessions where id = %(id)s and born_at = %(born)s and deleted_at is null)"
 )
 TRUST_OF_MESSAGES = (
     "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
@@ -44,7 +44,6 @@ TRUST_OF_MESSAGES = (
 )
 # A session that is cited as a whole counts as one message of an app.
 TRUST_OF_SESSION = "select count(*), 3 from chatmemory.sessions where id = %(id)s and deleted_at is null"
-HAS_TOOLS = "select exists (select from chatmemory.messages where session_id = %s and seq <= %s and role = 'tool')"
 
 # Get a user's newest messages over all sessions.
 RECENT_MESSAGES = (

@@ -3,7 +3,7 @@
 Their parameters:
 
 - tenant: The tenant's id.
-- session, of: The session's id and creation time; a later session with the same id does not match.
+- session, of: The session's id, and when it was stored; a later session with the same id does not match.
 - users: The users in scope; empty if the scope is one session.
 - owners: The users in scope, or the session's user.
 """
@@ -17,7 +17,7 @@ Scope: TypeAlias = Literal["session", "users"]
 
 _USERS = "%(users)s::text[]"
 _SESSIONS: dict[Scope, LiteralString] = {
-    "session": "select s.id from chatmemory.sessions s where s.id = %(session)s and s.created_at = %(of)s::timestamptz",
+    "session": "select s.id from chatmemory.sessions s where s.id = %(session)s and s.born_at = %(of)s::timestamptz",
     "users": f"select s.id from chatmemory.sessions s where s.user_id = any({_USERS})",
 }
 _CITING: dict[Scope, LiteralString] = {
@@ -78,6 +78,13 @@ CITING_USERS: dict[Scope, LiteralString] = {
 }
 
 
+# What a session has passed on to those that continue it. Those of erased users go with their users.
+WITHDRAW: dict[Scope, LiteralString] = {
+    "session": "select chatmemory.withdraw_summary(%(tenant)s, %(session)s)",
+    "users": "select",
+}
+
+
 def _remove_memories(scope: Scope) -> LiteralString:
     """Remove memories; for users who stay, also their words, their count, and references in `superseded_by`."""
     return (
@@ -112,18 +119,31 @@ ERASE: dict[Scope, dict[str, LiteralString]] = {
     scope: {table.name: query for table in TABLES if (query := _erase(table, scope)) is not None} for scope in _SESSIONS
 }
 
+# Every user that a row names.
+_USERS_NAMED = " union ".join(
+    f"select m.{table.user} from chatmemory.{table.name} m"
+    for table in TABLES
+    if table.user is not None and table.part_of is None and table.cites is None
+)
+
 # All users of a tenant, one batch at a time; the empty name stands for the tenant as a whole. The users of memories are
 # read from memory_users.
 MAX_USERS = 200
 USERS_OF_TENANT = (
-    "select u.id from ("
-    + " union ".join(
-        f"select m.{table.user} from chatmemory.{table.name} m"
-        for table in TABLES
-        if table.user is not None and table.part_of is None and table.cites is None
-    )
-    + f") u(id) where %(after)s::text is null or u.id > %(after)s order by u.id limit {MAX_USERS}"
+    f"select u.id from ({_USERS_NAMED}) u(id) where %(after)s::text is null or u.id > %(after)s "
+    f"order by u.id limit {MAX_USERS}"
 )
+
+
+# The users of a tenant, by their ids, with their sessions that are not deleted.
+LIST_USERS = (
+    "select u.id, s.count, s.last_active_at from ("
+    f"select n.id from ({_USERS_NAMED}) n(id) where n.id <> '' "
+    "and (%(after_id)s::text is null or n.id > %(after_id)s) order by n.id limit %(limit)s offset %(offset)s) u "
+    "cross join lateral (select count(*) as count, max(m.last_active_at) as last_active_at "
+    "from chatmemory.sessions m where m.user_id = u.id and m.deleted_at is null) s order by u.id"
+)
+LIST_TENANTS = "select id, last_active_at from chatmemory.list_tenants(%(after_id)s, %(limit)s, %(offset)s)"
 
 
 # Exports.
@@ -178,7 +198,7 @@ READ_REST: dict[str, dict[str, Read]] = {
     "users": {table.name: _read(table, _is_exported(table, "users")) for table in of_users()},
     "tenant": {table.name: _read(table, "true") for table in of_users()},
 }
-_BEGUN = "select m.id, m.created_at, m.user_id from chatmemory.sessions m where "
+_BEGUN = "select m.id, m.born_at, m.user_id from chatmemory.sessions m where "
 _IN_ORDER = " order by m.created_at, m.id"
 READ_SESSIONS: dict[str, Read] = {
     "users": _limited(_BEGUN + f"m.user_id = any({_USERS})" + _IN_ORDER),

@@ -6,7 +6,7 @@ READ_METRICS = "select * from chatmemory.read_metrics(%s, %s, %s, %s)"
 STATUS_HISTORY = (
     "select e.at, e.data from chatmemory.sessions s left join chatmemory.events e "
     "on e.tenant_id = s.tenant_id and e.session_id = s.id and e.type = 'moved' "
-    "where s.id = %(id)s and s.created_at = %(born)s and s.deleted_at is null order by e.number"
+    "where s.id = %(id)s and s.born_at = %(born)s and s.deleted_at is null order by e.number"
 )
 
 # Store packed points. The same row again changes nothing; a row with more points replaces the stored one.

@@ -8,10 +8,16 @@ from chatmemory.storage.queries.columns import EVENT, SESSION
 # The ids of runs that the statement ended and whose result memory is not stored yet, as JSON; null or empty: none.
 RESULTS_DUE = ", current_setting('chatmemory.results_due', true)"
 
-RESUME_OR_CREATE = "select " + SESSION + RESULTS_DUE + " from chatmemory.resume_or_create(" + "%s, " * 10 + "%s)"
+# True in a statement that reopened a session, for which others may have ended.
+REOPENED = ", coalesce(current_setting('chatmemory.reopened', true), '') = 'true'"
 
+RESUME_OR_CREATE = (
+    "select " + SESSION + REOPENED + RESULTS_DUE + " from chatmemory.resume_or_create(" + "%s, " * 11 + "%s)"
+)
+REOPEN_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.reopen_session(%s, %s, %s, %s, %s)"
 CREATE_SESSION = (
-    "select " + SESSION + RESULTS_DUE + " from chatmemory.create_session(%s, %s, %s, %s, %s, %s, %s, null, %s, %s, %s)"
+    "select " + SESSION + RESULTS_DUE + " from chatmemory.create_session("
+    "%s, %s, %s, %s, %s, %s, %s, null, null, %s, %s, %s, %s)"
 )
 # End sessions; `refused` says why one was left as it is, null if it was ended.
 END_SESSIONS = (
@@ -44,6 +50,7 @@ _FILTERS: dict[str, LiteralString] = {
     "created_before": " and created_minute <= date_trunc('minute', %(created_before)s::timestamptz at time zone 'UTC') "
     "and created_at < %(created_before)s",
 }
+_WORDS: tuple[LiteralString, ...] = ("word0", "word1", "word2", "word3", "word4", "word5", "word6", "word7")
 _BY_CREATION = (
     "",
     " and created_minute <= date_trunc('minute', %(after)s::timestamptz at time zone 'UTC') "
@@ -79,6 +86,52 @@ def count_sessions(filters: Collection[str]) -> LiteralString:
     return "select count(*)" + _listed(filters)
 
 
+MAX_SEARCHED_SESSIONS, MAX_SEARCHED_MESSAGES = 1_000, 20_000  # for one page
+
+
+def _searched(filters: Collection[str], *, after: bool) -> LiteralString:
+    """The next sessions to search, last active first, with the messages of those before each."""
+    return (
+        "with listed as materialized (select id, last_active_at, last_active_hour, message_count"
+        + _listed(filters)
+        + _BY_ACTIVITY[after]
+        + _ACTIVE_LAST_FIRST
+        + " limit %(most_sessions)s), "
+        "counted as (select *, sum(message_count) over (" + _ACTIVE_LAST_FIRST + ") - message_count as before "
+        "from listed), "
+        "searched as (select * from counted where before < %(most_messages)s) "
+    )
+
+
+def search_sessions(filters: Collection[str], words: int, *, after: bool) -> LiteralString:
+    """Sessions whose title, or one of whose messages, has each of the words word0, word1 …; the last active first."""
+    in_title: LiteralString = "true"
+    in_message: LiteralString = "true"
+    for name in _WORDS[:words]:
+        in_title += " and s.title ilike any(%(" + name + ")s)"
+        in_message += " and m.content ilike any(%(" + name + ")s)"
+    return (
+        _searched(filters, after=after)
+        + "select "
+        + ", ".join(f"s.{column}" for column in SESSION.split(", "))
+        + " from searched c join chatmemory.sessions s on s.id = c.id where ("
+        + in_title
+        + ") or exists (select from chatmemory.messages m where m.session_id = c.id and "
+        + in_message
+        + ") order by c.last_active_hour desc, c.last_active_at desc, c.id desc limit %(limit)s"
+    )
+
+
+def last_searched(filters: Collection[str], *, after: bool) -> LiteralString:
+    """The last session that a search has looked at, if others may follow it."""
+    return (
+        _searched(filters, after=after)
+        + "select last_active_at, id from searched where (select count(*) from listed) = %(most_sessions)s "
+        "or (select count(*) from listed) > (select count(*) from searched) "
+        "order by last_active_hour, last_active_at, id limit 1"
+    )
+
+
 # Get the active sessions that were idle for longer than an interval, longest idle first.
 IDLE_SESSIONS = (
     "select id from chatmemory.sessions where ended_at is null and deleted_at is null "
@@ -99,14 +152,14 @@ UPDATE_SESSION = (
 # Delete (hide) a session, unless a later session has its id; and restore it.
 DELETE_SESSION = (
     "with hidden as (update chatmemory.sessions set deleted_at = clock_timestamp() "
-    "where id = %(session)s and created_at = %(of)s and deleted_at is null returning tenant_id, id), "
+    "where id = %(session)s and born_at = %(of)s and deleted_at is null returning tenant_id, id), "
     "noted as (insert into chatmemory.events (tenant_id, session_id, type) "
     "select tenant_id, id, 'deleted' from hidden) "
-    "select id from hidden"
+    "select id, chatmemory.withdraw_summary(tenant_id, id) from hidden"
 )
 RESTORE_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.restore_session(%s, %s, %s, %s)"
 # Get the session to fork, unless a later session has its id.
-FORKED_SESSION = GET_SESSION + " and created_at = %(of)s"
+FORKED_SESSION = GET_SESSION + " and born_at = %(of)s"
 # Copy summary and watermark into a fork for the same user, so that the same messages are not learnt from twice.
 FORKED = (
     "update chatmemory.sessions f set summary = p.summary, summary_seq = p.summary_seq, "
@@ -114,11 +167,17 @@ FORKED = (
     "and p.user_id = f.user_id and p.summary_seq <= f.last_seq"
 )
 
+# Give an imported session that has ended the time of its last activity.
+KEEP_ACTIVITY = (
+    "update chatmemory.sessions set last_active_at = least(%(at)s, clock_timestamp()) "
+    "where id = %(id)s and born_at = %(of)s and imported_at is not null and ended_at is not null"
+)
+
 # The timeline.
 ADD_EVENT = "insert into chatmemory.events (tenant_id, session_id, type, data) values (%s, %s, %s, %s)"
 EVENTS = (
     "select " + EVENT + " from (select number, " + EVENT + " from chatmemory.events where session_id = %(id)s "
-    "and exists (select from chatmemory.sessions where id = %(id)s and created_at = %(born)s and deleted_at is null) "
+    "and exists (select from chatmemory.sessions where id = %(id)s and born_at = %(born)s and deleted_at is null) "
     "order by number desc limit %(limit)s) newest order by number"
 )
 

@@ -30,7 +30,7 @@ begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     if p_check_ids then
         perform from chatmemory.sessions s
-            where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null
+            where s.tenant_id = p_tenant and s.id = p_session and s.born_at = p_of and s.deleted_at is null
             for no key update;
         select array_agg(n.number), p_count - count(*),
                json_agg(json_build_array(
@@ -56,7 +56,7 @@ begin
             select s.last_seq + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at, s.summary_seq
                 into first_seq, last_seq, message_count, token_count, title, last_message_at, summary_seq
                 from chatmemory.sessions s
-                where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null;
+                where s.tenant_id = p_tenant and s.id = p_session and s.born_at = p_of and s.deleted_at is null;
             if not found then
                 perform chatmemory.refuse_append(p_tenant, p_session, p_of);
             end if;
@@ -75,7 +75,7 @@ begin
         token_count = s.token_count + v_tokens, title = coalesce(s.title, p_title),
         last_message_at = greatest(s.last_message_at, p_newest, case when not p_all_dated then at end),
         last_active_at = at, updated_at = at
-        where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null
+        where s.tenant_id = p_tenant and s.id = p_session and s.born_at = p_of and s.deleted_at is null
           and s.status = 'active'
         returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at,
             s.summary_seq, s.due_at is null and s.learns = 'messages' and s.parked_at is null

@@ -25,7 +25,7 @@ begin
         last_message_at = greatest(s.last_message_at, coalesce(p_created_at1, at),
             case when v_count = 2 then coalesce(p_created_at2, at) end),
         last_active_at = at, updated_at = at
-        where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null
+        where s.tenant_id = p_tenant and s.id = p_session and s.born_at = p_of and s.deleted_at is null
           and s.status = 'active'
         returning s.last_seq - v_count + 1, s.last_seq, s.message_count, s.token_count, s.title, s.last_message_at,
             s.summary_seq, s.due_at is null and s.learns = 'messages' and s.parked_at is null

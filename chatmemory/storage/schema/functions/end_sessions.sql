@@ -21,7 +21,7 @@ begin
     perform set_config('chatmemory.tenant_id', p_tenant, true);
     for v_end in
         select e.* from json_to_recordset(p_ends) as e(
-                id text, created_at timestamptz, status text, reason text, ended_by text,
+                id text, born_at timestamptz, status text, reason text, ended_by text,
                 updated_at timestamptz, last_active_at timestamptz,
                 metadata text, details text, results text, progress double precision, error text, is_work boolean,
                 has_result boolean)
@@ -32,7 +32,7 @@ begin
     loop
         select s.* into session from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.id = v_end.id and s.deleted_at is null
-              and s.created_at = coalesce(v_end.created_at, s.created_at)  -- not a later session with the same id
+              and s.born_at = coalesce(v_end.born_at, s.born_at)  -- not a later session with the same id
             for no key update;
         continue when not found;
         v_found := v_found + 1;
@@ -54,7 +54,11 @@ begin
         if session.status = 'active' and refused is null then
             update chatmemory.sessions s set
                 status = v_end.status, ended_at = clock_timestamp(), updated_at = clock_timestamp(),
-                last_active_at = case when v_end.is_work then clock_timestamp() else s.last_active_at end,
+                last_active_at = case
+                    when s.imported_at is not null and s.run_endings is null
+                        then coalesce(s.last_message_at, s.created_at)
+                    when v_end.is_work then clock_timestamp()
+                    else s.last_active_at end,
                 metadata = coalesce(v_end.metadata::json, s.metadata),
                 details = coalesce(v_end.details::json, s.details),
                 results = coalesce(v_end.results::json, s.results),
@@ -64,7 +68,7 @@ begin
                 run_ended_at = case when s.run_endings is not null then
                     coalesce(s.run_ended_at, clock_timestamp()) end,
                 processed_for_ltm = case s.learns
-                    when 'messages' then s.last_seq = 0
+                    when 'messages' then s.last_seq = 0 or s.processed_for_ltm and s.last_seq = s.summary_seq
                     when 'result' then coalesce(v_end.has_result, false)
                     else true end
                 where s.tenant_id = p_tenant and s.id = v_end.id

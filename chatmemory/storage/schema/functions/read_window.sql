@@ -30,7 +30,7 @@ begin
             where m.tenant_id = p_tenant and m.session_id = p_session and m.seq = 1 and m.role = 'system'
               and least(s.last_seq, v_before - 1) > p_limit
         ) m on true
-        where s.tenant_id = p_tenant and s.id = p_session and s.created_at = p_of and s.deleted_at is null;
+        where s.tenant_id = p_tenant and s.id = p_session and s.born_at = p_of and s.deleted_at is null;
     if not found then
         raise exception 'session not found' using errcode = 'CM404';
     end if;

@@ -19,5 +19,6 @@ begin
     end if;
     return query update chatmemory.sessions s set deleted_at = null
         where s.tenant_id = p_tenant and s.id = p_session returning s.*;
+    perform chatmemory.pass_on_summary(p_tenant, p_session);
     insert into chatmemory.events (tenant_id, session_id, type) values (p_tenant, p_session, 'restored');
 end $$;

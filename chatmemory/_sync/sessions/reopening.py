@@ -1,0 +1,23 @@
+# Generated from chatmemory/_async/sessions/reopening.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""Reopening an ended conversation, in one round trip."""
+
+from chatmemory._sync.sessions.ending import Endings
+from chatmemory._sync.shared import Shared
+from chatmemory.sessions.records import SessionInfo, session_from_row
+from chatmemory.storage import queries
+
+
+def reopen(parts: Shared, info: SessionInfo) -> SessionInfo:
+    """Reopen a conversation; the user's session that was idle longest may end for it.
+
+    Raises:
+        SessionEndedError: It is a run.
+        SessionLimitError: The user's limit is reached.
+        SessionNotFoundError: The session is deleted, or was erased.
+    """
+    params = (info.tenant_id, info.id, info.born_at, *parts.settings.session_limits)
+    rows = parts.database.call(queries.sessions.REOPEN_SESSION, params, subject=info.id)
+    parts.windows.forget_user(info.tenant_id, info.user_id)
+    Endings(info.tenant_id, parts).leave_results(rows)
+    return session_from_row(rows[0][:-1])
