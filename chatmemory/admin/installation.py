@@ -1,13 +1,10 @@
 """The installed packages and the settings in an examination, without secrets."""
 
 import os
-import tomllib
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from importlib import metadata
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,11 +90,5 @@ def misspelt(environment: Iterable[str]) -> Iterator[str]:
 
 
 def own_version() -> str:
-    """Return the version of this library: of the distribution that installed it, or of the clone it runs from."""
-    here = Path(__file__).resolve().parents[2]
-    project = here / "pyproject.toml"
-    if project.is_file():
-        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
-    for distribution in metadata.packages_distributions().get("chatmemory", ()):  # its name need not be the package's
-        return metadata.version(distribution)
-    return "of unknown version"
+    """Return the version of this library."""
+    return installed_versions()[DISTRIBUTION]

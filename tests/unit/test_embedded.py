@@ -555,7 +555,7 @@ def test_a_failed_start_tells_the_log(server: EmbeddedPostgres) -> None:
 def test_without_the_wheel_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the extra to install, and the setting to use instead."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"chatmemory\[embedded\]"):
+    with pytest.raises(MissingExtraError, match=r"chatmemory-postgres\[embedded\]"):
         EmbeddedPostgres().start()
 
 
