@@ -47,8 +47,14 @@ def packed_first(window: Window) -> str:
     return pack(first, sys.maxsize) if begins_session(first.seq, first.role) else ""
 
 
-def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int], str]:
-    """Return the window in a reply of window.lua, the seqs of its stubs, and the lease."""
+def unpack_window(reply: Sequence[Any], limit: int, since: int = 0) -> tuple[Window, set[int], str]:
+    """Return the window in a reply of window.lua, the seqs of its stubs, and the lease.
+
+    Args:
+        reply: The reply.
+        limit: The number of messages that were asked for at most.
+        since: The seq that the oldest of them may have.
+    """
     last, tokens, begins, summary, lease, *items = (_text(part) for part in reply)
     rows = json.loads(f"[{','.join(items)}]")
     messages = [_message(row) for row in rows]
@@ -56,11 +62,14 @@ def unpack_window(reply: Sequence[Any]) -> tuple[Window, set[int], str]:
     first_seq = last_seq - len(messages) + 1
     if [message.seq for message in messages] != list(range(first_seq, last_seq + 1)):
         raise ValueError("the window has a gap")
+    if len(messages) > limit or (not messages and limit and last_seq >= max(since, 1)):
+        raise ValueError("the window has more or less than was asked for")
     first = _message(json.loads(begins)) if begins else None
     stubs = {row[0] for row in rows if row[6] is None}
     if first is not None and first_seq <= first.seq:
         first = None
     summary_seq, summary_text = json.loads(summary) if summary else (0, "")
+    _check(first is None or first.seq == 1, summary_seq <= last_seq)
     _check(_is_count(last_seq), _is_count(token_count), _is_count(summary_seq), isinstance(summary_text, str))
     window = Window(messages, first, first_seq, last_seq, token_count, "redis", summary_text or None, summary_seq)
     return window, stubs, lease

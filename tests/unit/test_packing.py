@@ -33,7 +33,7 @@ def test_messages_come_back_as_they_were(fields: list[tuple[str, str, datetime, 
         Message(seq, id, "user", content, at, metadata, 3, "o200k_base")
         for seq, (id, content, at, metadata) in enumerate(fields, 5)
     ]
-    window, stubs, _ = unpack_window(reply(*messages))
+    window, stubs, _ = unpack_window(reply(*messages), 1000)
     assert list(window.messages) == messages
     assert repr([each.metadata for each in window.messages]) == repr([each.metadata for each in messages])
     assert (window.last_seq, window.token_count, window.source, stubs) == (messages[-1].seq, 7, "redis", set())
@@ -42,7 +42,7 @@ def test_messages_come_back_as_they_were(fields: list[tuple[str, str, datetime, 
 def test_a_large_message_is_represented_by_a_stub() -> None:
     """Without content and metadata, but with what a budget must know of it."""
     window, stubs, _ = unpack_window(
-        reply(message(1, "user", "x" * 500, {"a": 1}), message(2, "user", "y"), most_bytes=200)
+        reply(message(1, "user", "x" * 500, {"a": 1}), message(2, "user", "y"), most_bytes=200), 2
     )
     assert stubs == {1}
     assert (window.messages[0].content, window.messages[0].tokens) == ("", message(1, "user", "x" * 500).tokens)
@@ -84,7 +84,7 @@ FORGED = [
 def test_what_is_no_window_is_told_apart(lie: list[object]) -> None:
     """Garbage, gaps and holes raise one of the errors that the reader takes for a lie."""
     with pytest.raises(LIES):
-        unpack_window(lie)
+        unpack_window(lie, 1000)
 
 
 @given(objects, times)

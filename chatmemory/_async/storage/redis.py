@@ -98,9 +98,15 @@ class AsyncCache:
     async def _evaluate(self, name: str, key: str, args: Sequence[Any]) -> Any:
         client = self._client or self._connect()
         try:
-            return await client.evalsha(digest(name), 1, key, *args)
+            reply = await client.evalsha(digest(name), 1, key, *args)
         except NoScriptError:
-            return await client.eval(script(name), 1, key, *args)
+            reply = await client.eval(script(name), 1, key, *args)
+        named, result = reply
+        if named not in (key, key.encode()):
+            self._client = None  # its connections are out of step
+            await client.aclose()
+            raise RedisError("it answered another call")
+        return result
 
     async def drop(self, *keys: str) -> None:
         """Delete these keys; if Redis cannot do it now, before it is used again."""

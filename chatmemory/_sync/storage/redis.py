@@ -100,9 +100,15 @@ class Cache:
     def _evaluate(self, name: str, key: str, args: Sequence[Any]) -> Any:
         client = self._client or self._connect()
         try:
-            return client.evalsha(digest(name), 1, key, *args)
+            reply = client.evalsha(digest(name), 1, key, *args)
         except NoScriptError:
-            return client.eval(script(name), 1, key, *args)
+            reply = client.eval(script(name), 1, key, *args)
+        named, result = reply
+        if named not in (key, key.encode()):
+            self._client = None  # its connections are out of step
+            client.close()
+            raise RedisError("it answered another call")
+        return result
 
     def drop(self, *keys: str) -> None:
         """Delete these keys; if Redis cannot do it now, before it is used again."""

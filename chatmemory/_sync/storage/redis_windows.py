@@ -94,7 +94,7 @@ class Windows:
         if not reply:
             return Found(None, set(), lease)
         try:
-            window, stubs, lease = unpack_window(reply)
+            window, stubs, lease = unpack_window(reply, limit, since)
         except LIES:
             self._cache.drop_soon(key)
             return Found(None, set(), "")
