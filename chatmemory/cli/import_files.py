@@ -66,7 +66,7 @@ def import_(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import conversations from files; running it twice adds only what is new.
+    """Import conversations; a second import adds what is new.
 
     Accepts ChatGPT's and Claude's exports (the .zip as it is downloaded, or its conversations.json) and the JSON that
     `chatmemory export` writes. Of a conversation of ChatGPT's, the branch that was shown last is taken; what is left

@@ -93,7 +93,7 @@ def erase(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove sessions, or the whole tenant, for good; print what is gone.
+    """Remove sessions, or the whole tenant, for good.
 
     Restore a deleted session before you erase it.
     """

@@ -47,7 +47,7 @@ def erase(
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove everything that is stored about a user, for good; print what is gone."""
+    """Remove everything that is stored about a user, for good."""
     confirm(f"Erase everything of user {user!r} in tenant {tenant!r} for good?", yes=yes)
     with memory_on(postgres) as memory:
         receipt(f"user {user}", memory.tenant(tenant).users.erase(user), as_json=as_json)

@@ -1,4 +1,4 @@
-"""What a second import adds, which dates imported sessions have, and the archives in which exports are downloaded."""
+"""Second imports, the dates of imported sessions, and the archives in which exports are downloaded."""
 
 import io
 import json

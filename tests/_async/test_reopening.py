@@ -77,7 +77,7 @@ async def test_under_an_adopted_id_the_conversation_is_there_tomorrow(
 
 
 async def test_a_resume_after_the_timeout_reopens_as_after_the_clean_up(async_memory: AsyncChatMemory) -> None:
-    """Whether the clean-up came first or not, the visit was closed, and the conversation goes on."""
+    """The visit was closed, whether the clean-up came first or not, and the conversation goes on."""
     first = await thread(async_memory)
     await first.append("user", LISBON)
     async with with_settings(async_memory, session_timeout_hours=1e-9) as hasty:
@@ -160,7 +160,7 @@ async def test_what_its_user_ended_goes_on_in_a_successor(async_memory: AsyncCha
 
 @pytest.mark.parametrize("how", ["erase", "delete"])
 async def test_a_summary_goes_with_its_session(async_memory: AsyncChatMemory, how: str) -> None:
-    """What a deleted or erased session has passed on is gone from its successors; a restored one gives it back."""
+    """The summary of a deleted or erased session is gone from its successors; a restored one gives it back."""
     first = await thread(async_memory)
     await first.append_many([{"role": "user", "content": LISBON}] + [{"role": "user", "content": "Bye."}] * 3)
     await first.end()
@@ -219,7 +219,7 @@ async def test_a_deleted_thread_is_not_reopened(async_memory: AsyncChatMemory) -
 
 @pytest.mark.parametrize("kind", ["training", "research"])
 async def test_runs_are_not_reopened(async_memory: AsyncChatMemory, kind: str) -> None:
-    """What a run did stays as it was."""
+    """The record of a run stays as it was."""
     sessions = sessions_of(async_memory)
     run = await sessions.create(user_id="ann", kind=kind, session_id="run-1")
     await run.expire()

@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_import_again.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""What a second import adds, which dates imported sessions have, and the archives in which exports are downloaded."""
+"""Second imports, the dates of imported sessions, and the archives in which exports are downloaded."""
 
 import io
 import json

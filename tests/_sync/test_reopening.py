@@ -76,7 +76,7 @@ def test_under_an_adopted_id_the_conversation_is_there_tomorrow(memory: ChatMemo
 
 
 def test_a_resume_after_the_timeout_reopens_as_after_the_clean_up(memory: ChatMemory) -> None:
-    """Whether the clean-up came first or not, the visit was closed, and the conversation goes on."""
+    """The visit was closed, whether the clean-up came first or not, and the conversation goes on."""
     first = thread(memory)
     first.append("user", LISBON)
     with with_settings(memory, session_timeout_hours=1e-9) as hasty:
@@ -159,7 +159,7 @@ def test_what_its_user_ended_goes_on_in_a_successor(memory: ChatMemory, end: str
 
 @pytest.mark.parametrize("how", ["erase", "delete"])
 def test_a_summary_goes_with_its_session(memory: ChatMemory, how: str) -> None:
-    """What a deleted or erased session has passed on is gone from its successors; a restored one gives it back."""
+    """The summary of a deleted or erased session is gone from its successors; a restored one gives it back."""
     first = thread(memory)
     first.append_many([{"role": "user", "content": LISBON}] + [{"role": "user", "content": "Bye."}] * 3)
     first.end()
@@ -218,7 +218,7 @@ def test_a_deleted_thread_is_not_reopened(memory: ChatMemory) -> None:
 
 @pytest.mark.parametrize("kind", ["training", "research"])
 def test_runs_are_not_reopened(memory: ChatMemory, kind: str) -> None:
-    """What a run did stays as it was."""
+    """The record of a run stays as it was."""
     sessions = sessions_of(memory)
     run = sessions.create(user_id="ann", kind=kind, session_id="run-1")
     run.expire()
