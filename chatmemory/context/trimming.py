@@ -12,11 +12,11 @@ from dataclasses import replace
 from hashlib import blake2b
 from itertools import accumulate
 
-from chatmemory.context.records import SUMMARY_HEAD, Context, Omitted
+from chatmemory.context.records import Context, Omitted
 from chatmemory.context.request import Oversize, Recalls, Request
 from chatmemory.context.window import Window, _cost, _Read, _read
 from chatmemory.errors import ContextTooSmallError
-from chatmemory.memories.notes import notes_text
+from chatmemory.memories.notes import notes_text, summary_text
 from chatmemory.memories.records import Recalled
 from chatmemory.messages.pairing import turn_starts
 from chatmemory.messages.records import Message, text_of
@@ -88,13 +88,13 @@ def _chosen(
 
 def _summary(summary: str, room: int | None, counter: Counter) -> tuple[str | None, int]:
     """Return the summary, cut to at most half of the room, and its tokens; None if nothing of it fits."""
-    cost = _cost_of_text(f"{SUMMARY_HEAD}\n{summary}", counter)
+    cost = _cost_of_text(summary_text(summary), counter)
     if room is None or cost <= room // 2:
         return summary, cost
-    allowed = room // 2 - _cost_of_text(f"{SUMMARY_HEAD}\n{MARK}", counter)
+    allowed = room // 2 - _cost_of_text(summary_text(MARK), counter)
     while allowed > 0:
         cut = counter.cut(summary, allowed) + MARK
-        cost = _cost_of_text(f"{SUMMARY_HEAD}\n{cut}", counter)
+        cost = _cost_of_text(summary_text(cut), counter)
         if cost <= room // 2:
             return cut, cost
         allowed -= 1

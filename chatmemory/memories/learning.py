@@ -8,6 +8,7 @@ from chatmemory.memories.places import place
 from chatmemory.memories.prompts import Learnt, LearntFact
 from chatmemory.memories.records import TRUSTS, Memory, MemorySource, NewMemory, Trust
 from chatmemory.memories.sameness import may_say_the_same
+from chatmemory.memories.trust import message_trust
 from chatmemory.memories.vectors import mean
 from chatmemory.messages.records import Message
 from chatmemory.sessions.records import SessionInfo
@@ -15,7 +16,6 @@ from chatmemory.sessions.records import SessionInfo
 MAX_CLOSED_PER_FACT = 3  # known facts that one new fact may supersede
 MAX_CLOSED_PER_BATCH = 6  # so that one message cannot supersede a user's whole memory
 FULL_IMPORTANCE = 0.5
-_TRUST: dict[str, Trust] = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "app"}
 
 
 class Lesson(NamedTuple):
@@ -99,7 +99,7 @@ def _memory_of_fact(
     meant = known[fact.same_as - 1] if fact.same_as and 0 < fact.same_as <= len(known) else None
     same = meant if meant and may_say_the_same(fact.text, meant.text) else None
     text = same.text if same else fact.text.strip()
-    trust = min((_TRUST[message.role] for message in cited), key=TRUSTS.index)
+    trust = min(map(message_trust, cited), key=TRUSTS.index)
     stated_at = max(message.created_at for message in cited)
     closes = [known[number - 1] for number in fact.supersedes if 0 < number <= len(known)][:MAX_CLOSED_PER_FACT]
     return NewMemory(

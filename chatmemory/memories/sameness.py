@@ -1,7 +1,7 @@
 """The decision whether two facts say the same.
 
 A similar vector is no proof: "Ann is allergic to peanuts" and "Ann is not allergic to peanuts" are neighbours for every
-embedder, and so are two numbers, names, units or dates in one sentence. So nearness only proposes, and the words decide.
+embedder, and so are two numbers, names, units or dates in one sentence. So nearness only proposes, and words decide.
 """
 
 import re
@@ -22,8 +22,9 @@ _CONTRACTED = (  # in English
 )
 _NEGATIONS = frozenset(
     # English, German, Dutch, Swedish, Danish and Norwegian
-    "not no never none nobody nothing neither nor without nicht kein keine keinen keiner keinem keines nie niemals ohne "
-    "niemand nichts weder niet geen nooit zonder niets inte ej aldrig utan ingen inget inga ikke aldri uten uden intet "
+    "not no never none nobody nothing neither nor without nicht kein keine keinen keiner keinem keines nie niemals "
+    "ohne niemand nichts weder niet geen nooit zonder niets inte ej aldrig utan ingen inget inga ikke aldri "
+    "uten uden intet "
     # French, Spanish, Italian, Portuguese, Romanian
     "ne n pas jamais sans aucun aucune rien ni non nunca jamás sin ningún ninguna nada nadie tampoco mai senza nessun "
     "nessuno nessuna niente não sem nenhum nenhuma ninguém jamais nu fără niciodată "
@@ -37,7 +38,7 @@ _NEGATIONS = frozenset(
 # Within words: Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese; and endings of Turkish verbs.
 _NEGATIVE_PARTS = re.compile(
     "[不没沒無无未非别別]|ない|なかった|ません|なし|ずに|않|없|못|아니|(?:^|\\s)안(?:\\s|$)|ไม่|มิได้|ไร้|ບໍ່|មិន|គ្មាន|မ(?=.*(?:ဘူး|ပါ))"
-    "|m[ıiuü]yor|m[ae]z(?:\\b|[sl])|m[ae]d[ıi]"
+    "|m[ıiuü]yor|m[ae]z(?:\\b|[sl])|m[ae]d[ıi]"  # noqa: RUF001
 )
 
 

@@ -145,7 +145,8 @@ CLOSE_MEMORIES = (
 )
 # A memory that holds and says the same in the same words.
 KNOWN_MEMORY = (
-    "select m.id, m.text, true as same from chatmemory.memories m where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
+    "select m.id, m.text, true as same from chatmemory.memories m "
+    "where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
     "and m.kind = any(%(kinds)s) and m.valid_to is null" + _SHOWN + " order by m.created_at limit 1"
 )
 # Where there is none, the nearest that may say the same; vectors are not looked at where there is one.
@@ -162,7 +163,8 @@ KNOWN_OR_NEAR = (
 HOLDING = "select m.id from chatmemory.memories m where m.id = %s and m.valid_to is null" + _SHOWN
 # One that said the same, held at that time, and was superseded since.
 KNOWN_THEN = (
-    "select m.id, m.text, true as same from chatmemory.memories m where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
+    "select m.id, m.text, true as same from chatmemory.memories m "
+    "where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
     "and m.kind = any(%(kinds)s) and m.superseded_by is not null "
     "and m.valid_from <= %(at)s and m.valid_to > %(at)s" + _SHOWN + " order by m.created_at limit 1"
 )
