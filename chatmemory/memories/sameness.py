@@ -20,17 +20,17 @@ _CONTRACTED = (  # in English
     (re.compile(r"'ve\b"), " have"),
     (re.compile(r"'ll\b"), " will"),
 )
-_NEGATIONS = frozenset(
+_NEGATION_WORDS = (
     # English, German, Dutch, Swedish, Danish and Norwegian
     "not no never none nobody nothing neither nor without nicht kein keine keinen keiner keinem keines nie niemals "
     "ohne niemand nichts weder niet geen nooit zonder niets inte ej aldrig utan ingen inget inga ikke aldri "
     "uten uden intet "
     # French, Spanish, Italian, Portuguese, Romanian
-    "ne n pas jamais sans aucun aucune rien ni non nunca jamás sin ningún ninguna nada nadie tampoco mai senza nessun "
+    "ne pas jamais sans aucun aucune rien ni non nunca jamás sin ningún ninguna nada nadie tampoco mai senza nessun "
     "nessuno nessuna niente não sem nenhum nenhuma ninguém jamais nu fără niciodată "
     # Polish, Czech, Russian, Ukrainian, Greek, Hungarian, Finnish, Turkish
     "nigdy bez żaden żadna není nemá nikdy žádný не нет нету никогда без ни нельзя ні немає ніколи δεν δε μη μην όχι "
-    "χωρίς ποτέ nem soha nincs nélkül ei en et emme eivät ilman değil yok hiç asla "
+    "χωρίς ποτέ nem soha nincs nélkül ei emme eivät ilman değil yok hiç asla "
     # Arabic, Persian, Hebrew, Hindi, Vietnamese, Indonesian
     "لا ليس ليست لم لن ما بدون غير بلا نه نیست بدون לא אין בלי אינו אינה אף नहीं न मत बिना không chưa chẳng "
     "tidak bukan belum tanpa jangan".split()
