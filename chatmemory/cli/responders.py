@@ -105,12 +105,13 @@ class OpenAIServer:
 def _as_prompt(context: Context) -> "Iterator[ChatCompletionMessageParam]":
     """Yield the messages with text; tool calls and results belong to the app that made them.
 
-    The summary is a system message; recalled memories stand before the newest message, as data.
+    The summary and recalled memories are data in user messages: before the others, and before the newest one.
     """
     summary, notes = context.summary_text, context.memories_text
-    if summary:
-        yield {"role": "system", "content": summary}
     for message in context.messages:
+        if summary and message.role != "system":
+            yield {"role": "user", "content": summary}
+            summary = None
         if notes and message is context.messages[-1]:
             yield {"role": "user", "content": notes}
         if message.text and message.role == "user":

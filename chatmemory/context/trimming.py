@@ -12,11 +12,11 @@ from dataclasses import replace
 from hashlib import blake2b
 from itertools import accumulate
 
-from chatmemory.context.records import SUMMARY_HEAD, Context, Omitted
+from chatmemory.context.records import Context, Omitted
 from chatmemory.context.request import Oversize, Recalls, Request
 from chatmemory.context.window import Window, _cost, _Read, _read
 from chatmemory.errors import ContextTooSmallError
-from chatmemory.memories.notes import notes_text
+from chatmemory.memories.notes import notes_text, summary_text
 from chatmemory.memories.records import Recalled
 from chatmemory.messages.pairing import turn_starts
 from chatmemory.messages.records import Message, text_of
@@ -101,15 +101,15 @@ def _summary(prior: str | None, own: str | None, room: int | None, counter: Coun
     If both do not fit, the prior one is left out; what is still too long is cut.
     """
     summary = SUMMARY_BREAK.join(filter(None, (prior, own)))
-    cost = _cost_of_text(f"{SUMMARY_HEAD}\n{summary}", counter)
+    cost = _cost_of_text(summary_text(summary), counter)
     if room is None or cost <= room // 2:
         return summary, cost
     if prior and own:
         return _summary(None, own, room, counter)
-    allowed = room // 2 - _cost_of_text(f"{SUMMARY_HEAD}\n{MARK}", counter)
+    allowed = room // 2 - _cost_of_text(summary_text(MARK), counter)
     while allowed > 0:
         cut = counter.cut(summary, allowed) + MARK
-        cost = _cost_of_text(f"{SUMMARY_HEAD}\n{cut}", counter)
+        cost = _cost_of_text(summary_text(cut), counter)
         if cost <= room // 2:
             return cut, cost
         allowed -= 1

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from chatmemory.memories.notes import as_data
 from chatmemory.memories.records import Trust
+from chatmemory.memories.trust import message_trust
 from chatmemory.messages.records import Message
 
 SUMMARY_LINES = 12
@@ -16,7 +18,6 @@ PART_LENGTH, MAX_PARTS = 2000, 8  # a long text is embedded in parts: characters
 NEIGHBOURS = ((1, 0), (2, 2))  # messages before and after, for each view
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n+")
 _WORD = re.compile(r"\w{3,}")
-_TRUST: dict[str, Trust] = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "app"}
 
 
 class Episode(NamedTuple):
@@ -29,7 +30,7 @@ class Episode(NamedTuple):
         embedded: The views that are embedded: the text alone, with the message before it, and with two messages on
             both sides.
         speaker: The speaker's name, if known.
-        trust: The trust of the message's role.
+        trust: The trust of the message's words.
         at: The message's time.
     """
 
@@ -56,7 +57,7 @@ def cut_episodes(messages: Sequence[Message]) -> list[Episode]:
             indexed=f"{texts[index]}\n{words} {message.created_at.astimezone(UTC):%d %B %Y}",
             embedded=views_of(texts, index),
             speaker=_speaker(message),
-            trust=_TRUST[message.role],
+            trust=message_trust(message),
             at=message.created_at,
         )
         episodes.append(episode)
@@ -86,7 +87,7 @@ def extractive_summary(summary: str | None, messages: Iterable[Message]) -> str:
     lines = (summary or "").splitlines()
     for message in messages:
         if message.role in ("user", "assistant"):
-            speaker = _speaker(message) or message.role
+            speaker = as_data(_speaker(message) or "") or message.role
             sentences = filter(None, (" ".join(each.split()) for each in _SENTENCE.split(message.text)))
             lines += [f"{speaker}: {sentence[:LINE_LENGTH]}" for sentence in sentences]
     words = [set(_WORD.findall(line.lower())) for line in lines]

@@ -7,6 +7,8 @@ from chatmemory.memories.episodes import MAX_PARTS, PART_LENGTH, Episode, views_
 from chatmemory.memories.places import place
 from chatmemory.memories.prompts import Learnt, LearntFact
 from chatmemory.memories.records import TRUSTS, Memory, MemorySource, NewMemory, Trust
+from chatmemory.memories.sameness import may_say_the_same
+from chatmemory.memories.trust import message_trust
 from chatmemory.memories.vectors import mean
 from chatmemory.messages.records import Message
 from chatmemory.sessions.records import SessionInfo
@@ -14,7 +16,6 @@ from chatmemory.sessions.records import SessionInfo
 MAX_CLOSED_PER_FACT = 3  # known facts that one new fact may supersede
 MAX_CLOSED_PER_BATCH = 6  # so that one message cannot supersede a user's whole memory
 FULL_IMPORTANCE = 0.5
-_TRUST: dict[str, Trust] = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "app"}
 
 
 class Lesson(NamedTuple):
@@ -91,10 +92,14 @@ def from_facts(
 def _memory_of_fact(
     lesson: Lesson, fact: LearntFact, cited: Sequence[Message], known: Sequence[Memory], id: str
 ) -> NewMemory:
-    """Return a fact as a memory; a restated known fact takes the known wording, and so confirms it."""
-    same = known[fact.same_as - 1] if fact.same_as and 0 < fact.same_as <= len(known) else None
+    """Return a fact as a memory; a restated known fact takes the known wording, and so confirms it.
+
+    A fact that the model takes for a known one though their words contradict each other is kept, and linked to it.
+    """
+    meant = known[fact.same_as - 1] if fact.same_as and 0 < fact.same_as <= len(known) else None
+    same = meant if meant and may_say_the_same(fact.text, meant.text) else None
     text = same.text if same else fact.text.strip()
-    trust = min((_TRUST[message.role] for message in cited), key=TRUSTS.index)
+    trust = min(map(message_trust, cited), key=TRUSTS.index)
     stated_at = max(message.created_at for message in cited)
     closes = [known[number - 1] for number in fact.supersedes if 0 < number <= len(known)][:MAX_CLOSED_PER_FACT]
     return NewMemory(
@@ -110,6 +115,7 @@ def _memory_of_fact(
         valid_from=stated_at,
         metadata={},
         sources=tuple(MemorySource(lesson.session_id, message.seq, message.seq) for message in cited),
+        similar_to=() if meant is None or meant is same else (meant.id,),
         closes=tuple(
             each.id
             for each in closes

@@ -57,6 +57,7 @@ class Memory(Shown):
         superseded_by: The id of the memory that replaced it.
         confirmations: The number of times it was said again.
         recall_count: The number of times it was recalled.
+        similar_to: The ids of older, still valid facts that may say the same or the contrary.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Memory(Shown):
     recall_count: int
     metadata: JsonObject
     created_at: datetime
+    similar_to: tuple[str, ...] = ()
 
     def _row(self) -> Mapping[str, object]:
         sources = ", ".join(f"{each.session_id} {each.from_seq}–{each.to_seq}" for each in self.sources[:3])  # noqa: RUF001
@@ -105,6 +107,7 @@ def memory_from_row(row: Sequence[Any]) -> Memory:
     values["sources"] = tuple(MemorySource(*source) for source in values["sources"] or ())
     values["trust"] = TRUSTS[values["trust"]]
     values["metadata"] = values["metadata"] or {}
+    values["similar_to"] = tuple(values["similar_to"] or ())
     return Memory(**values)
 
 
@@ -295,6 +298,7 @@ class NewMemory(NamedTuple):
         near: Its place, next to its neighbours' places; None: a new place.
         sources: The messages it was made from.
         closes: The ids of memories that it supersedes.
+        similar_to: The ids of memories that may say the same.
         vectors: Its vectors, one for each part of a long text.
     """
 
@@ -311,6 +315,7 @@ class NewMemory(NamedTuple):
     metadata: JsonObject
     sources: tuple[MemorySource, ...]
     closes: tuple[str, ...] = ()
+    similar_to: tuple[str, ...] = ()
     vectors: tuple[Sequence[float], ...] = ()
 
     @property
@@ -334,6 +339,7 @@ class NewMemory(NamedTuple):
             "digest": digest(self.text) if self.is_known_once else None,
             "metadata": self.metadata or None,
             "sources": [source.to_dict() for source in self.sources],
+            "similar_to": list(self.similar_to) or None,
         }
 
 

@@ -13,17 +13,25 @@ from chatmemory.records import JsonObject
 
 
 def to_openai(
-    messages: Sequence[Message], system: Sequence[str] = (), memories_text: str | None = None
+    messages: Sequence[Message],
+    system: str | None = None,
+    summary_text: str | None = None,
+    memories_text: str | None = None,
 ) -> list[JsonObject]:
     """Render a context for OpenAI's chat protocol.
 
     Args:
         messages: The messages, oldest first.
-        system: Texts of leading system messages.
+        system: The text of a leading system message.
+        summary_text: The running summary, put after the system messages.
         memories_text: The recalled memories, put before the newest user message.
     """
     notes: list[JsonObject] = [] if memories_text is None else [{"role": "user", "content": memories_text}]
-    converted: list[JsonObject] = [{"role": "system", "content": text} for text in system]
+    converted: list[JsonObject] = [] if system is None else [{"role": "system", "content": system}]
+    first = 1 if messages and messages[0].role == "system" and messages[0].seq == 1 else 0
+    converted += map(_openai_message, messages[:first])
+    messages = messages[first:]
+    converted += [] if summary_text is None else [{"role": "user", "content": summary_text}]
     users = (message for message in messages if message.role == "user" and not answers_calls(message))
     last = max((message.seq for message in users), default=None)
     for begin, end in pairwise([0, *turn_starts(messages), len(messages)]):

@@ -101,7 +101,7 @@ def from_message(message: Message | NewMessage) -> BaseMessage:
 
 
 def from_context(context: Context, *, from_human: bool = False) -> list[BaseMessage]:
-    """Convert a context to LangChain messages: the summary as a system message, then messages from a turn's start.
+    """Convert a context to LangChain messages: the summary as data, then messages from a turn's start.
 
     Args:
         context: The result of Session.context().
@@ -116,7 +116,7 @@ def from_context(context: Context, *, from_human: bool = False) -> list[BaseMess
         others = [] if from_human else [index for index, message in enumerate(rest) if message.role != "tool"]
         starts = users or others
         rest = rest[starts[0] :] if starts else ()
-    summary = [] if context.summary is None else [SystemMessage(context.summary)]
+    summary = [] if context.summary_text is None else [HumanMessage(context.summary_text)]
     return [*map(from_message, first), *summary, *_merge_parallel_calls(map(from_message, rest))]
 
 

@@ -1,5 +1,7 @@
 """Words in all scripts: what is stored is found again, however it was written."""
 
+# other scripts are the subject
+
 import unicodedata
 from collections import defaultdict
 from pathlib import Path

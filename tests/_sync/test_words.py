@@ -2,6 +2,8 @@
 # Do not edit: change that file, then run: make sync
 """Words in all scripts: what is stored is found again, however it was written."""
 
+# other scripts are the subject
+
 import unicodedata
 from collections import defaultdict
 from pathlib import Path

@@ -13,13 +13,16 @@ from chatmemory._sync.storage.transaction import Row, Statement, Transaction
 from chatmemory.errors import ConfigurationError
 from chatmemory.memories.places import LAST_PLACE
 from chatmemory.memories.records import TRUSTS, NewMemory, digest
+from chatmemory.memories.sameness import says_the_same
 from chatmemory.memories.vectors import pgvector_text, similarity
 from chatmemory.records import to_json
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 
-SAME = 0.9  # similarity from which two facts say the same
+NEAR = 0.9  # similarity from which two facts may say the same
 LOOKED_AT = 200  # nearest facts, of which some may be superseded
+NEAREST = 50  # of those that hold
+MAX_SIMILAR = 5  # linked
 ONCE = ["fact", "preference"]
 
 
@@ -95,7 +98,8 @@ class MemoryStore:
             return [(queries.memories.KNOWN_MEMORY, params), then]
         near = {
             "tenant": tenant_id, "users": [memory.user_id], "letters": ["f", "p"], "model": self.model,
-            "vector": pgvector_text(memory.vectors[0]), "top": LOOKED_AT, "last": LAST_PLACE, "same": SAME,
+            "vector": pgvector_text(memory.vectors[0]), "top": LOOKED_AT, "last": LAST_PLACE, "same": NEAR,
+            "nearest": NEAREST,
         }  # fmt: skip
         return [(queries.memories.KNOWN_OR_NEAR, {**params, **near}), then]
 
@@ -115,17 +119,18 @@ class MemoryStore:
         closing: list[tuple[NewMemory, str]] = []
         rows = iter(found[1:])
         for memory in new:
-            known, superseded = (
-                (_first(next(rows), memory), _first(next(rows), memory)) if memory.is_known_once else (None, None)
+            near, then = (
+                (_besides(next(rows), memory), _besides(next(rows), memory)) if memory.is_known_once else ([], [])
             )
-            known = _among(adding, memory) or known
+            near = _among(adding, memory) + near
+            known, superseded = _same(near, memory), _same(then, memory)
             since = None if known or not memory.sources else superseded
             known = known or since
             ids.append(known or memory.id)
             if memory.closes and not since:
                 closing.append((memory, ids[-1]))
             if known is None:
-                adding.append(memory)
+                adding.append(memory._replace(similar_to=_similar(memory, near)))
             else:
                 confirming.append((memory, known))
         stored = Stored(ids, dict(Counter(memory.kind for memory in adding)), len(confirming))
@@ -147,9 +152,27 @@ class MemoryStore:
         return statements
 
 
-def _first(rows: list[Row], memory: NewMemory) -> str | None:
-    """The first memory found that is not about to be closed."""
-    return next((id for (id,) in rows if id not in memory.closes), None)
+class _Near(NamedTuple):
+    """A fact that may say the same as a new one; `same`: in the same words."""
+
+    id: str
+    text: str
+    same: bool
+
+
+def _besides(rows: list[Row], memory: NewMemory) -> list[_Near]:
+    """The memories found that are not about to be closed."""
+    return [_Near(*row) for row in rows if row[0] not in memory.closes]
+
+
+def _same(near: list[_Near], memory: NewMemory) -> str | None:
+    """The first memory that certainly says the same."""
+    return next((each.id for each in near if each.same or says_the_same(each.text, memory.text)), None)
+
+
+def _similar(memory: NewMemory, near: list[_Near]) -> tuple[str, ...]:
+    """The memories that perhaps say the same."""
+    return tuple(dict.fromkeys([*memory.similar_to, *(each.id for each in near)]))[:MAX_SIMILAR]
 
 
 def _confirming(tenant_id: str, confirming: list[tuple[NewMemory, str]]) -> list[Statement]:
@@ -181,14 +204,14 @@ def _closing(closing: list[tuple[NewMemory, str]]) -> list[Statement]:
     ]
 
 
-def _among(adding: list[NewMemory], memory: NewMemory) -> str | None:
-    """The id of one that says the same and is being added with it."""
+def _among(adding: list[NewMemory], memory: NewMemory) -> list[_Near]:
+    """The facts being added with it that say the same, or may do so."""
     if not memory.is_known_once:
-        return None
-    for other in adding:
-        if other.is_known_once and (
-            digest(other.text) == digest(memory.text)
-            or (other.vectors and memory.vectors and similarity(other.vectors[0], memory.vectors[0]) >= SAME)
-        ):
-            return other.id
-    return None
+        return []
+    facts = [other for other in adding if other.is_known_once]
+    near = [_Near(other.id, other.text, digest(other.text) == digest(memory.text)) for other in facts]
+    return [each for each, other in zip(near, facts, strict=True) if each.same or _is_near(other, memory)]
+
+
+def _is_near(one: NewMemory, other: NewMemory) -> bool:
+    return bool(one.vectors and other.vectors) and similarity(one.vectors[0], other.vectors[0]) >= NEAR

@@ -12,7 +12,9 @@ from chatmemory.sessions.records import EVENT_COLUMNS, SESSION_COLUMNS
 _MEMORY_EXPRESSIONS = {
     "sources": "(select json_agg(json_build_array(s.session_id, s.from_seq, s.to_seq) "
     "order by s.session_id, s.from_seq) from chatmemory.memory_sources s "
-    "where s.tenant_id = m.tenant_id and s.memory_id = m.id)"
+    "where s.tenant_id = m.tenant_id and s.memory_id = m.id)",
+    "similar_to": "(select array_agg(o.id order by o.created_at, o.id) from chatmemory.memories o "
+    "where o.tenant_id = m.tenant_id and o.id = any(m.similar_to) and o.valid_to is null)",
 }
 _ITEM_EXPRESSIONS = {"user_id": "nullif(user_id, '')"}
 

@@ -1,5 +1,7 @@
 """Learning: due sessions, their leases, and the cost."""
 
+from chatmemory.storage.queries.messages import FROM_TOOL
+
 # Postgres notifies chatmemory_due when a session becomes due. A lost notification does no harm: due_at is in the row.
 LISTEN = "listen chatmemory_due; listen chatmemory_proof"
 PROVE = "select pg_notify('chatmemory_proof', %s)"
@@ -27,7 +29,9 @@ LEARNT = (
 )
 # Get whether messages of tools are summarised, and the summary memories of the session's earlier ends.
 BEFORE_SUMMARY = (
-    "select exists (select from chatmemory.messages where session_id = %(id)s and seq <= %(seq)s and role = 'tool'), "
+    "select exists (select from chatmemory.messages m where session_id = %(id)s and seq <= %(seq)s and "
+    + FROM_TOOL
+    + "), "
     "array(select m.id from chatmemory.memory_sources c "
     "join chatmemory.memories m on m.tenant_id = c.tenant_id and m.id = c.memory_id "
     "where c.session_id = %(id)s and m.user_id = %(user_id)s and m.kind = 'summary' and m.valid_to is null "

@@ -145,22 +145,26 @@ CLOSE_MEMORIES = (
 )
 # A memory that holds and says the same in the same words.
 KNOWN_MEMORY = (
-    "select m.id from chatmemory.memories m where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
+    "select m.id, m.text, true as same from chatmemory.memories m "
+    "where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
     "and m.kind = any(%(kinds)s) and m.valid_to is null" + _SHOWN + " order by m.created_at limit 1"
 )
-# Where there is none, those that mean the same; vectors are not looked at where there is one.
+# Where there is none, the nearest that may say the same; vectors are not looked at where there is one.
 KNOWN_OR_NEAR = (
-    "with same as (" + KNOWN_MEMORY + ") select id from same union all (select m.id from chatmemory.find_near("
+    "with same as ("
+    + KNOWN_MEMORY
+    + ") select id, text, same from same union all (select m.id, m.text, false from chatmemory.find_near("
     "%(tenant)s, %(users)s, %(letters)s, %(model)s, %(vector)s, %(top)s, 0, %(last)s) n "
     "join chatmemory.memories m on m.id = n.memory_id "
     "where not exists (select from same) and n.similarity >= %(same)s and m.valid_to is null"
     + _SHOWN
-    + " order by m.created_at)"
+    + " order by n.similarity desc, m.created_at limit %(nearest)s)"
 )
 HOLDING = "select m.id from chatmemory.memories m where m.id = %s and m.valid_to is null" + _SHOWN
 # One that said the same, held at that time, and was superseded since.
 KNOWN_THEN = (
-    "select m.id from chatmemory.memories m where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
+    "select m.id, m.text, true as same from chatmemory.memories m "
+    "where m.digest = decode(%(digest)s, 'hex') and m.user_id = %(user_id)s "
     "and m.kind = any(%(kinds)s) and m.superseded_by is not null "
     "and m.valid_from <= %(at)s and m.valid_to > %(at)s" + _SHOWN + " order by m.created_at limit 1"
 )

@@ -37,9 +37,16 @@ READ_SEQS = (
     "select " + MESSAGE + " from chatmemory.messages where session_id = %(id)s and seq = any(%(seqs)s) "
     "and exists (select from chatmemory.sessions where id = %(id)s and born_at = %(born)s and deleted_at is null)"
 )
+# Words of a tool, which stand in a user's message if it is of Anthropic's form.
+FROM_TOOL = (
+    "(m.role = 'tool' or m.content_json::text like '%%tool_result%%' and exists (select from json_array_elements("
+    "m.content_json) b where b ->> 'type' = 'tool_result'))"
+)
 TRUST_OF_MESSAGES = (
-    "select count(*), min(case role when 'tool' then 0 when 'assistant' then 1 when 'user' then 2 else 3 end) "
-    "from chatmemory.messages where session_id = %(id)s and seq between %(from)s and %(to)s "
+    "select count(*), min(case when "
+    + FROM_TOOL
+    + " then 0 when role = 'assistant' then 1 when role = 'user' then 2 else 3 end) "
+    "from chatmemory.messages m where session_id = %(id)s and seq between %(from)s and %(to)s "
     "and exists (select from chatmemory.sessions where id = %(id)s and deleted_at is null)"
 )
 # A session that is cited as a whole counts as one message of an app.

@@ -9,14 +9,15 @@ begin
                coalesce(m.near, nextval('chatmemory.numbers') << 24) as place
         from json_to_recordset(p_memories) as m(
             id text, user_id text, kind text, text text, indexed text, near bigint, speaker text, trust smallint,
-            importance real, valid_from timestamptz, digest text, metadata json, sources json)
+            importance real, valid_from timestamptz, digest text, metadata json, sources json,
+            similar_to text[])
     ), added as (
         insert into chatmemory.memories
             (tenant_id, id, user_id, kind, text, place, speaker, speaker_terms, trust, importance, valid_from, digest,
-             lexemes, metadata)
+             lexemes, metadata, similar_to)
             select p_tenant, g.id, g.user_id, g.kind, g.text, g.place, g.speaker,
                    coalesce(chatmemory.speaker_words(p_language, g.speaker), '{}'), g.trust,
-                   g.importance, g.valid_from, decode(g.digest, 'hex'), g.lexemes, g.metadata
+                   g.importance, g.valid_from, decode(g.digest, 'hex'), g.lexemes, g.metadata, g.similar_to
             from given g
     ), cited as (
         insert into chatmemory.memory_sources (tenant_id, memory_id, session_id, from_seq, to_seq)
