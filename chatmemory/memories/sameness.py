@@ -33,8 +33,9 @@ _NEGATION_WORDS = (
     "χωρίς ποτέ nem soha nincs nélkül ei emme eivät ilman değil yok hiç asla "
     # Arabic, Persian, Hebrew, Hindi, Vietnamese, Indonesian
     "لا ليس ليست لم لن ما بدون غير بلا نه نیست بدون לא אין בלי אינו אינה אף नहीं न मत बिना không chưa chẳng "
-    "tidak bukan belum tanpa jangan".split()
+    "tidak bukan belum tanpa jangan"
 )
+_NEGATIONS = frozenset(_NEGATION_WORDS.split())
 # Within words: Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese; and endings of Turkish verbs.
 _NEGATIVE_PARTS = re.compile(
     "[不没沒無无未非别別]|ない|なかった|ません|なし|ずに|않|없|못|아니|(?:^|\\s)안(?:\\s|$)|ไม่|มิได้|ไร้|ບໍ່|មិន|គ្មាន|မ(?=.*(?:ဘူး|ပါ))"
