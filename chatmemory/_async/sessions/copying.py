@@ -56,7 +56,7 @@ def _arguments(parts: AsyncShared, parent: SessionInfo, new: str, owner: str) ->
         parent.title,
         to_json(parent.metadata),
         to_json(parent.details),
-        *parts.settings.session_limits,
+        *parts.settings.session_limits(),
         declared(parent.kind, parent.details, parts.settings.due_after, otherwise=parent.learns),
     )
 
