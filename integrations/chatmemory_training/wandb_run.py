@@ -36,7 +36,7 @@ def begin(config: Any, directories: Directories) -> Any:
             dir=str(directories.run),
             config=masked(config),
             resume="allow",
-            mode=_mode(config),
+            mode=_mode(config),  # type: ignore[arg-type]  # wandb refuses another word itself
             settings={"init_timeout": INIT_SECONDS},
         )
         return None if getattr(run, "disabled", False) is True else run

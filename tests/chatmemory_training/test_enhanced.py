@@ -64,7 +64,7 @@ def test_ranks_train_together_and_one_records(tmp_path: Path, tenant: Tenant) ->
     assert (info.id, info.details["world_size"]) == ("r", 2)
     for wrong in ((2, 2), (-1, 2), (0, 0), ("0", 1)):
         with pytest.raises(InvalidInputError):
-            EnhancedSessionManager({}, None).enable_distributed_session(*wrong)  # type: ignore[arg-type]  # that is the point
+            EnhancedSessionManager({}, None).enable_distributed_session(*wrong)
 
 
 def test_resources_cost_and_baselines_are_recorded(tmp_path: Path, tenant: Tenant) -> None:

@@ -322,7 +322,7 @@ def test_a_run_that_never_started_may_stop_or_fail(service: SessionManagerServic
 def test_unknown_keys_are_ignored(service: SessionManagerService, caplog: pytest.LogCaptureFixture) -> None:
     """The rest of the update counts; the log names them."""
     id = start(service)
-    update = {"current_epoch": 3, "epochs": 4, "testing_status": "running", "user_agent": "curl", 5: 6}
+    update: dict[Any, Any] = {"current_epoch": 3, "epochs": 4, "testing_status": "running", "user_agent": "curl", 5: 6}
     answer = given(service.update_session(id, update))
     assert (answer["training_session"]["current_epoch"], answer["training_session"]["status"]) == (3, "pending")
     assert "'epochs'" in caplog.text

@@ -300,9 +300,11 @@ class AsyncDatabase:
         """Give back all connections, and the embedded server."""
         async with self._lock:
             self._closed = True
-            if self._pool is not None:
-                await self._pool.close()
-            self._pool = None
-            if self._embedded is not None:
-                await async_in_thread(self._embedded.stop)
-            self._embedded = None
+            pool, self._pool = self._pool, None
+            try:
+                if pool is not None:
+                    await pool.close()
+            finally:  # a pool of another event loop cannot be closed in this one
+                if self._embedded is not None:
+                    await async_in_thread(self._embedded.stop)
+                self._embedded = None

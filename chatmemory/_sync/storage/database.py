@@ -298,9 +298,11 @@ class Database:
         """Give back all connections, and the embedded server."""
         with self._lock:
             self._closed = True
-            if self._pool is not None:
-                self._pool.close()
-            self._pool = None
-            if self._embedded is not None:
-                in_thread(self._embedded.stop)
-            self._embedded = None
+            pool, self._pool = self._pool, None
+            try:
+                if pool is not None:
+                    pool.close()
+            finally:  # a pool of another event loop cannot be closed in this one
+                if self._embedded is not None:
+                    in_thread(self._embedded.stop)
+                self._embedded = None
