@@ -1,4 +1,4 @@
-"""What a training process uses: CPU, memory, and GPU memory where torch knows of one."""
+"""Resource use of a training process: CPU, memory, and GPU memory if torch reports one."""
 
 import sys
 import time

@@ -29,7 +29,7 @@ print("closed")
 
 
 def test_a_memory_of_two_loops_can_be_closed(postgres_url: str, redis_url: str) -> None:
-    """What belongs to the loop that has ended is abandoned, and the log says what to do."""
+    """The parts of the loop that has ended are abandoned, and the log says what to do."""
     command = [sys.executable, "-c", TWO_LOOPS, postgres_url, redis_url]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout == "closed\n", done.stderr
