@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Generic, TypeVar, cast
 
+from chatmemory import _forks
+
 T = TypeVar("T")
 
 IDLE_BEATS = 100
@@ -228,6 +230,12 @@ class Once(Generic[T]):
         self._pid = 0  # a forked child does not inherit a thread
         self._done = threading.Event()
         self.result: T | None = None
+        _forks.watch(self)
+
+    def forked(self) -> object:
+        """Take a new lock in a forked child: a thread of the parent may have held the old one."""
+        parents, self._lock = self._lock, threading.Lock()
+        return parents
 
     def start(self) -> "Once[T]":
         """Start the call, unless it was started before."""
@@ -279,12 +287,12 @@ class AsyncBackground:
             await asyncio.wait([self._task])
 
     async def close(self) -> None:
-        """Cancel the work and wait until it has ended."""
-        if self._task is not None:
-            self._task.cancel()
+        """Cancel the work and wait until it has ended; work of another event loop is left to that one."""
+        task, self._task = self._task, None
+        if task is not None and task.get_loop() is asyncio.get_running_loop():
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+                await task
 
 
 class AsyncPulse:

@@ -236,7 +236,7 @@ _BUILT_IN = (
     Kind(name="general"),
     Kind(
         name="training",
-        moves={"pending": ("running",), "running": ("completed", "failed", "stopped")},
+        moves={"pending": ("running", "failed", "stopped"), "running": ("completed", "failed", "stopped")},
         endings={"completed": "completed", "failed": "failed", "cancelled": "stopped", "expired": "failed"},
         details=TrainingDetails,
         progress=("current_epoch", "total_epochs"),
@@ -245,7 +245,7 @@ _BUILT_IN = (
     ),
     Kind(
         name="testing",
-        moves={"pending": ("running",), "running": ("completed", "failed")},
+        moves={"pending": ("running", "failed"), "running": ("completed", "failed")},
         endings={"completed": "completed", "failed": "failed", "cancelled": "failed", "expired": "failed"},
         details=TestingDetails,
         learns="result",

@@ -204,10 +204,14 @@ class Settings(BaseSettings):
         """The idle time after which a session expires; a century if none does."""
         return timedelta(hours=self.session_timeout_hours or CENTURY_HOURS)
 
-    @property
-    def session_limits(self) -> tuple[int, bool]:
-        """The limit of active sessions, as arguments of SQL functions: maximum, end the oldest."""
-        return (self.max_sessions_per_user, self.session_limit_policy == "end_oldest")
+    def session_limits(self, policy: str | None = None) -> tuple[int, bool]:
+        """Return the limit of active sessions, as arguments of SQL functions: maximum, end the oldest.
+
+        Args:
+            policy: end_oldest, refuse, or exceed, which knows no limit; None: session_limit_policy.
+        """
+        most = MAX_INT if policy == "exceed" else self.max_sessions_per_user
+        return (most, (policy or self.session_limit_policy) == "end_oldest")
 
     @property
     def due_after(self) -> tuple[int, int]:

@@ -2,11 +2,16 @@
 
 import importlib.metadata
 import os
+import signal
 
 from hypothesis import settings
 
 settings.register_profile("patient", deadline=None)  # a bound on time would be about the machine
 settings.load_profile("patient")
+
+# Under nohup and in some CI, SIGINT is ignored, and children inherit that; a handler of ours is reset in them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = [
     f"tests.fixtures.{name}" for name in ("postgres", "redis", "tls", "liars", "cables", "tokens", "openai_server")

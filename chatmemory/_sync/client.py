@@ -2,6 +2,7 @@
 # Do not edit: change that file, then run: make sync
 """The entry point: opening and closing a memory, its tenants, and work over all tenants."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 CLEAN_UP_BATCH = 1000
 DEFAULT_LOGIN = "postgres"
+
+LOG = logging.getLogger("chatmemory")
 
 
 @public
@@ -266,6 +269,9 @@ class ChatMemory:
     def close(self) -> None:
         """Flush, and close all connections; the embedded server stops with its last user.
 
+        A memory belongs to one event loop. If it was used in others too, what belongs to those is abandoned, and a
+        warning is logged: open a memory in each loop.
+
         Raises:
             StorageUnavailableError: Logged metrics could not be written; everything is closed nevertheless.
         """
@@ -273,13 +279,19 @@ class ChatMemory:
         try:
             self._metrics.close()
         finally:
-            self._parts.recall_counts.close()
-            self._background.close()
-            self._windows.close()
-            self._providers.close()
-            if self._cache is not None:
-                self._cache.close()
-            self._database.close()
+            parts = (self._parts.recall_counts, self._background, self._windows, self._providers, self._cache)
+            foreign = False
+            for part in (*parts, self._database):
+                try:
+                    if part is not None:
+                        part.close()
+                except RuntimeError:  # it belongs to another event loop
+                    foreign = True
+            if foreign:
+                LOG.warning(
+                    "this memory was used in several event loops; connections of the others were abandoned. "
+                    "Open one in each loop, and close it there."
+                )
 
     def __enter__(self) -> Self:
         return self

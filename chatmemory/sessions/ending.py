@@ -24,6 +24,8 @@ class End(NamedTuple):
         shared: Whether the result memory of a run belongs to the whole tenant.
         points: A run's last metrics, as (name, value).
         step: The step of `points`; None: one more than the run's last step.
+        keeps_run: Whether a run that is completed or failed already stays so where the session ends otherwise; else
+            such an end is refused.
     """
 
     status: Outcome
@@ -32,12 +34,13 @@ class End(NamedTuple):
     shared: bool = False
     points: tuple[tuple[str, float], ...] = ()
     step: int | None = None
+    keeps_run: bool = False
 
     def row(self, info: SessionInfo) -> JsonObject:
         """Return the argument of end_sessions for one session of which only the status changes."""
         by = self.last.by or (info.user_id if self.by_user else None)
         row = {"id": info.id, "born_at": info.born_at.isoformat(), "status": self.status}
-        return row | {"reason": self.last.reason, "ended_by": by}
+        return row | {"reason": self.last.reason, "ended_by": by, "keeps_run": self.keeps_run}
 
     def needs_reading(self, info: SessionInfo) -> bool:
         """Return whether the end depends on more of the session than its status."""

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 from chatmemory.errors import missing_extra
 
 if TYPE_CHECKING:
+    from chatmemory_training.enhanced import EnhancedSessionManager
     from chatmemory_training.errors import ConfigSaveError, DirectoryError, SessionManagerError
     from chatmemory_training.manager import SessionManager
+    from chatmemory_training.plugins import PluginManager
     from chatmemory_training.run_context import record_run
     from chatmemory_training.run_names import generate_run_name
     from chatmemory_training.run_recording import Recording
@@ -18,6 +20,8 @@ _EXTRA = "fasteners"
 _HOME: dict[str, tuple[str, str | None]] = {
     "ConfigSaveError": ("chatmemory_training.errors", None),
     "DirectoryError": ("chatmemory_training.errors", None),
+    "EnhancedSessionManager": ("chatmemory_training.enhanced", _EXTRA),
+    "PluginManager": ("chatmemory_training.plugins", None),
     "Recording": ("chatmemory_training.run_recording", _EXTRA),
     "SessionManager": ("chatmemory_training.manager", _EXTRA),
     "SessionManagerError": ("chatmemory_training.errors", None),
@@ -30,6 +34,8 @@ _HOME: dict[str, tuple[str, str | None]] = {
 __all__ = [
     "ConfigSaveError",
     "DirectoryError",
+    "EnhancedSessionManager",
+    "PluginManager",
     "Recording",
     "SessionManager",
     "SessionManagerError",

@@ -4,9 +4,12 @@ import json
 import logging
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
+
+from chatmemory_training.json_values import to_json_value
 
 LOG = logging.getLogger("chatmemory_training")
 PREFIX, DIGEST, PARTIAL = "checkpoint-", ".sha256", ".partial"
@@ -51,6 +54,11 @@ class Checkpoints:
             LOG.warning("checkpoint at step %s failed (%s); training continues", step, type(error).__name__)
             return None
         return path
+
+
+def save_progress(path: Path, summary: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Write the summary of a run and its last metrics as JSON."""
+    path.write_text(json.dumps(to_json_value({"summary": summary, "metrics": metrics})) + "\n", encoding="utf-8")
 
 
 def find_latest(directory: Path, load: Load | None = None) -> Path | None:

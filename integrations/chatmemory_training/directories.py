@@ -1,16 +1,20 @@
 """The directories of a run, and the lock that keeps other runs out of them."""
 
+import logging
 import os
 import threading
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, NamedTuple
 
 from fasteners import InterProcessLock
+from platformdirs import user_state_path
 
 from chatmemory_training.config_reading import config_value
 from chatmemory_training.errors import DirectoryError
 from chatmemory_training.run_names import sanitize_run_name
 
+LOG = logging.getLogger("chatmemory_training")
 PRIVATE = 0o700
 LOCK, CONFIG = ".lock", "effective_config.json"
 MAX_SAME_NAME = 1000  # concurrent runs of one name
@@ -73,14 +77,15 @@ class Directories(NamedTuple):
 def create_directories(config: Any, run_name: str) -> Directories:
     """Create a run's directories, private to the user, and lock them.
 
-    If a run of this name is still in progress, the name gets a number: NAME-2.
+    If a run of this name is still in progress, the name gets a number: NAME-2. If their place cannot be used, they are
+    created in the user's state directory, or else in the directory for temporary files.
 
     Raises:
         DirectoryError: They cannot be created, or a link leads out of the parent directory.
     """
     try:
         root = Path(from_environment("LOG_DIR") or config_value(config, "logging.model_dir") or "logs")
-        name, run, lock = claim(root, run_name)
+        name, run, lock = _claim_first([root, *_fallbacks()], run_name)
         model_root = from_environment("MODEL_DIR")
         models = _subdirectory(_created(Path(model_root)), name) if model_root else _subdirectory(run, "models")
     except OSError as error:
@@ -88,6 +93,31 @@ def create_directories(config: Any, run_name: str) -> Directories:
     log = sanitize_run_name(config_value(config, "logging.log_file") or "training.log")
     log = "training.log" if log in (CONFIG, "evaluation.log", "models") else log
     return Directories(name, run, models, run / log, run / "evaluation.log", lock)
+
+
+def _fallbacks() -> list[Path]:
+    """Return where a run's directory is created if its own place cannot be used."""
+    return [user_state_path("chatmemory") / "runs", Path(gettempdir()) / f"chatmemory-{_user_number()}" / "runs"]
+
+
+def _user_number() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def _claim_first(roots: list[Path], run_name: str) -> tuple[str, Path, RunLock]:
+    """Claim a directory below the first root that can be used; the error is that of the first one."""
+    first: OSError | None = None
+    for root in roots:
+        try:
+            claimed = claim(root, run_name)
+        except OSError as error:
+            first = first or error
+        else:
+            if first is not None:
+                LOG.warning("%s cannot be used (%s); the run's files are in %s", roots[0], first.strerror, claimed[1])
+            return claimed
+    assert first is not None
+    raise first
 
 
 def from_environment(name: str) -> str | None:

@@ -13,7 +13,12 @@ from chatmemory_training.json_values import to_json_value
 MASKED = "***"
 _SECRET = re.compile(
     r"secret|passw(or)?d|passphrase|credential|(^|_)(pwd|auth|dsn)($|_)|(api|access|private|auth|secret)_?key|"
-    r"(^|_)token$|(auth|access|api|refresh|bearer|hf|hub)_?token"
+    r"(^|_)(key|token)(_?\d+)?$|(auth|access|api|refresh|bearer|hf|hub)_?tokens?"
+)
+# Keys of data, and tokens of a vocabulary: names that end alike and hold no secret.
+_HARMLESS = re.compile(
+    r"(^|_)(primary|foreign|public|sort|partition|group|cache|row|dict|map|label|feature|target|metric|monitor)_key$|"
+    r"(^|_)(pad|eos|bos|unk|sep|cls|mask|stop|start|end|image|special)_token$"
 )
 _IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 
@@ -32,8 +37,10 @@ def _masked(value: Any) -> Any:
 
 
 def _is_secret(name: str, value: Any) -> bool:
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[-. ]", "_", name).lower()
-    return bool(value) and not isinstance(value, (bool, int, float)) and bool(_SECRET.search(words))
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[-. ]", "_", name).lower()
+    if not value or isinstance(value, (bool, int, float)) or _HARMLESS.search(words):
+        return False
+    return bool(_SECRET.search(words))
 
 
 def masked_arguments(arguments: Iterable[str]) -> list[str]:

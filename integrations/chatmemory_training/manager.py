@@ -18,7 +18,7 @@ from chatmemory_training.config_reading import config_value
 from chatmemory_training.directories import CONFIG, Directories, create_directories
 from chatmemory_training.errors import ConfigSaveError, SessionManagerError
 from chatmemory_training.json_values import as_float
-from chatmemory_training.metric_sinks import MetricSink, open_metric_sink
+from chatmemory_training.metric_sinks import CLOSE_SECONDS, MetricSink, close_all, open_metric_sink, send
 from chatmemory_training.run_details import configured_details, declared_details
 from chatmemory_training.run_names import choose_run_name, sanitize_run_name
 from chatmemory_training.run_reporter import Reporter
@@ -26,11 +26,9 @@ from chatmemory_training.seeding import seed_everything
 from chatmemory_training.signals import SigtermHandler, end_status
 from chatmemory_training.spool_delivery import spool_path
 from chatmemory_training.startup_log import append_start_line, log_run_header
-from chatmemory_training.time_limits import call_within
 
 LOG = logging.getLogger("chatmemory_training")
 FINALIZE_SECONDS = 10.0
-CLOSE_SECONDS = 0.5  # for each metric sink
 _NO_DIRECTORIES = "Directories not yet set up. Call setup_directories() first."
 _NO_WANDB = "WandB not yet initialized. Call setup_wandb() first."
 
@@ -78,6 +76,7 @@ class SessionManager:
         self._wandb: Any = None
         self._reporter: Reporter | None = None
         self._sinks: list[MetricSink] = []
+        self._last_metrics: dict[str, float] = {}
         self._checkpoints: checkpoints.Checkpoints | None = None
         self._config_saved = self._seeded = self._active = self._failed = False
         self._finalizing = threading.Lock()
@@ -124,7 +123,7 @@ class SessionManager:
         """
         path = Path(self.run_artifact_dir) / CONFIG
         try:
-            effective_config.save({"run_name": self._run_name, "config": self.config, "args": self.args}, path)
+            effective_config.save(self.config, path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise ConfigSaveError(f"Failed to save effective config: {reason}: {path}") from error
@@ -171,18 +170,25 @@ class SessionManager:
             self._sinks.append(sink)
         return sink is not None
 
-    def setup_auto_checkpointing(self, interval: int, save: checkpoints.Save, *, suffix: str = ".pt") -> None:
+    def setup_auto_checkpointing(
+        self, interval: int = 1000, save: checkpoints.Save | None = None, *, suffix: str = ".pt"
+    ) -> None:
         """Save a checkpoint every `interval` steps, counted by log_metrics().
 
         Args:
             interval: Steps between two checkpoints, 1 or more.
-            save: Writes a checkpoint to the path it receives. If it fails, training continues.
+            save: Writes a checkpoint to the path it receives; training goes on if it fails. None: the run's summary and
+                last metrics are written, as JSON.
             suffix: The files' suffix.
 
         Raises:
             SessionManagerError: The directories have not been set up.
         """
-        self._checkpoints = checkpoints.Checkpoints(Path(self.model_dir), interval, save, suffix)
+        path, suffix = Path(self.model_dir), ".json" if save is None else suffix
+        self._checkpoints = checkpoints.Checkpoints(path, interval, save or self._save_progress, suffix)
+
+    def _save_progress(self, path: Path) -> None:
+        checkpoints.save_progress(path, self.get_session_summary(), self._last_metrics)
 
     def find_latest_checkpoint(self, load: checkpoints.Load | None = None) -> str | None:
         """Return the path of the newest checkpoint that loads; None if there is none.
@@ -222,7 +228,7 @@ class SessionManager:
         """
         url = wandb_run.url_of(self._wandb)
         progress = (agent_info, resumed_from_checkpoint, global_timestep, total_episodes_completed)
-        log_run_header(logger_func, self.get_session_summary(), url, *progress)
+        log_run_header(logger_func, self.config, self.get_session_summary(), url, *progress)
 
     def log_metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Record metrics in chatmemory, wandb and the other backends, without waiting for a database.
@@ -232,15 +238,9 @@ class SessionManager:
             step: The step, 0 or more; None: the next one.
         """
         numbers = {name: found for name, value in values.items() if (found := as_float(value)) is not None}
+        self._last_metrics |= numbers if step is None else {**numbers, "step": step}
         self._open_reporter().log(numbers, step)
-        logs = [sink.log for sink in self._sinks]
-        if self._wandb is not None:
-            logs.append(self._wandb.log)
-        for log in logs:
-            try:
-                log(numbers, step=step)
-            except Exception as error:  # noqa: BLE001  # a backend's failure must not stop training
-                LOG.warning("a metrics backend failed (%s); training continues", type(error).__name__)
+        send([*self._sinks, *([self._wandb] if self._wandb is not None else [])], numbers, step)
         if self._checkpoints is not None and step is not None:
             self._checkpoints.at_step(step)
 
@@ -302,11 +302,7 @@ class SessionManager:
         if self._is_wandb_active:
             self._is_wandb_active, self._wandb = False, None
             wandb_run.finish(failed=self._failed)
-        while self._sinks:
-            try:
-                call_within(self._sinks.pop().close, CLOSE_SECONDS)
-            except Exception as error:  # noqa: BLE001  # as above
-                LOG.warning("a metrics backend could not be closed (%s)", type(error).__name__)
+        close_all(self._sinks)
 
     def __enter__(self) -> Self:
         self.setup_directories()

@@ -1,14 +1,16 @@
 """Other systems that a run's metrics go to: TensorBoard and MLflow."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from chatmemory import InvalidInputError
 from chatmemory_training.config_reading import config_value
 from chatmemory_training.directories import Directories
+from chatmemory_training.time_limits import call_within
 
 LOG = logging.getLogger("chatmemory_training")
+CLOSE_SECONDS = 0.5  # for each sink
 BACKENDS = ("tensorboard", "mlflow", "wandb")
 
 
@@ -80,3 +82,21 @@ def open_metric_sink(backend: str, config: Any, directories: Directories) -> Met
     except Exception as error:  # noqa: BLE001  # training continues after any failure
         LOG.warning("%s could not start (%s); training continues without it", backend, type(error).__name__)
     return None
+
+
+def send(sinks: Sequence[Any], values: Mapping[str, float], step: int | None) -> None:
+    """Send the metrics of one step to all sinks; one that fails is logged, and training continues."""
+    for sink in sinks:
+        try:
+            sink.log(values, step=step)
+        except Exception as error:  # noqa: BLE001  # a backend's failure must not stop training
+            LOG.warning("a metrics backend failed (%s); training continues", type(error).__name__)
+
+
+def close_all(sinks: list[MetricSink]) -> None:
+    """Close all sinks and empty the list; one that fails or hangs is logged."""
+    while sinks:
+        try:
+            call_within(sinks.pop().close, CLOSE_SECONDS)
+        except Exception as error:  # noqa: BLE001  # as above
+            LOG.warning("a metrics backend could not be closed (%s)", type(error).__name__)

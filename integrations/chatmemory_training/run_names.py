@@ -23,9 +23,9 @@ def generate_run_name(config: Any = None) -> str:
 
 
 def sanitize_run_name(name: object) -> str:
-    """Turn a name into a valid file name: letters, digits, _, - and dots, without a leading dot."""
+    """Turn a name into a valid file name: letters, digits, _, - and single dots, not as the first."""
     base = re.split(r"[/\\]+", str(name).strip().rstrip("/\\"))[-1]
-    safe = re.sub(r"[^\w\-.]", "_", base).lstrip(".")[:MAX_CHARACTERS]
+    safe = re.sub(r"\.{2,}", ".", re.sub(r"[^\w\-.]", "_", base)).lstrip(".")[:MAX_CHARACTERS]
     return safe.encode("utf-8", "ignore")[:MAX_BYTES].decode("utf-8", "ignore") or UNNAMED
 
 

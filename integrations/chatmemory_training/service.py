@@ -12,6 +12,7 @@ from chatmemory_training.session_dicts import DETAIL_NAMES, SESSION_TYPES, Answe
 
 LOG = logging.getLogger("chatmemory_training")
 P = ParamSpec("P")
+MAX_LOGGED_CHARACTERS = 200
 ENDS = ("completed", "failed", "expired")
 _RUN_STATUS = {"training": "training_status", "testing": "testing_status", "general": ""}
 
@@ -75,7 +76,11 @@ class SessionManagerService:
             details.setdefault("current_epoch", 0)
         sessions = self._tenant.sessions
         session = sessions.create(
-            user_id=user_id, kind=session_type, metadata=with_json_numbers(given), details=details
+            user_id=user_id,
+            kind=session_type,
+            metadata=with_json_numbers(given),
+            details=details,
+            on_limit="exceed",  # no new run may end another one
         )
         return session_dict(session.info)
 
@@ -86,8 +91,9 @@ class SessionManagerService:
         Args:
             session_id: The session's id.
             update_data: training_status or testing_status (the run's new status), status (the same, or the session's
-                end: completed, failed, expired), results, metadata (merged; its numbers also become metrics at the
-                current epoch), and the type's details: current_epoch, learning_rate and so on.
+                end: completed, failed, expired), results, metadata (merged; its numbers also become metrics: of a
+                training at the current epoch, of others at the next step), and the type's details: current_epoch,
+                learning_rate and so on. Other keys are ignored, and logged.
 
         Returns:
             The same as start_session().
@@ -99,7 +105,7 @@ class SessionManagerService:
             raise SessionEndedError(f"Session {info.id!r} is {info.status} and cannot be updated.")
         given = _checked_dict(update_data, "update_data")
         changes, status = _changes(info.kind, given), _requested_end(given)
-        epoch, points = _points(given.get("metadata"), changes["details"].get("current_epoch", _epoch_of(info)))
+        epoch, points = _epoch(info, changes["details"]), _points(given.get("metadata"))
         if status is None:
             session.update(**changes)
             if points:
@@ -128,7 +134,10 @@ class SessionManagerService:
         if session.info.is_active:
             try:
                 session.end(
-                    success=success, results=with_json_numbers(results), details=_last_details(session, success)
+                    success=success,
+                    results=with_json_numbers(results),
+                    details=_last_details(session, success),
+                    keep_run_status=True,
                 )
             except (MoveError, SessionEndedError):
                 if session.refresh().is_active:
@@ -162,7 +171,7 @@ class SessionManagerService:
             _check_type(session_type)
         page = self._tenant.sessions.list(
             user_id=user_id,
-            kind=session_type,
+            kind=session_type or SESSION_TYPES,
             active_only=active_only,
             order="created",
             limit=limit,
@@ -202,7 +211,8 @@ def _changes(kind: str, given: dict[str, Any]) -> dict[str, Any]:
     inner = _RUN_STATUS[kind]
     unknown = given.keys() - {*DETAIL_NAMES[kind], inner, "status", "results", "metadata"}
     if unknown:
-        raise InvalidInputError(f"update_data of a {kind} session cannot hold {', '.join(sorted(map(repr, unknown)))}.")
+        names = ", ".join(sorted(map(repr, unknown)))[:MAX_LOGGED_CHARACTERS]
+        LOG.warning("update_session: a %s session has no %s; ignored", kind, names)
     changes: dict[str, Any] = {
         "details": {name: json_number(given[name]) for name in DETAIL_NAMES[kind] if given.get(name) is not None},
         "metadata": with_json_numbers(_checked_dict(given.get("metadata"), "metadata")),
@@ -216,16 +226,19 @@ def _changes(kind: str, given: dict[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _points(metadata: Mapping[str, Any] | None, epoch: int) -> tuple[int, dict[str, float]]:
-    """Return the epoch and the numbers in metadata that become metrics; those without a name are skipped."""
+def _points(metadata: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return the numbers in metadata that become metrics; those without a name are skipped."""
     metrics = [(metric_name(name), value) for name, value in (metadata or {}).items() if isinstance(name, str)]
     named = {name: value for name, value in metrics if name is not None}
     floats = {name: as_float(value) for name, value in named.items()}
-    return epoch, {name: value for name, value in floats.items() if value is not None}
+    return {name: value for name, value in floats.items() if value is not None}
 
 
-def _epoch_of(info: SessionInfo) -> int:
-    epoch = info.details.get("current_epoch")
+def _epoch(info: SessionInfo, changed: Mapping[str, Any]) -> int | None:
+    """Return the step of an update's metrics: a training's epoch; None, the next step, for a session without epochs."""
+    if info.kind != "training":
+        return None
+    epoch = changed.get("current_epoch", info.details.get("current_epoch"))
     return epoch if isinstance(epoch, int) else 0
 
 

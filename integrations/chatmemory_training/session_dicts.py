@@ -16,6 +16,7 @@ def session_dict(info: SessionInfo) -> Answer:
     """Return a session as a dict: the common fields, and those of its type under a key of their own."""
     view: Answer = {"user_session": {"user_id": info.user_id, **_common_fields(info), "metadata": info.metadata}}
     if info.kind not in ("training", "testing"):
+        view["user_session"]["results"] = info.results
         return view
     details = {name: info.details.get(name) for name in DETAIL_NAMES[info.kind]}
     inner: Answer = {"id": info.id, "status": info.run_status, **details}

@@ -65,12 +65,7 @@ class SpoolReplay:
         """Log the reason for a skipped entry, each reason once."""
         if why not in self._warnings:
             self._warnings.add(why)
-            hint = (
-                " Beyond max_sessions_per_user active runs, a new run cancels the one idle longest."
-                if "is cancelled" in why
-                else ""
-            )
-            LOG.warning("the run's record is incomplete: %s%s", why, hint)
+            LOG.warning("the run's record is incomplete: %s", why)
 
     def confirm(self) -> None:
         """Wait until the database has the applied entries.
@@ -207,6 +202,7 @@ def _find_or_create(tenant: Tenant, entry: Entry) -> Session:
                     title=entry["name"],
                     metadata={ATTEMPT: entry["attempt"], **entry["metadata"]},
                     details=entry["details"],
+                    on_limit="exceed",  # no new run may end another one
                 )
             except SessionExistsError:
                 continue

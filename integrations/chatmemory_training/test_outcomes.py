@@ -19,6 +19,9 @@ MAX_FAILURE_CHARACTERS = 20_000
 BATCH_SIZE = 50  # tests per append
 MAX_FAILED_NAMES = 100  # failed tests named in the results
 MAX_ID_BYTES = 200
+_SEVERITY = {
+    outcome: rank for rank, outcome in enumerate(("passed", "skipped", "xfailed", "xpassed", "failed", "error"))
+}
 
 
 class OutcomeRecorder:
@@ -77,7 +80,7 @@ class OutcomeRecorder:
         test["is_over"] = report.when != "setup"
         outcome = _outcome(report)
         if outcome != "passed":
-            test["outcome"] = outcome
+            test["outcome"] = max(outcome, test["outcome"], key=_severity)  # a test may have many: subtests
             test["text"] += clean_text(report.longreprtext)
         if report.when == "teardown":
             self._record(report.nodeid, self._open.pop(report.nodeid))
@@ -132,6 +135,11 @@ class OutcomeRecorder:
             tenant = self._config.getoption("--chatmemory-tenant")
             command = f"chatmemory show {self._run.session_id} --tenant {tenant}"
             terminalreporter.write_line(f"chatmemory: recorded as session {self._run.session_id}; {command}")
+
+
+def _severity(outcome: str) -> int:
+    """Rank an outcome; one that another plugin invented lies between passed and failed."""
+    return _SEVERITY.get(outcome, _SEVERITY["skipped"])
 
 
 def _outcome(report: pytest.TestReport) -> str:

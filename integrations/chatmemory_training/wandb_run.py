@@ -17,7 +17,7 @@ INIT_SECONDS = 60
 
 def begin(config: Any, directories: Directories) -> Any:
     """Start or resume the wandb run of this name; None if there is none: the reason is logged."""
-    if not is_enabled(config, "wandb.enabled", "logging.wandb_enabled"):
+    if not is_enabled(config, "wandb.enabled", "logging.wandb_enabled") or _mode(config) == "disabled":
         return None
     try:
         import wandb
@@ -25,10 +25,10 @@ def begin(config: Any, directories: Directories) -> Any:
         LOG.warning("wandb is not installed; training continues without it")
         return None
     try:
-        if not _has_key(wandb):
+        if not _has_key(wandb, _mode(config)):
             LOG.warning("wandb has no API key; training continues without it. Run: wandb login")
             return None
-        return wandb.init(
+        run = wandb.init(
             project=config_value(config, "wandb.project"),
             entity=config_value(config, "wandb.entity"),
             id=directories.name,
@@ -36,16 +36,25 @@ def begin(config: Any, directories: Directories) -> Any:
             dir=str(directories.run),
             config=masked(config),
             resume="allow",
+            mode=_mode(config),  # type: ignore[arg-type]  # wandb refuses another word itself
             settings={"init_timeout": INIT_SECONDS},
         )
+        return None if getattr(run, "disabled", False) is True else run
     except Exception as error:  # noqa: BLE001  # training continues after any failure
         LOG.warning("wandb could not start (%s); training continues without it", type(error).__name__)
         return None
 
 
-def _has_key(wandb: Any) -> bool:
+def _mode(config: Any) -> str | None:
+    """Return wandb's mode: the config's, or WANDB_MODE; None: neither is set."""
+    mode = config_value(config, "wandb.mode") or os.environ.get("WANDB_MODE")
+    off = os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes")
+    return "disabled" if off else str(mode).lower() if mode else None
+
+
+def _has_key(wandb: Any, mode: str | None) -> bool:
     """Return whether wandb can start without prompting for a key."""
-    if os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled") or os.environ.get("WANDB_API_KEY"):
+    if mode in ("offline", "dryrun") or os.environ.get("WANDB_API_KEY"):
         return True
     try:
         return wandb.login(prompt=False) is not False

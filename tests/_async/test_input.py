@@ -200,7 +200,7 @@ async def test_one_large_value_costs_no_other(async_memory: AsyncChatMemory, kin
     ids=lambda bad: type(bad).__name__,
 )
 async def test_no_value_keeps_a_run_from_ending(async_memory: AsyncChatMemory, bad: Any) -> None:
-    """What JSON cannot represent is marked; a detail of the wrong type has another name."""
+    """A value that JSON cannot represent is marked; a detail of the wrong type has another name."""
     sessions = async_memory.tenant("acme").sessions
     session = await sessions.create(user_id="ann", kind="training")
     details = {"total_epochs": "many", "batch_size": 3, "bad": bad}

@@ -196,7 +196,7 @@ def test_one_large_value_costs_no_other(memory: ChatMemory, kind: str) -> None:
     ids=lambda bad: type(bad).__name__,
 )
 def test_no_value_keeps_a_run_from_ending(memory: ChatMemory, bad: Any) -> None:
-    """What JSON cannot represent is marked; a detail of the wrong type has another name."""
+    """A value that JSON cannot represent is marked; a detail of the wrong type has another name."""
     sessions = memory.tenant("acme").sessions
     session = sessions.create(user_id="ann", kind="training")
     details = {"total_epochs": "many", "batch_size": 3, "bad": bad}

@@ -19,6 +19,7 @@ import pytest
 
 from chatmemory import ChatMemoryError, InvalidInputError, Tenant
 from chatmemory_training import SessionManager, generate_run_name
+from chatmemory_training.effective_config import masked
 
 NO_DIRECTORIES = re.escape("Directories not yet set up. Call setup_directories() first.")
 
@@ -58,6 +59,7 @@ def manager(root: Path, name: str = "run-1", **more: Any) -> SessionManager:
         ("/abs/olute/", "olute"),
         ("a b\nc\0d", "a_b_c_d"),
         ("läuft", "läuft"),
+        ("a..b...c.d", "a.b.c.d"),
         ("x" * 500, "x" * 120),
     ],
 )
@@ -144,13 +146,14 @@ def test_a_log_file_of_the_config_is_a_basename(root: Path) -> None:
         made.finalize_session()
 
 
-def test_directories_that_cannot_be_made_are_told(root: Path) -> None:
+def test_directories_that_cannot_be_made_are_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file in the way, no right to write, a link that leads away: a RuntimeError with its message."""
     root.parent.joinpath("file").write_text("")
     outside = root.parent / "outside"
     outside.mkdir()
     root.mkdir()
     (root / "run-1").symlink_to(outside)
+    monkeypatch.setattr("chatmemory_training.directories._fallbacks", lambda: [Path("/proc/nowhere")])
     for place in (root.parent / "file", Path("/proc/nowhere"), root):
         made = SessionManager(config(place), None, "run-1")
         with pytest.raises(RuntimeError, match=r"^Failed to setup directories: ") as raised:
@@ -220,7 +223,7 @@ def test_the_effective_config_is_saved_whole_and_without_secrets(root: Path) -> 
     text = (root / "run-1/effective_config.json").read_bytes().decode("utf-8")
     for secret in ("sk-123", "hunter2", "t0ken", "me:pw", '"k"'):
         assert secret not in text
-    saved = json.loads(text)["config"]
+    saved = json.loads(text)
     assert (saved["max_tokens"], saved["tokenizer"], saved["path"], saved["rate"]) == (12, "bpe", "/data", 0.5)
     assert (saved["word"], saved["bad"]) == ("größe", "nan")
     assert "größe" in text
@@ -260,7 +263,7 @@ def test_a_config_may_hold_anything(root: Path) -> None:
     made.config["layers"] = layers
     made.save_effective_config()
     path = root / "run-1/effective_config.json"
-    saved = json.loads(path.read_text())["config"]
+    saved = json.loads(path.read_text())
     assert (saved["again"], saved["bad"], saved["last"]) == ("dict", "Unreadable", 7)
     assert path.stat().st_size < 20_000_000
 
@@ -327,13 +330,14 @@ def test_the_session_start_is_marked(root: Path) -> None:
 
 def test_session_info_says_what_run_this_is(root: Path) -> None:
     """Each line as the issue has it."""
-    made = manager(root, env={"seed": 7, "device": "cpu"})
+    training = {"total_timesteps": 100, "steps_per_epoch": 10}
+    made = manager(root, env={"seed": 7, "device": "cpu"}, training=training)
     lines: list[str] = []
     made.log_session_info(lines.append, {"type": "PPO", "name": "a1"})
     assert lines[0].endswith("run-1")
     assert lines[1:] == [
-        f"Run directory: {root / 'run-1'}", "Random seed: 7", "Device: cpu", "Agent: PPO (a1)",
-        "Starting fresh training.",
+        f"Run directory: {root / 'run-1'}", f"Config directory: {root / 'run-1'}", "Random seed: 7", "Device: cpu",
+        "Agent: PPO (a1)", "Total timesteps: 100, steps per epoch: 10", "Starting fresh training.",
     ]  # fmt: skip
     lines.clear()
     made._wandb = SimpleNamespace(url="https://wandb.ai/x")
@@ -616,3 +620,51 @@ def test_a_step_that_fails_at_the_beginning_leaves_no_lock(root: Path, monkeypat
     with pytest.raises(ValueError, match="invalid literal"), made:
         pass
     assert manager(root, "r").run_name == "r"
+
+
+SECRETS = ("openai_key", "wandb_key", "encryption_key", "signing_key", "openaiKey", "OpenAIKey", "OPENAI_KEY",
+           "api_key_2", "key", "hf_token", "authToken", "client_secret", "dbPassword", "passphrase")  # fmt: skip
+PLAIN = ("key_frames", "keyword", "token_count", "tokenizer", "monkey", "keys_seen", "pad_token", "sort_key",
+         "keyboard", "tokens_per_step", "turkey", "foreign_key")  # fmt: skip
+
+
+def test_secrets_are_masked_by_the_kind_of_their_names() -> None:
+    """Any key, token, secret or password; not words that only contain these letters."""
+    saved = masked({"inner": dict.fromkeys((*SECRETS, *PLAIN), "hunter2")})["inner"]
+    assert {name for name, value in saved.items() if value == "***"} == set(SECRETS)
+    assert {name for name, value in saved.items() if value == "hunter2"} == set(PLAIN)
+
+
+@pytest.mark.parametrize("how", ["WANDB_MODE", "WANDB_DISABLED", "config"])
+def test_a_disabled_wandb_is_not_active(root: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Wandb is not asked at all."""
+    fake_wandb(monkeypatch, init=None, login=None)
+    if how != "config":
+        monkeypatch.setenv(how, "disabled" if how == "WANDB_MODE" else "true")
+    made = manager(root, wandb={"enabled": True, "mode": "disabled" if how == "config" else None})
+    assert made.setup_wandb() is False
+    assert made.is_wandb_active is False
+
+
+def test_a_place_that_cannot_be_used_has_a_fallback(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The user's state directory, else the one for temporary files; the log says which."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(root / "state"))
+    assert manager(Path("/proc/nowhere"), "a").run_artifact_dir == str(root / "state/chatmemory/runs/a")
+    assert "/proc/nowhere cannot be used" in caplog.text
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
+    monkeypatch.setattr("chatmemory_training.directories.gettempdir", lambda: str(root / "tmp"))
+    assert manager(Path("/proc/nowhere"), "a").run_artifact_dir.startswith(str(root / "tmp/chatmemory-"))
+
+
+def test_checkpoints_have_defaults(root: Path) -> None:
+    """Every 1000 steps, the summary and the last metrics."""
+    made = manager(root)
+    made.setup_auto_checkpointing()
+    for step in (1, 999, 1000, 1001):
+        made.log_metrics({"loss": 1 / step}, step=step)
+    latest = made.find_latest_checkpoint()
+    assert latest == str(root / "run-1/models/checkpoint-000000001000.json")
+    saved = json.loads(Path(latest).read_text())
+    assert (saved["summary"]["run_name"], saved["metrics"]) == ("run-1", {"loss": 0.001, "step": 1000})

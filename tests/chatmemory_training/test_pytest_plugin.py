@@ -217,3 +217,28 @@ def test_a_worker_that_dies_is_recorded(project: Path, tenant: Tenant, postgres_
     tests = recorded_tests(recorded(tenant))
     outcomes = {name.rpartition("::")[2]: test.metadata["outcome"] for name, test in tests.items()}
     assert outcomes == {"test_a": "passed", "test_kill": "error", "test_b": "passed"}
+
+
+def test_the_worst_outcome_of_a_test_wins(project: Path, tenant: Tenant, postgres_url: str) -> None:
+    """A failing subtest stays failed, whatever follows it: a skipped one, or a plugin's own outcome."""
+    (project / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\ndef parts(request):\n"
+        "    from _pytest.reports import TestReport\n"
+        "    def report(outcome):\n"
+        "        node = request.node\n"
+        "        request.config.hook.pytest_runtest_logreport(report=TestReport(\n"
+        "            node.nodeid, node.location, {}, outcome, 'text of ' + outcome, 'call', [], 0.1))\n"
+        "    return report\n"
+        "@pytest.mark.parametrize('outcomes', ['failed skipped', 'skipped failed', 'skipped passed', 'failed rerun'])\n"
+        "def test_reports(parts, outcomes):\n"
+        "    for outcome in outcomes.split():\n        parts(outcome)\n"
+    )
+    run(project, postgres_url, "--chatmemory", "--chatmemory-tenant=acme")
+    tests = recorded_tests(recorded(tenant))
+    outcomes = {name.rpartition("::")[2]: test.metadata["outcome"] for name, test in tests.items()}
+    assert outcomes == {
+        "test_reports[failed skipped]": "failed",
+        "test_reports[skipped failed]": "failed", "test_reports[skipped passed]": "skipped",
+        "test_reports[failed rerun]": "failed",
+    }  # fmt: skip

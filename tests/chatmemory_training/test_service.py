@@ -158,13 +158,11 @@ def test_an_update_that_ends_a_session_keeps_what_it_brings(service: SessionMana
     [
         {"training_status": "paused"},
         {"training_status": "completed"},  # from pending
-        {"testing_status": "running"},
         {"status": "done"},
         {"current_epoch": "3"},
         {"current_epoch": 3, "status": "nonsense"},
         {"current_epoch": 3, "metadata": {"x": object()}},
         {"current_epoch": 3, "metadata": "text"},
-        {"current_epoch": 3, "epochs": 4},
         {"current_epoch": 2**63, "metadata": {"loss": 1.0}},  # no step is so large
         {"current_epoch": 3, "status": "expired"},
         {"training_status": "running", "status": "failed"},
@@ -294,6 +292,69 @@ def test_lists_are_paged_after_they_are_filtered(service: SessionManagerService)
     assert given(service.list_user_sessions("nobody"))["total"] == 0
     assert service.list_user_sessions("ann", "chat") is None
     assert service.list_user_sessions("ann", limit=-1) is None
+
+
+def test_lists_hold_only_sessions_of_the_service(service: SessionManagerService, tenant: Tenant) -> None:
+    """A chat and a research of the same user are not listed, nor counted."""
+    id = start(service)
+    for kind in ("chat", "research", "analysis"):
+        tenant.sessions.create(user_id="ann", kind=kind)
+    listed = given(service.list_user_sessions("ann", limit=1))
+    assert ([item["id"] for item in listed["items"]], listed["total"]) == ([id], 1)
+
+
+def test_results_of_a_general_session_are_read_back(service: SessionManagerService) -> None:
+    """They have no inner session to stand in."""
+    id = start(service, "general", note="x")
+    given(service.update_session(id, {"results": {"a": 1}, "ip_address": "::1"}))
+    given(service.end_session(id, results={"b": 2}))
+    assert given(service.get_session_info(id))["user_session"]["results"] == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize(("type", "status"), [("training", "stopped"), ("training", "failed"), ("testing", "failed")])
+def test_a_run_that_never_started_may_stop_or_fail(service: SessionManagerService, type: str, status: str) -> None:
+    """From pending; the session itself stays active."""
+    id = start(service, type, note="x")
+    answer = given(service.update_session(id, {f"{type}_status": status}))
+    assert (answer["user_session"]["status"], answer[f"{type}_session"]["status"]) == ("active", status)
+
+
+def test_unknown_keys_are_ignored(service: SessionManagerService, caplog: pytest.LogCaptureFixture) -> None:
+    """The rest of the update counts; the log names them."""
+    id = start(service)
+    update: dict[Any, Any] = {"current_epoch": 3, "epochs": 4, "testing_status": "running", "user_agent": "curl", 5: 6}
+    answer = given(service.update_session(id, update))
+    assert (answer["training_session"]["current_epoch"], answer["training_session"]["status"]) == (3, "pending")
+    assert "'epochs'" in caplog.text
+
+
+def test_the_curve_of_a_testing_has_steps(service: SessionManagerService, tenant: Tenant) -> None:
+    """One after another, as it has no epochs; the last come with the end."""
+    id = start(service, "testing", note="x")
+    for loss in (3.0, 2.0):
+        given(service.update_session(id, {"metadata": {"loss": loss}}))
+    given(service.update_session(id, {"metadata": {"loss": 1.0}, "status": "completed"}))
+    curve = tenant.sessions.get(id).metrics()["loss"]
+    assert (curve.steps, curve.values) == ((0, 1, 2), (3.0, 2.0, 1.0))
+
+
+def test_no_training_ends_another(service: SessionManagerService) -> None:
+    """However many a user has at once."""
+    ids = [start(service) for _ in range(23)]
+    assert given(service.list_user_sessions("ann", active_only=True))["total"] == len(ids)
+
+
+@pytest.mark.parametrize("inner", ["completed", "failed", "stopped"])
+@pytest.mark.parametrize("success", [True, False])
+def test_an_end_keeps_what_the_run_came_to(service: SessionManagerService, inner: str, success: bool) -> None:
+    """The two levels may differ: the outer says what the caller says."""
+    id = start(service)
+    given(service.update_session(id, {"training_status": "running", "current_epoch": 4}))
+    given(service.update_session(id, {"training_status": inner}))
+    answer = given(service.end_session(id, success, {"rmse": 0.5}))
+    outer = "completed" if success else "failed"
+    assert (answer["user_session"]["status"], answer["training_session"]["status"]) == (outer, inner)
+    assert answer["training_session"]["results"] == {"rmse": 0.5}
 
 
 def _no_connections(url: str) -> Callable[[], None]:

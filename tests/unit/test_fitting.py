@@ -1,4 +1,4 @@
-"""What is too large is cut, and what JSON cannot represent is marked: the rest stays."""
+"""Values that are too large are cut, those that JSON cannot represent are marked, and the rest stays."""
 
 import json
 from fractions import Fraction

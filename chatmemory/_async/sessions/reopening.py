@@ -14,7 +14,7 @@ async def async_reopen(parts: AsyncShared, info: SessionInfo) -> SessionInfo:
         SessionLimitError: The user's limit is reached.
         SessionNotFoundError: The session is deleted, or was erased.
     """
-    params = (info.tenant_id, info.id, info.born_at, *parts.settings.session_limits)
+    params = (info.tenant_id, info.id, info.born_at, *parts.settings.session_limits())
     rows = await parts.database.call(queries.sessions.REOPEN_SESSION, params, subject=info.id)
     await parts.windows.forget_user(info.tenant_id, info.user_id)
     await AsyncEndings(info.tenant_id, parts).leave_results(rows)

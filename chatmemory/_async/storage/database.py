@@ -360,7 +360,9 @@ class AsyncDatabase:
         """Give back all connections, and the embedded server."""
         async with self._lock:
             self._closed = True
-            if self._pool is not None:
-                await self._pool.close()
-            self._pool = None
-            await self._server.stop()
+            pool, self._pool = self._pool, None
+            try:
+                if pool is not None:
+                    await pool.close()
+            finally:  # a pool of another event loop cannot be closed in this one
+                await self._server.stop()

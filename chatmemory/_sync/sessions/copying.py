@@ -57,7 +57,7 @@ def _arguments(parts: Shared, parent: SessionInfo, new: str, owner: str) -> tupl
         to_json(parent.metadata),
         to_json(parent.details),
         None,
-        *parts.settings.session_limits,
+        *parts.settings.session_limits(),
         declared(parent.kind, parent.details, parts.settings.due_after, otherwise=parent.learns),
     )
 

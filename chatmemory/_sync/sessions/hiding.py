@@ -33,7 +33,7 @@ def show(parts: Shared, tenant_id: str, session_id: str) -> SessionInfo:
         SessionLimitError: The session is active, and the user's limit is reached.
         SessionNotFoundError: The session is not hidden, or was erased.
     """
-    params = (tenant_id, session_id, *parts.settings.session_limits)
+    params = (tenant_id, session_id, *parts.settings.session_limits())
     rows = parts.database.call_once(queries.sessions.RESTORE_SESSION, params, subject=session_id)
     if not rows:
         raise not_found(session_id)

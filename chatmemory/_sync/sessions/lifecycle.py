@@ -63,6 +63,7 @@ class LifecycleMethods:
         metrics: Mapping[str, Any] | None = None,
         step: int | None = None,
         share_result: bool = False,
+        keep_run_status: bool = False,
     ) -> SessionInfo:
         """End the session as completed, or failed; ending it again changes nothing.
 
@@ -82,6 +83,8 @@ class LifecycleMethods:
             metrics: The last numbers, as log_metrics() takes them; stored with the end, or not at all.
             step: Where in the run these are; None: one more than the last.
             share_result: Whether the result of a run is remembered for the whole tenant, and not for its user alone.
+            keep_run_status: Whether a run that is completed or failed already stays so while the session ends
+                otherwise; else such an end is refused.
 
         Raises:
             MoveError: The run has ended otherwise.
@@ -90,7 +93,8 @@ class LifecycleMethods:
         last = Changes(results=results, details=details, metadata=metadata, error=error)  # type: ignore[arg-type]  # checked() makes dicts
         number, values = check_metrics(metrics or {}, step)
         status: Outcome = "completed" if success else "failed"
-        return self._end(End(status, last.at_the_end(), shared=share_result, points=values, step=number))
+        last = last.at_the_end()
+        return self._end(End(status, last, True, share_result, values, number, keep_run_status))
 
     def expire(self, *, reason: str | None = None) -> SessionInfo:
         """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.

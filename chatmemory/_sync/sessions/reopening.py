@@ -16,7 +16,7 @@ def reopen(parts: Shared, info: SessionInfo) -> SessionInfo:
         SessionLimitError: The user's limit is reached.
         SessionNotFoundError: The session is deleted, or was erased.
     """
-    params = (info.tenant_id, info.id, info.born_at, *parts.settings.session_limits)
+    params = (info.tenant_id, info.id, info.born_at, *parts.settings.session_limits())
     rows = parts.database.call(queries.sessions.REOPEN_SESSION, params, subject=info.id)
     parts.windows.forget_user(info.tenant_id, info.user_id)
     Endings(info.tenant_id, parts).leave_results(rows)

@@ -62,6 +62,7 @@ class Sessions:
         metadata: Mapping[str, Any] | None = None,
         details: Mapping[str, Any] | None = None,
         created_at: datetime | None = None,
+        on_limit: Literal["end_oldest", "refuse", "exceed"] | None = None,
     ) -> Session:
         """Create a session.
 
@@ -75,14 +76,18 @@ class Sessions:
             details: What belongs to this kind, as a JSON object in the form that the kind declares; cut likewise.
             created_at: When it was created elsewhere, with a time zone, for a session that moves here. Once it has
                 ended, its last activity is that of its newest message. None: now.
+            on_limit: What happens if the user has max_sessions_per_user active sessions of this kind: "end_oldest"
+                ends the one that was idle longest, "refuse" raises, "exceed" creates one more. None: as
+                session_limit_policy says.
 
         Raises:
             InvalidInputError: A value cannot be stored, or created_at lies in the future.
             KindError: There is no such kind.
             SessionExistsError: The tenant has a session with this id.
-            SessionLimitError: The user has max_sessions_per_user active ones of this kind, and
-                session_limit_policy is "refuse"; with "end_oldest" the one that was idle longest is ended.
+            SessionLimitError: The user has max_sessions_per_user active ones of this kind, and one more is refused.
         """
+        if on_limit is not None:
+            check_choice(on_limit, "on_limit", ("end_oldest", "refuse", "exceed"))
         id = new_id() if session_id is None else check_id(session_id, "session_id")
         known = check_details(check_kind(kind), checked_object(details, "details"))
         params = (
@@ -94,7 +99,7 @@ class Sessions:
             _json_or_none(metadata, "metadata"),
             to_json(known) if known else None,
             check_past(created_at, "created_at"),
-            *self._settings.session_limits,
+            *self._settings.session_limits(on_limit),
             declared(kind, known, self._settings.due_after),
         )
         rows = self._database.call_once(queries.sessions.CREATE_SESSION, params, subject=id)
@@ -152,7 +157,7 @@ class Sessions:
             (on_expired or ("reopen" if on_missing == "adopt" else "new")) == "reopen",
             _json_or_none(metadata, "metadata"),
             self._settings.session_timeout,
-            *self._settings.session_limits,
+            *self._settings.session_limits(),
             declared(kind, {}, self._settings.due_after),
         )
         rows = self._database.call(queries.sessions.RESUME_OR_CREATE, params, subject=id or "")
@@ -186,7 +191,7 @@ class Sessions:
         self,
         *,
         user_id: object = None,
-        kind: str | None = None,
+        kind: str | Iterable[str] | None = None,
         status: Status | None = None,
         active_only: bool = False,
         runs_only: bool = False,
@@ -205,7 +210,7 @@ class Sessions:
 
         Args:
             user_id: Only this user's.
-            kind: Only of this kind.
+            kind: Only of this kind, or of one of these.
             status: Only in this status.
             active_only: The same as status="active".
             runs_only: Only those with a run status.
@@ -230,7 +235,8 @@ class Sessions:
             raise InvalidInputError(f"active_only contradicts status={status!r}; give one of them.")
         filters = {
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
-            "kind": None if kind is None else check_kind(kind),
+            "kind": check_kind(kind) if isinstance(kind, str) else None,
+            "kinds": None if isinstance(kind, str | None) else sorted(map(check_kind, check_list(kind, "kind"))),
             "status": "active" if active_only else status,
             "runs_only": runs_only or None,
             "created_after": check_time(created_after, "created_after"),

@@ -358,7 +358,9 @@ class Database:
         """Give back all connections, and the embedded server."""
         with self._lock:
             self._closed = True
-            if self._pool is not None:
-                self._pool.close()
-            self._pool = None
-            self._server.stop()
+            pool, self._pool = self._pool, None
+            try:
+                if pool is not None:
+                    pool.close()
+            finally:  # a pool of another event loop cannot be closed in this one
+                self._server.stop()

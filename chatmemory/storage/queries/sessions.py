@@ -43,6 +43,7 @@ LOCK_SESSION = GET_SESSION + " for no key update"
 _FILTERS: dict[str, LiteralString] = {
     "user_id": " and user_id = %(user_id)s",
     "kind": " and kind = %(kind)s",
+    "kinds": " and kind = any(%(kinds)s)",
     "status": " and status = %(status)s",
     "runs_only": " and run_status is not null",
     "created_after": " and created_minute >= date_trunc('minute', %(created_after)s::timestamptz at time zone 'UTC') "

@@ -4,7 +4,8 @@
 -- p_ends: for each session its id and status; optionally who ended it and why, its last details, results, metadata,
 -- progress and error, and has_result if the caller stores the run's result memory in the same transaction.
 -- A run that is not in a final run status moves to the one that its kind declares for this end. If the run is completed
--- or failed already, or the session has ended with another status, a different end is refused; expiring never is.
+-- or failed already, or the session has ended with another status, a different end is refused; expiring never is, and
+-- with keeps_run the run stays as it is while the session ends otherwise.
 -- With updated_at and last_active_at, a session that has changed since then is left unchanged.
 -- p_strict: a missing, refused or changed session raises an error instead of being reported in its row.
 create or replace function chatmemory.end_sessions(p_tenant text, p_ends json, p_strict boolean)
@@ -24,7 +25,7 @@ begin
                 id text, born_at timestamptz, status text, reason text, ended_by text,
                 updated_at timestamptz, last_active_at timestamptz,
                 metadata text, details text, results text, progress double precision, error text, is_work boolean,
-                has_result boolean)
+                has_result boolean, keeps_run boolean)
             cross join lateral (  -- offset 0: look each id up, never read all sessions of the tenant
                 select s.created_at, s.id from chatmemory.sessions s
                 where s.tenant_id = p_tenant and s.id = e.id offset 0) s
@@ -42,7 +43,8 @@ begin
                 then 'changed'
             when v_end.status <> 'expired' and session.run_endings is not null and (
                     session.status not in ('active', v_end.status)
-                    or session.run_ended_at is not null and v_old <> session.run_endings ->> v_end.status
+                    or session.run_ended_at is not null and not coalesce(v_end.keeps_run, false)
+                    and v_old <> session.run_endings ->> v_end.status
                     and v_old in (session.run_endings ->> 'completed', session.run_endings ->> 'failed'))
                 then (case session.status when 'active' then v_old else session.status end) || ' ' || v_end.status
             end;
