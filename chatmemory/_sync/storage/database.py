@@ -24,7 +24,15 @@ from chatmemory.errors import ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_address import address_of, unreadable
-from chatmemory.storage.postgres_errors import DRIVER_ERRORS, cause_of, met_migration, said_by, translated, went_away
+from chatmemory.storage.postgres_errors import (
+    DRIVER_ERRORS,
+    cause_of,
+    is_unpinned,
+    met_migration,
+    said_by,
+    translated,
+    went_away,
+)
 
 Pool = ConnectionPool[Connection[Row]]
 IDLE_SECONDS = 1.0  # after which a connection may have died without a word
@@ -39,6 +47,7 @@ class Database:
         self._pool: Pool | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._closed = False
+        self._pins = False  # whether even one statement has to begin its own transaction, as the defaults are odd here
         self._used: WeakKeyDictionary[Connection[Row], float] = WeakKeyDictionary()  # when each was given back
         self.healed = 0  # how often connections were replaced: another server may answer since
         _forks.watch(self)
@@ -75,6 +84,9 @@ class Database:
         return rows
 
     def _call(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
+        if self._pins:
+            [rows] = self.run_once(None, (query, params), subject=subject)
+            return rows
         pool = self._pool or self.connect()
         try:
             connection = pool.getconn()
@@ -85,7 +97,10 @@ class Database:
                 undisturbed(pool.putconn, connection)
                 self._used[connection] = time.monotonic()
         except DRIVER_ERRORS as error:
-            raise translated(error, subject) from cause_of(error)
+            if not is_unpinned(error):
+                raise translated(error, subject) from cause_of(error)
+        self._pins = True
+        return self._call(query, params, subject)
 
     def call_once(self, query: LiteralString, params: Params, *, subject: str = "") -> list[Row]:
         """Run one statement that is not safe to repeat once it may have been committed, on a live connection."""
@@ -97,8 +112,16 @@ class Database:
         return self._on_live_connection(query, params, subject)
 
     def _on_live_connection(self, query: LiteralString, params: Params, subject: str) -> list[Row]:
-        with self._live_connection(subject) as connection:
-            return connection.execute(query, params).fetchall()
+        if not self._pins:
+            with self._live_connection(subject) as connection:
+                try:
+                    return connection.execute(query, params, binary=True).fetchall()
+                except DRIVER_ERRORS as error:
+                    if not is_unpinned(error):
+                        raise
+        self._pins = True
+        [rows] = self.run_once(None, (query, params), subject=subject)
+        return rows
 
     @property
     def _prepare(self) -> bool | None:
@@ -114,11 +137,11 @@ class Database:
         )
 
     @contextmanager
-    def transaction(self, tenant_id: str, subject: str = "", *, snapshot: bool = False) -> Iterator[Transaction]:
+    def transaction(self, tenant_id: str | None, subject: str = "", *, snapshot: bool = False) -> Iterator[Transaction]:
         """A transaction that sees one tenant's rows, under the role that cannot bypass that.
 
         Args:
-            tenant_id: The tenant.
+            tenant_id: The tenant; None: the transaction is the login's, and calls functions that set the tenant.
             subject: The session id that errors name.
             snapshot: Whether it only reads, and all its statements read what was there when it began.
         """
@@ -189,7 +212,7 @@ class Database:
         return rows
 
     def run_once(
-        self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
+        self, tenant_id: str | None, *statements: Statement, subject: str = "", snapshot: bool = False
     ) -> list[list[Row]]:
         """Run statements that are not safe to repeat as a tenant, in one transaction and one round trip."""
         with self.transaction(tenant_id, subject, snapshot=snapshot) as transaction:
@@ -269,6 +292,7 @@ class Database:
     def _connect_args(self) -> dict[str, Any]:
         return {
             "autocommit": True,
+            "client_encoding": "utf8",
             "prepare_threshold": 5 if self._settings.prepared_statements else None,
             "connect_timeout": max(2, round(self._settings.postgres_timeout_seconds)),
         }

@@ -14,7 +14,7 @@ declare
     v_places bigint[];
     v_terms text[] := tsvector_to_array(to_tsvector(p_language::regconfig, p_query));
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     select coalesce(sum(u.places), 0) into v_total
         from chatmemory.memory_users u where u.tenant_id = p_tenant and u.user_id = any(p_users);
     return query
