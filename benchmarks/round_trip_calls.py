@@ -326,7 +326,7 @@ CALLS = [
     Call("memory.run_due, one session", 12, lambda w, _: w.memory.run_due(1), None, one_due),
     Call("memory.run_due, nothing due", 2, lambda w, _: w.memory.run_due(), None, nothing_due),
     Call("memory.clean_up, nothing idle", 1, lambda w, _: w.memory.clean_up()),
-    Call("memory.examine", 28, lambda w, _: w.memory.examine()),
+    Call("memory.examine", 33, lambda w, _: w.memory.examine()),
     Call("memory.migrate, up to date", 9, lambda w, _: w.memory.migrate()),
     Call("tenant.export", 3, lambda _, tenant: tenant.export(), None, organisation),
     Call("tenant.erase", 3, lambda _, tenant: tenant.erase(), None, organisation),

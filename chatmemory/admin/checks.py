@@ -1,6 +1,6 @@
 """The checks of an examination, decided from the answers of Postgres, Redis and the tokenizer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from chatmemory.admin.records import Check
 from chatmemory.messages.token_counts import ESTIMATE, Counter
 from chatmemory.settings import Settings
+from chatmemory.storage.schema.pins import NEEDED, USUAL
 
 # The parts of a database's access rules, each with the text for a part that is in order.
 SOUND = {
@@ -18,8 +19,9 @@ SOUND = {
     "functions": "all there, and run as the two roles",
 }
 ISOLATION = "tenant isolation"
+SETTINGS = "settings"
 # The checks that are skipped if a check fails.
-DEPENDENTS = {"database": ("schema", *SOUND, ISOLATION), "schema": (*SOUND, ISOLATION)}
+DEPENDENTS = {"database": (SETTINGS, "schema", *SOUND, ISOLATION), "schema": (*SOUND, ISOLATION)}
 DEPENDENTS |= dict.fromkeys(SOUND, (ISOLATION,))
 
 
@@ -38,6 +40,24 @@ def with_unchecked(checks: Sequence[Check]) -> tuple[Check, ...]:
         else replace(check, unchecked=tuple(name for name in DEPENDENTS.get(check.name, ()) if name not in made))
         for check in checks
     )
+
+
+def settings_check(found: Mapping[str, str | None]) -> Check:
+    """Check the server's defaults. Those that every transaction sets for itself are only reported.
+
+    Args:
+        found: The value of each setting in a new transaction; None: this version of Postgres has no such setting.
+    """
+    harmful = [
+        f"{name} is {found[name]}: {effect}"
+        for name, (value, effect) in NEEDED.items()
+        if found.get(name) not in (None, value)
+    ]
+    replaced = [
+        f"{name} is {found[name]}" for name, usual in USUAL.items() if (found.get(name) or "") not in {"", *usual}
+    ]
+    told = [*harmful, f"replaced in every transaction: {', '.join(replaced)}"] if replaced else harmful
+    return Check(name=SETTINGS, ok=not harmful, detail="; ".join(told) or "as this library needs them")
 
 
 def schema_check(missing: Sequence[str], version: int) -> Check:

@@ -24,6 +24,7 @@ from chatmemory.storage.deadlines import NoAnswerError
 _STALE_PLAN = ("42804", "0A000")  # datatype mismatch, "cached plan must not change result type"
 DRIVER_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests)
 
+_UNPINNED = "CM425"
 _UNKNOWN_NAME = "42704"
 _PARENT_GONE = "23503"  # foreign key violation: the session was erased meanwhile
 _STATEMENT_LOST = ("26000", "42P05")  # a prepared statement is missing, or exists already
@@ -92,6 +93,11 @@ def uncertain(error: StorageUnavailableError, first: StorageUnavailableError) ->
 def met_migration(error: BaseException) -> bool:
     """Return whether a statement met a plan from before a migration, so that nothing of it was done."""
     return isinstance(error, StorageUnavailableError) and _has_stale_plan(error.__cause__)
+
+
+def is_unpinned(error: Exception) -> bool:
+    """Return whether a function refused to begin, as its transaction has not the settings of schema/pins.py."""
+    return getattr(error, "sqlstate", None) == _UNPINNED
 
 
 def _has_stale_plan(error: BaseException | None) -> bool:
@@ -220,6 +226,13 @@ def _limited(_: str, limit: str) -> SessionLimitError:
     )
 
 
+def _unpinned(_: str, __: str) -> ConfigurationError:
+    return ConfigurationError(
+        "Postgres does not apply the settings that chatmemory begins a transaction with; is a proxy rewriting "
+        "statements in between? `chatmemory doctor` lists the settings."
+    )
+
+
 def ended_otherwise(session_id: str, detail: str) -> MoveError:
     """Return the error for a run that has ended with another final status.
 
@@ -239,5 +252,6 @@ _FROM_SCHEMA: dict[str, Callable[[str, str], ChatMemoryError]] = {
     "CM412": ended_otherwise,
     "CM422": _other_dimension,
     "CM423": _exists,
+    _UNPINNED: _unpinned,
     "CM429": _limited,
 }

@@ -12,7 +12,7 @@ async def test_a_sound_database_passes_every_check(async_memory: AsyncChatMemory
     """The examination says so, is JSON-ready, and leaves nothing behind."""
     found = await async_memory.examine(tenant_id="acme")
     assert found.ok
-    assert [check.name for check in found.checks][:2] == ["database", "schema"]
+    assert [check.name for check in found.checks][:3] == ["database", "settings", "schema"]
     assert "tenant isolation" in {check.name for check in found.checks}
     assert found.learning["spent today"] == "0 tokens by tenant 'acme'"
     assert Examination.from_dict(json.loads(json.dumps(found.to_dict()))) == found
@@ -23,8 +23,12 @@ async def test_what_depends_on_a_failed_check_is_named(empty_postgres_url: str) 
     """Without the schema nothing that needs it is checked; migrate() brings it, and then all is well."""
     async with AsyncChatMemory.open(empty_postgres_url) as memory:
         found = await memory.examine()
-        assert [(check.name, check.ok) for check in found.checks] == [("database", True), ("schema", False)]
-        assert {"roles", "row-level security", "tenant isolation"} <= set(found.checks[1].unchecked)
+        assert [(check.name, check.ok) for check in found.checks] == [
+            ("database", True),
+            ("settings", True),
+            ("schema", False),
+        ]
+        assert {"roles", "row-level security", "tenant isolation"} <= set(found.checks[2].unchecked)
         assert "0001_sessions.sql" in (await memory.migrate()).applied
         assert (await memory.migrate()).applied == ()
         assert (await memory.examine()).ok

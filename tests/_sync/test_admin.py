@@ -14,7 +14,7 @@ def test_a_sound_database_passes_every_check(memory: ChatMemory) -> None:
     """The examination says so, is JSON-ready, and leaves nothing behind."""
     found = memory.examine(tenant_id="acme")
     assert found.ok
-    assert [check.name for check in found.checks][:2] == ["database", "schema"]
+    assert [check.name for check in found.checks][:3] == ["database", "settings", "schema"]
     assert "tenant isolation" in {check.name for check in found.checks}
     assert found.learning["spent today"] == "0 tokens by tenant 'acme'"
     assert Examination.from_dict(json.loads(json.dumps(found.to_dict()))) == found
@@ -25,8 +25,12 @@ def test_what_depends_on_a_failed_check_is_named(empty_postgres_url: str) -> Non
     """Without the schema nothing that needs it is checked; migrate() brings it, and then all is well."""
     with ChatMemory.open(empty_postgres_url) as memory:
         found = memory.examine()
-        assert [(check.name, check.ok) for check in found.checks] == [("database", True), ("schema", False)]
-        assert {"roles", "row-level security", "tenant isolation"} <= set(found.checks[1].unchecked)
+        assert [(check.name, check.ok) for check in found.checks] == [
+            ("database", True),
+            ("settings", True),
+            ("schema", False),
+        ]
+        assert {"roles", "row-level security", "tenant isolation"} <= set(found.checks[2].unchecked)
         assert "0001_sessions.sql" in memory.migrate().applied
         assert memory.migrate().applied == ()
         assert memory.examine().ok

@@ -50,7 +50,16 @@ def test_doctor(cli: Cli, memory: ChatMemory) -> None:
     report = cli.json("doctor")
     assert report["ok"]
     names = [check["name"] for check in report["checks"]]
-    assert names == ["database", "schema", "roles", "row-level security", "grants", "functions", "tenant isolation"]
+    assert names == [
+        "database",
+        "settings",
+        "schema",
+        "roles",
+        "row-level security",
+        "grants",
+        "functions",
+        "tenant isolation",
+    ]
     assert report["settings"]["max_sessions_per_user"] == 20
     page = cli("doctor").stdout
     assert "All is well." in page

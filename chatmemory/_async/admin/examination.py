@@ -10,7 +10,7 @@ from chatmemory._async.memories.openai_client import AsyncServerEmbedder, AsyncS
 from chatmemory._async.memories.spending import AsyncSpending
 from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory._async.storage.migrations import Deviation, differences, summary
-from chatmemory._async.storage.transaction import Row
+from chatmemory._async.storage.transaction import Row, pinned
 from chatmemory._concurrency import async_in_thread
 from chatmemory.admin import checks
 from chatmemory.admin.installation import (
@@ -28,6 +28,7 @@ from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.schema import latest_version
+from chatmemory.storage.schema.pins import NEEDED, USUAL
 
 NO_PGVECTOR = "not there"
 MODEL_SECONDS = 10.0  # the longest wait for a model's answer
@@ -86,12 +87,15 @@ class AsyncExaminer:
 
     async def _schema(self) -> bool:
         """Ask the server who it is, and whether its schema is as this library needs it and keeps tenants apart."""
-        async with await self._database.connect_once() as connection:  # outside the pool, which would refuse or repair
+        async with self._database.own_connection(
+            "the examination"
+        ) as connection:  # outside the pool, which would repair
             server, login, name = await _row(connection, queries.admin.SERVER_VERSION)
             where = postgres_address(self._settings) or f"embedded, in {self._database.data_dir or '?'}"
             self._server |= {"version": server, "database": name, "user": login, "where": where}
             found = f"Postgres {server}, database {name}, user {login}"
             self._checks.append(Check(name="database", ok=True, detail=found))
+            await self._defaults(connection)
             try:
                 differing = await differences(connection)
             except (SchemaVersionError, SchemaPermissionError) as error:
@@ -100,6 +104,11 @@ class AsyncExaminer:
             missing = [migration.name for migration in differing.missing]
             self._checks.append(checks.schema_check(missing, latest_version()))
             return not missing and await self._access(connection, differing.deviations)
+
+    async def _defaults(self, connection: AsyncConnection[Row]) -> None:
+        """See which settings a session has by default: those of the server, the database, the user and the URL."""
+        found = await connection.execute(queries.admin.SETTINGS, ([*NEEDED, *USUAL],))
+        self._checks.append(checks.settings_check(dict(await found.fetchall())))
 
     async def _access(self, connection: AsyncConnection[Row], deviations: list[Deviation]) -> bool:
         for part in checks.SOUND:
@@ -127,7 +136,7 @@ class AsyncExaminer:
     async def _long_term_memory(self) -> None:
         """Ask what learns and embeds, whether vectors can be kept, and what waits."""
         settings = self._settings
-        async with await self._database.connect_once() as connection:
+        async with self._database.own_connection("the examination") as connection:
             version = await (await connection.execute(queries.admin.VECTOR_VERSION)).fetchone()
         [(has_vectors,)] = await self._database.call(queries.memories.HAS_VECTORS, ())
         self._server["pgvector"] = version[0] if version else NO_PGVECTOR
@@ -193,7 +202,7 @@ async def _rows_seen(connection: AsyncConnection[Row]) -> list[int]:
     """Count the rows of a session that is then rolled back, as its tenant, as another tenant, and as nobody."""
     probe = f"doctor-{uuid4()}"
     seen: list[int] = []
-    async with connection.transaction(force_rollback=True):
+    async with pinned(connection, force_rollback=True):
         await connection.execute(queries.admin.ENTER_TENANT, (probe,))
         written = (probe, probe, "doctor", "doctor", *[None] * 4, 1, True, declared("chat", {}, (1, 1)))
         await connection.execute(queries.sessions.CREATE_SESSION, written)

@@ -7,6 +7,7 @@ import psycopg
 from psycopg import AsyncConnection
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from chatmemory._async.storage.transaction import pinned
 from chatmemory.errors import SchemaPermissionError, SchemaVersionError, StorageUnavailableError
 from chatmemory.storage import queries
 from chatmemory.storage.schema import (
@@ -89,7 +90,8 @@ async def differences(connection: Link) -> Differences:
         SchemaVersionError: The database is too new, or was made by other files.
     """
     try:
-        return await _compare(connection)
+        async with pinned(connection):
+            return await _compare(connection)
     except psycopg.errors.InsufficientPrivilege:
         raise await _permission_error(connection) from None
 
@@ -148,7 +150,7 @@ async def apply(connection: Link) -> list[str]:
 
 
 async def _apply_once(connection: Link) -> list[str]:
-    async with connection.transaction():
+    async with pinned(connection):
         await connection.execute(queries.admin.MIGRATION_LOCK, (MIGRATION_LOCK,))
         await connection.execute(queries.admin.MIGRATION_TIMEOUTS)
         found = await _compare(connection)
@@ -190,9 +192,10 @@ async def _login(connection: Link) -> str:
 
 async def _permission_error(connection: Link) -> SchemaPermissionError:
     """Return the error with the SQL or the command that an administrator has to run."""
-    login = await _login(connection)
-    [database] = await _column(connection, queries.admin.DATABASE)
-    owners = await _column(connection, queries.admin.FOREIGN_OWNERS)
+    async with pinned(connection):
+        login = await _login(connection)
+        [database] = await _column(connection, queries.admin.DATABASE)
+        owners = await _column(connection, queries.admin.FOREIGN_OWNERS)
     if owners:
         return SchemaPermissionError(
             f"The schema chatmemory of database {database!r} belongs to {', '.join(sorted(owners))}, so the database "

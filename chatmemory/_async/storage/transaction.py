@@ -1,10 +1,11 @@
 """One tenant's transaction, in which statements that are given together travel together."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, LiteralString
 
-from psycopg import AsyncCursor, AsyncServerCursor
+from psycopg import AsyncConnection, AsyncCursor, AsyncServerCursor
 from psycopg.errors import PipelineAborted
 from psycopg.pq import PipelineStatus, TransactionStatus
 
@@ -20,6 +21,8 @@ Statement = tuple[LiteralString, Params]
 class AsyncTransaction:
     """A transaction under the role that cannot bypass row-level security, with one tenant's rows in sight.
 
+    Without a tenant, only its settings are pinned.
+
     It begins with its first statement, in the same round trip. `run()` costs one round trip however many statements
     it is given, and `finish()` commits in that of its statements; where nobody calls it, leaving commits.
 
@@ -34,7 +37,7 @@ class AsyncTransaction:
     def __init__(
         self,
         connection: AsyncTimedConnection,
-        tenant_id: str,
+        tenant_id: str | None,
         *,
         prepare: bool | None = None,
         snapshot: bool = False,
@@ -63,7 +66,7 @@ class AsyncTransaction:
     async def execute(self, query: LiteralString, params: Params | None = None) -> AsyncCursor[Row]:
         """Run one statement whose cursor is needed, for its row count."""
         await self._begin()
-        return await self._connection.execute(query, params)
+        return await self._connection.execute(query, params, binary=True)
 
     async def execute_many(self, query: LiteralString, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each of many rows."""
@@ -73,7 +76,7 @@ class AsyncTransaction:
     async def cursor(self, name: str) -> AsyncServerCursor[Row]:
         """Open a cursor on the server, to read what would not fit into memory."""
         await self._begin()
-        return self._connection.cursor(name=name)
+        return self._connection.cursor(name=name, binary=True)
 
     async def _begin(self) -> None:
         if not self._begun:
@@ -108,9 +111,13 @@ class AsyncTransaction:
         if not self._begun:
             self._begun = True
             await self._connection.execute(self._how)
-            await self._connection.execute(queries.admin.ENTER_TENANT, (self._tenant_id,), prepare=self._prepare)
+            enter: Statement = (queries.admin.PIN, ())
+            if self._tenant_id is not None:
+                enter = (queries.admin.ENTER_TENANT, (self._tenant_id,))
+            await self._connection.execute(*enter, prepare=self._prepare)
         for query, params in statements:
-            cursors.append(await self._connection.execute(query, params, prepare=self._prepare))
+            # Binary: the text of a value depends on settings such as DateStyle.
+            cursors.append(await self._connection.execute(query, params, prepare=self._prepare, binary=True))
         if commit:
             self._finished = self._connection.may_be_stored = True
             await self._connection.execute(queries.admin.COMMIT)
@@ -126,6 +133,19 @@ class AsyncTransaction:
             await self._connection.execute(queries.admin.COMMIT)
         else:
             await async_undisturbed(self._connection.execute, queries.admin.ROLLBACK)
+
+
+@asynccontextmanager
+async def pinned(connection: AsyncConnection[Row], *, force_rollback: bool = False) -> AsyncIterator[None]:
+    """A transaction of the login, on a connection outside the pool, with the settings of schema/pins.py."""
+    await connection.execute(queries.admin.BEGIN_PINNED)
+    try:
+        yield
+    except BaseException:
+        if connection.info.transaction_status != TransactionStatus.UNKNOWN:  # else the connection is lost
+            await async_undisturbed(connection.execute, queries.admin.ROLLBACK)
+        raise
+    await connection.execute(queries.admin.ROLLBACK if force_rollback else queries.admin.COMMIT)
 
 
 def first_error(error: BaseException, outside: BaseException | None = None) -> BaseException:

@@ -13,7 +13,7 @@ from chatmemory._sync.memories.openai_client import ServerEmbedder, ServerLlm
 from chatmemory._sync.memories.spending import Spending
 from chatmemory._sync.storage.database import Database
 from chatmemory._sync.storage.migrations import Deviation, differences, summary
-from chatmemory._sync.storage.transaction import Row
+from chatmemory._sync.storage.transaction import Row, pinned
 from chatmemory.admin import checks
 from chatmemory.admin.installation import (
     fallbacks,
@@ -30,6 +30,7 @@ from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.schema import latest_version
+from chatmemory.storage.schema.pins import NEEDED, USUAL
 
 NO_PGVECTOR = "not there"
 MODEL_SECONDS = 10.0  # the longest wait for a model's answer
@@ -88,12 +89,13 @@ class Examiner:
 
     def _schema(self) -> bool:
         """Ask the server who it is, and whether its schema is as this library needs it and keeps tenants apart."""
-        with self._database.connect_once() as connection:  # outside the pool, which would refuse or repair
+        with self._database.own_connection("the examination") as connection:  # outside the pool, which would repair
             server, login, name = _row(connection, queries.admin.SERVER_VERSION)
             where = postgres_address(self._settings) or f"embedded, in {self._database.data_dir or '?'}"
             self._server |= {"version": server, "database": name, "user": login, "where": where}
             found = f"Postgres {server}, database {name}, user {login}"
             self._checks.append(Check(name="database", ok=True, detail=found))
+            self._defaults(connection)
             try:
                 differing = differences(connection)
             except (SchemaVersionError, SchemaPermissionError) as error:
@@ -102,6 +104,11 @@ class Examiner:
             missing = [migration.name for migration in differing.missing]
             self._checks.append(checks.schema_check(missing, latest_version()))
             return not missing and self._access(connection, differing.deviations)
+
+    def _defaults(self, connection: Connection[Row]) -> None:
+        """See which settings a session has by default: those of the server, the database, the user and the URL."""
+        found = connection.execute(queries.admin.SETTINGS, ([*NEEDED, *USUAL],))
+        self._checks.append(checks.settings_check(dict(found.fetchall())))
 
     def _access(self, connection: Connection[Row], deviations: list[Deviation]) -> bool:
         for part in checks.SOUND:
@@ -129,7 +136,7 @@ class Examiner:
     def _long_term_memory(self) -> None:
         """Ask what learns and embeds, whether vectors can be kept, and what waits."""
         settings = self._settings
-        with self._database.connect_once() as connection:
+        with self._database.own_connection("the examination") as connection:
             version = connection.execute(queries.admin.VECTOR_VERSION).fetchone()
         [(has_vectors,)] = self._database.call(queries.memories.HAS_VECTORS, ())
         self._server["pgvector"] = version[0] if version else NO_PGVECTOR
@@ -195,7 +202,7 @@ def _rows_seen(connection: Connection[Row]) -> list[int]:
     """Count the rows of a session that is then rolled back, as its tenant, as another tenant, and as nobody."""
     probe = f"doctor-{uuid4()}"
     seen: list[int] = []
-    with connection.transaction(force_rollback=True):
+    with pinned(connection, force_rollback=True):
         connection.execute(queries.admin.ENTER_TENANT, (probe,))
         written = (probe, probe, "doctor", "doctor", *[None] * 4, 1, True, declared("chat", {}, (1, 1)))
         connection.execute(queries.sessions.CREATE_SESSION, written)

@@ -30,6 +30,7 @@ from chatmemory.storage.postgres_errors import (
     cause_of,
     is_lost,
     is_read_only,
+    is_unpinned,
     may_pass,
     translated,
     uncertain,
@@ -53,6 +54,7 @@ class Database:
         self._closing = False
         self._answered_at = -math.inf  # when a call last succeeded
         self._used: WeakKeyDictionary[TimedConnection, float] = WeakKeyDictionary()  # when each was given back
+        self._pins = False  # whether even one statement has to begin its own transaction, as the defaults are odd here
         self.healed = 0  # how often connections were replaced: another server may answer since
         self._healed_at = -math.inf
         _forks.watch(self)
@@ -102,6 +104,10 @@ class Database:
     def _call(
         self, query: LiteralString, params: Params, subject: str, deadline: Deadline, *, patient: bool = False
     ) -> list[Row]:
+        if self._pins:
+            with self.transaction(None, subject, patient=patient, deadline=deadline) as transaction:
+                [rows] = transaction.finish((query, params))
+            return rows
         pool = self._pool or self.connect(deadline)
         connection: TimedConnection | None = None
         try:
@@ -115,10 +121,14 @@ class Database:
                 undisturbed(pool.putconn, connection)
                 self._used[connection] = time.monotonic()
         except DRIVER_ERRORS as error:
-            self._heal_after(error, connection)
-            raise self._translated(error, subject, connection) from cause_of(error)
-        self._answered_at = time.monotonic()
-        return rows
+            if not is_unpinned(error):
+                self._heal_after(error, connection)
+                raise self._translated(error, subject, connection) from cause_of(error)
+        else:
+            self._answered_at = time.monotonic()
+            return rows
+        self._pins = True
+        return self._call(query, params, subject, deadline, patient=patient)
 
     def _translated(self, error: Exception, subject: str, connection: TimedConnection | None) -> ChatMemoryError:
         return translated(error, subject, may_be_stored=connection is not None and connection.may_be_stored)
@@ -134,9 +144,17 @@ class Database:
         return self._on_live_connection(query, params, subject, deadline)
 
     def _on_live_connection(self, query: LiteralString, params: Params, subject: str, deadline: Deadline) -> list[Row]:
-        with self._live_connection(subject, deadline) as connection:
-            connection.may_be_stored = True
-            return connection.execute(query, params).fetchall()
+        if not self._pins:
+            with self._live_connection(subject, deadline) as connection:
+                connection.may_be_stored = True
+                try:
+                    return connection.execute(query, params, binary=True).fetchall()
+                except DRIVER_ERRORS as error:
+                    if not is_unpinned(error):
+                        raise
+        self._pins = True
+        [rows] = self._run(None, ((query, params),), subject, deadline, snapshot=False)
+        return rows
 
     @property
     def _prepare(self) -> bool | None:
@@ -159,7 +177,7 @@ class Database:
     @contextmanager
     def transaction(
         self,
-        tenant_id: str,
+        tenant_id: str | None,
         subject: str = "",
         *,
         snapshot: bool = False,
@@ -169,7 +187,7 @@ class Database:
         """A transaction that sees one tenant's rows, under the role that cannot bypass that.
 
         Args:
-            tenant_id: The tenant.
+            tenant_id: The tenant; None: the transaction is the login's, and calls functions that set the tenant.
             subject: The session id that errors name.
             snapshot: Whether it only reads, and all its statements read what was there when it began.
             patient: Whether a statement may take longer than postgres_timeout_seconds while Postgres answers others.
@@ -248,7 +266,7 @@ class Database:
         """
         deadline = self.deadline()
         try:
-            return self._run(tenant_id, statements, subject, snapshot, deadline)
+            return self._run(tenant_id, statements, subject, deadline, snapshot=snapshot)
         except StorageUnavailableError as error:
             if not went_away(error):
                 raise
@@ -256,25 +274,31 @@ class Database:
         try:
             for attempt in self.retrying(deadline):
                 with attempt:
-                    rows = self._run(tenant_id, statements, subject, snapshot, deadline)
+                    rows = self._run(tenant_id, statements, subject, deadline, snapshot=snapshot)
         except StorageUnavailableError as error:
             raise uncertain(error, first) from error.__cause__
         return rows
 
     def run_once(
-        self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
+        self, tenant_id: str | None, *statements: Statement, subject: str = "", snapshot: bool = False
     ) -> list[list[Row]]:
         """Run statements that are not safe to repeat as a tenant, in one transaction and one round trip."""
         deadline = self.deadline()
         try:
-            return self._run(tenant_id, statements, subject, snapshot, deadline)
+            return self._run(tenant_id, statements, subject, deadline, snapshot=snapshot)
         except StorageUnavailableError as error:
             if not was_refused(error):
                 raise
-        return self._run(tenant_id, statements, subject, snapshot, deadline)
+        return self._run(tenant_id, statements, subject, deadline, snapshot=snapshot)
 
     def _run(
-        self, tenant_id: str, statements: Sequence[Statement], subject: str, snapshot: bool, deadline: Deadline
+        self,
+        tenant_id: str | None,
+        statements: Sequence[Statement],
+        subject: str,
+        deadline: Deadline,
+        *,
+        snapshot: bool,
     ) -> list[list[Row]]:
         with self.transaction(tenant_id, subject, snapshot=snapshot, deadline=deadline) as transaction:
             return transaction.finish(*statements)

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import Connection
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from chatmemory._sync.storage.transaction import pinned
 from chatmemory.errors import SchemaPermissionError, SchemaVersionError, StorageUnavailableError
 from chatmemory.storage import queries
 from chatmemory.storage.schema import (
@@ -91,7 +92,8 @@ def differences(connection: Link) -> Differences:
         SchemaVersionError: The database is too new, or was made by other files.
     """
     try:
-        return _compare(connection)
+        with pinned(connection):
+            return _compare(connection)
     except psycopg.errors.InsufficientPrivilege:
         raise _permission_error(connection) from None
 
@@ -150,7 +152,7 @@ def apply(connection: Link) -> list[str]:
 
 
 def _apply_once(connection: Link) -> list[str]:
-    with connection.transaction():
+    with pinned(connection):
         connection.execute(queries.admin.MIGRATION_LOCK, (MIGRATION_LOCK,))
         connection.execute(queries.admin.MIGRATION_TIMEOUTS)
         found = _compare(connection)
@@ -192,9 +194,10 @@ def _login(connection: Link) -> str:
 
 def _permission_error(connection: Link) -> SchemaPermissionError:
     """Return the error with the SQL or the command that an administrator has to run."""
-    login = _login(connection)
-    [database] = _column(connection, queries.admin.DATABASE)
-    owners = _column(connection, queries.admin.FOREIGN_OWNERS)
+    with pinned(connection):
+        login = _login(connection)
+        [database] = _column(connection, queries.admin.DATABASE)
+        owners = _column(connection, queries.admin.FOREIGN_OWNERS)
     if owners:
         return SchemaPermissionError(
             f"The schema chatmemory of database {database!r} belongs to {', '.join(sorted(owners))}, so the database "

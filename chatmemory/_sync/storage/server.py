@@ -71,6 +71,7 @@ class Server:
         each = connect_seconds / hosts_in(url)  # a host that does not answer must leave time for the next
         return {
             "autocommit": True,
+            "client_encoding": "utf8",
             "prepare_threshold": 5 if self._settings.prepared_statements else None,
             "connect_timeout": max(2, round(each)),
             "seconds": self._settings.postgres_timeout_seconds,

@@ -3,10 +3,11 @@
 """One tenant's transaction, in which statements that are given together travel together."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, LiteralString
 
-from psycopg import Cursor, ServerCursor
+from psycopg import Connection, Cursor, ServerCursor
 from psycopg.errors import PipelineAborted
 from psycopg.pq import PipelineStatus, TransactionStatus
 
@@ -22,6 +23,8 @@ Statement = tuple[LiteralString, Params]
 class Transaction:
     """A transaction under the role that cannot bypass row-level security, with one tenant's rows in sight.
 
+    Without a tenant, only its settings are pinned.
+
     It begins with its first statement, in the same round trip. `run()` costs one round trip however many statements
     it is given, and `finish()` commits in that of its statements; where nobody calls it, leaving commits.
 
@@ -36,7 +39,7 @@ class Transaction:
     def __init__(
         self,
         connection: TimedConnection,
-        tenant_id: str,
+        tenant_id: str | None,
         *,
         prepare: bool | None = None,
         snapshot: bool = False,
@@ -65,7 +68,7 @@ class Transaction:
     def execute(self, query: LiteralString, params: Params | None = None) -> Cursor[Row]:
         """Run one statement whose cursor is needed, for its row count."""
         self._begin()
-        return self._connection.execute(query, params)
+        return self._connection.execute(query, params, binary=True)
 
     def execute_many(self, query: LiteralString, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each of many rows."""
@@ -75,7 +78,7 @@ class Transaction:
     def cursor(self, name: str) -> ServerCursor[Row]:
         """Open a cursor on the server, to read what would not fit into memory."""
         self._begin()
-        return self._connection.cursor(name=name)
+        return self._connection.cursor(name=name, binary=True)
 
     def _begin(self) -> None:
         if not self._begun:
@@ -108,9 +111,13 @@ class Transaction:
         if not self._begun:
             self._begun = True
             self._connection.execute(self._how)
-            self._connection.execute(queries.admin.ENTER_TENANT, (self._tenant_id,), prepare=self._prepare)
+            enter: Statement = (queries.admin.PIN, ())
+            if self._tenant_id is not None:
+                enter = (queries.admin.ENTER_TENANT, (self._tenant_id,))
+            self._connection.execute(*enter, prepare=self._prepare)
         for query, params in statements:
-            cursors.append(self._connection.execute(query, params, prepare=self._prepare))
+            # Binary: the text of a value depends on settings such as DateStyle.
+            cursors.append(self._connection.execute(query, params, prepare=self._prepare, binary=True))
         if commit:
             self._finished = self._connection.may_be_stored = True
             self._connection.execute(queries.admin.COMMIT)
@@ -126,6 +133,19 @@ class Transaction:
             self._connection.execute(queries.admin.COMMIT)
         else:
             undisturbed(self._connection.execute, queries.admin.ROLLBACK)
+
+
+@contextmanager
+def pinned(connection: Connection[Row], *, force_rollback: bool = False) -> Iterator[None]:
+    """A transaction of the login, on a connection outside the pool, with the settings of schema/pins.py."""
+    connection.execute(queries.admin.BEGIN_PINNED)
+    try:
+        yield
+    except BaseException:
+        if connection.info.transaction_status != TransactionStatus.UNKNOWN:  # else the connection is lost
+            undisturbed(connection.execute, queries.admin.ROLLBACK)
+        raise
+    connection.execute(queries.admin.ROLLBACK if force_rollback else queries.admin.COMMIT)
 
 
 def first_error(error: BaseException, outside: BaseException | None = None) -> BaseException:

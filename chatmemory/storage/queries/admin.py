@@ -1,6 +1,7 @@
 """Transactions, the schema's own tables, and the server."""
 
 from chatmemory.storage.queries.ownership import COUNT_ALL
+from chatmemory.storage.schema.pins import PINS
 from chatmemory.storage.schema.roles import APP
 
 # Begin a transaction at a fixed isolation level, whatever default the server is configured with.
@@ -9,8 +10,13 @@ BEGIN = "begin isolation level read committed"
 BEGIN_SNAPSHOT = "begin isolation level repeatable read, read only"
 COMMIT = "commit"
 ROLLBACK = "rollback"
-# Restrict the transaction to the rows of one tenant.
-ENTER_TENANT = "select set_config('role', " + APP + ", true), set_config('chatmemory.tenant_id', %s, true)"
+# Pin the transaction's settings: its first statement, unless ENTER_TENANT is.
+PIN = "select " + PINS
+BEGIN_PINNED = BEGIN + "; " + PIN
+# The same, and restrict the transaction to the rows of one tenant.
+ENTER_TENANT = (
+    PIN + ", pg_catalog.set_config('role', " + APP + ", true), pg_catalog.set_config('chatmemory.tenant_id', %s, true)"
+)
 
 # The schema's own tables that exist. pg_tables is read because to_regclass() may answer from a state before the lock.
 SCHEMA_TABLES = (
@@ -39,8 +45,14 @@ PING = "select"
 ASK_TO_WRITE = "update chatmemory.sessions set title = title where false"
 
 # For examinations: the server, and the rows that are visible without a tenant.
-SERVER_VERSION = "select current_setting('server_version'), session_user, current_database()"
-VECTOR_VERSION = "select extversion from pg_extension where extname = 'vector'"
+SERVER_VERSION = (
+    "select pg_catalog.current_setting('server_version'), session_user, pg_catalog.current_database()::pg_catalog.text"
+)
+VECTOR_VERSION = (
+    "select extversion::pg_catalog.text from pg_catalog.pg_extension where extname operator(pg_catalog.=) 'vector'"
+)
+# The settings of a new transaction on a new connection, one row for each.
+SETTINGS = "select name, pg_catalog.current_setting(name, true) from pg_catalog.unnest(%s::pg_catalog.text[]) s(name)"
 ROWS_WITHOUT_TENANT = COUNT_ALL
 
 # The embedded server's own database.

@@ -4,7 +4,7 @@ from chatmemory.storage.queries.messages import FROM_TOOL
 
 # Postgres notifies chatmemory_due when a session becomes due. A lost notification does no harm: due_at is in the row.
 LISTEN = "listen chatmemory_due; listen chatmemory_proof"
-PROVE = "select pg_notify('chatmemory_proof', %s)"
+PROVE = "select pg_catalog.pg_notify('chatmemory_proof', %s)"
 CLAIM_SESSIONS = "select * from chatmemory.claim_sessions(%s, %s, %s, %s, %s)"
 LEARNING_STATE = "select due, parked from chatmemory.learning_state(%s)"
 # Get a session if this owner still holds its lease.

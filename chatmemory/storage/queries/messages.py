@@ -17,7 +17,7 @@ APPEND_TURN = "select " + _APPENDED + _APPEND_TURN
 # keeps the planner from moving the condition, so that read_window is called only if it holds.
 _AND_WINDOW = (
     " left join lateral (select * from chatmemory.read_window(%s, %s, %s, %s, null) "
-    "where a.first_seq <> %s or a.summary_seq <> %s offset 0) w on true"
+    "where a.first_seq operator(pg_catalog.<>) %s or a.summary_seq operator(pg_catalog.<>) %s offset 0) w on true"
 )
 APPEND_AND_READ = "select " + _APPENDED + ", " + _WINDOW_OF_W + _APPEND + _AND_WINDOW
 APPEND_TURN_AND_READ = "select " + _APPENDED + ", " + _WINDOW_OF_W + _APPEND_TURN + _AND_WINDOW

@@ -6,7 +6,7 @@ from typing import LiteralString
 from chatmemory.storage.queries.columns import EVENT, SESSION
 
 # The ids of runs that the statement ended and whose result memory is not stored yet, as JSON; null or empty: none.
-RESULTS_DUE = ", current_setting('chatmemory.results_due', true)"
+RESULTS_DUE = ", pg_catalog.current_setting('chatmemory.results_due', true)"
 
 # True in a statement that reopened a session, for which others may have ended.
 REOPENED = ", coalesce(current_setting('chatmemory.reopened', true), '') = 'true'"

@@ -16,6 +16,7 @@ from chatmemory.storage.schema.files import (
     release_number,
     revision,
 )
+from chatmemory.storage.schema.pins import PINS
 from chatmemory.storage.schema.roles import with_roles
 
 __all__ = [
@@ -141,7 +142,8 @@ def _literal(text: str) -> str:
 
 def script(login: str) -> str:
     """Return the whole schema as a psql script in one transaction, for an empty, an older or a restored database."""
-    statements = ["begin;", f"select pg_advisory_xact_lock({MIGRATION_LOCK});", bootstrap_sql(login)]
+    statements = ["begin isolation level read committed;", f"select {PINS};", "set local client_encoding = 'UTF8';"]
+    statements += [f"select pg_advisory_xact_lock({MIGRATION_LOCK});", bootstrap_sql(login)]
     for migration in migrations():
         record = record_sql(migration)
         statements += [f"-- {migration.name}"]

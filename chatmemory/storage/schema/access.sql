@@ -29,7 +29,7 @@ with name as (
         from relation t join worker w using (relname), name
     union all
     select t.oid, t.relname, 'versions_are_public', null, 'all', 'true'
-        from relation t where t.is_table and t.relname like 'schema\_%'
+        from relation t where t.is_table and starts_with(t.relname, 'schema_')
 ), pgvector as (  -- 0.7 or newer
     select to_regprocedure(format('%1$I.binary_quantize(%1$I.vector)', coalesce((
         select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
@@ -60,14 +60,14 @@ with name as (
         from relation t join worker w using (relname), name
     union all
     select 'table', t.oid, format('chatmemory.%I', t.relname), t.acl, r.name, array['SELECT']
-        from relation t, role r where t.is_table and t.relname like 'schema\_%'
+        from relation t, role r where t.is_table and starts_with(t.relname, 'schema_')
     union all
     select 'sequence', t.oid, format('chatmemory.%I', t.relname), t.acl, app, array['USAGE']
         from relation t, name where not t.is_table
     union all
     -- The clean-up ends sessions, tenant by tenant.
     select 'function', f.oid, f.signature, f.acl, name.worker, array['EXECUTE']
-        from routine f, name where f.proname = 'end_sessions'
+        from routine f, name where f.proname in ('end_sessions', 'enter')
 ), object as (
     select 'schema' as kind, 'chatmemory' as object, nspacl as acl from pg_namespace where nspname = 'chatmemory'
     union all

@@ -3,8 +3,10 @@
 do $$
 declare
     v_role text;
-    v_modern boolean := current_setting('server_version_num')::integer >= 160000;  -- grants with options
+    v_modern boolean;  -- grants with options
 begin
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    v_modern := current_setting('server_version_num')::integer >= 160000;
     foreach v_role in array array[{app}, {worker}] loop
         if not exists (select from pg_roles where rolname = v_role) then
             execute format('create role %I nologin nosuperuser nobypassrls', v_role);

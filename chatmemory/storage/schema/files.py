@@ -6,6 +6,8 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import NamedTuple
 
+from chatmemory.storage.schema.pins import with_pins
+
 _HERE = files(__package__ or __name__)
 _LAST_WITH_ROLES = 4  # the last numbered file that names roles
 _HEADER = re.compile(r"-- revision: (\d+)(?:; owner: (app|worker))?\n")
@@ -20,8 +22,8 @@ RETIRED: tuple[str, ...] = ("read_messages",)
 
 
 def read(name: str) -> str:
-    """Return the text of a file in this folder."""
-    return _HERE.joinpath(name).read_text(encoding="utf-8")
+    """Return the text of a file in this folder, with the settings of schema/pins.py."""
+    return with_pins(_HERE.joinpath(name).read_text(encoding="utf-8"))
 
 
 def _checksum(text: str) -> str:
@@ -85,7 +87,7 @@ def functions(folder: str = "functions") -> tuple[Function, ...]:
     """Return the functions of a folder, sorted by name."""
     found = []
     for file in sorted(_HERE.joinpath(folder).iterdir(), key=lambda file: file.name):
-        text = file.read_text(encoding="utf-8")
+        text = with_pins(file.read_text(encoding="utf-8"))
         header = _HEADER.match(text)
         if header:
             found.append(Function(file.name.removesuffix(".sql"), int(header[1]), header[2], text))

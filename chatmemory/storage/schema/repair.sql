@@ -10,7 +10,12 @@ declare
 begin
     -- pgvector is optional: without it, recall is lexical.
     if exists (select from ({access}) a where a.part = 'vectors') then
-        create extension if not exists vector;
+        -- Nothing is created in pg_catalog, the first schema of the path; other users of pgvector look in public.
+        if to_regnamespace('public') is null then
+            create extension if not exists vector schema chatmemory;
+        else
+            create extension if not exists vector schema public;
+        end if;
         select n.nspname into v_vector
             from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector';
         if not exists (select from pg_attribute a

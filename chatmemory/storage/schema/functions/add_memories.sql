@@ -3,7 +3,7 @@
 create or replace function chatmemory.add_memories(p_tenant text, p_language text, p_memories json) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     with given as (
         select m.*, chatmemory.words(p_language, m.indexed) as lexemes,
                coalesce(m.near, nextval('chatmemory.numbers') << 24) as place

@@ -27,7 +27,7 @@ declare
             || @.key == "tool_use_id" || @.key == "call_id").value ? (@.type() == "string")',
         'strict $ ? (exists (@.host_item)).host_item'];
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     if p_check_ids then
         perform from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.id = p_session and s.born_at = p_of and s.deleted_at is null

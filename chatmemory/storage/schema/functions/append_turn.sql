@@ -17,7 +17,7 @@ declare
     v_becomes_due boolean;
     v_count bigint := case when p_id2 is null then 1 else 2 end;
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     at := clock_timestamp();
     update chatmemory.sessions s set
         last_seq = s.last_seq + v_count, message_count = s.message_count + v_count,

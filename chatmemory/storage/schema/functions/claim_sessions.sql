@@ -7,6 +7,7 @@ create or replace function chatmemory.claim_sessions(
 set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
+    perform chatmemory.enter(null);
     return query
         with due as (
             select s.tenant_id, s.id from chatmemory.sessions s

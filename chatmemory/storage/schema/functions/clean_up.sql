@@ -10,6 +10,7 @@ declare
     v_hour timestamp := date_trunc('hour', v_before at time zone 'UTC');
     v_idle record;
 begin
+    perform chatmemory.enter(null);
     expired := 0;
     for v_idle in
         with idle as (

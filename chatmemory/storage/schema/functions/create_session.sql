@@ -11,7 +11,7 @@ create or replace function chatmemory.create_session(
 declare
     v_now timestamptz := clock_timestamp();
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     perform chatmemory.lock_user(p_tenant, p_user);
     if exists (select from chatmemory.sessions s where s.tenant_id = p_tenant and s.id = p_session) then
         raise exception 'session exists' using errcode = 'CM423';

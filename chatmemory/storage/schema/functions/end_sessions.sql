@@ -19,7 +19,7 @@ declare
     v_is_due boolean := false;
     v_results_due text[];
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     for v_end in
         select e.* from json_to_recordset(p_ends) as e(
                 id text, born_at timestamptz, status text, reason text, ended_by text,

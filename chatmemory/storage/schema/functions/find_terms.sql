@@ -14,7 +14,7 @@ declare
     v_has_old boolean;
     v_terms text[] := tsvector_to_array(chatmemory.words(p_language, p_query));
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     select coalesce(sum(u.places), 0), coalesce(bool_or(u.old_words_below > 0), false) into v_total, v_has_old
         from chatmemory.memory_users u where u.tenant_id = p_tenant and u.user_id = any(p_users);
     if v_has_old then

@@ -3,6 +3,7 @@
 create or replace function chatmemory.learning_state(p_retry boolean, out due bigint, out parked bigint)
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 begin
+    perform chatmemory.enter(null);
     if p_retry then
         update chatmemory.sessions s set parked_at = null, attempts = 0, next_attempt_at = null
             where s.parked_at is not null;

@@ -8,7 +8,7 @@ returns table (
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     return query
         select m.seq, m.id, m.role, m.content, m.content_json, m.metadata, m.tokens, m.token_encoding,
                m.created_at

@@ -7,7 +7,7 @@ returns table (name text, total bigint, steps bigint[], readings double precisio
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     if not exists (select from chatmemory.sessions s
             where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null) then
         raise exception 'session not found' using errcode = 'CM404';

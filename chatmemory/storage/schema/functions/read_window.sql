@@ -15,7 +15,7 @@ set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan a
 declare
     v_before bigint := coalesce(p_before, 9223372036854775807);
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     return query
         select s.last_seq, s.token_count, case when m.seq = s.last_seq or p_limit = 0 then s.summary end,
                s.summary_seq, m.*

@@ -5,7 +5,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_count bigint;
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     perform from chatmemory.memory_users u  -- first of all, in the order of LOCK_USERS in queries/memories.py
         where u.tenant_id = p_tenant and u.user_id in (
             select m.user_id from chatmemory.memories m where m.tenant_id = p_tenant and m.id = any(p_ids))

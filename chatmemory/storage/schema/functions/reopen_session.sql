@@ -9,7 +9,7 @@ declare
     v_session chatmemory.sessions;
     v_active text[];
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     perform chatmemory.lock_user(p_tenant, s.user_id) from chatmemory.sessions s
         where s.tenant_id = p_tenant and s.id = p_session;
     select s.* into v_session from chatmemory.sessions s

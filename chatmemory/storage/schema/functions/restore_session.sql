@@ -6,7 +6,7 @@ create or replace function chatmemory.restore_session(
 declare
     v_session chatmemory.sessions;
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     perform chatmemory.lock_user(p_tenant, s.user_id) from chatmemory.sessions s
         where s.tenant_id = p_tenant and s.id = p_session;
     select s.* into v_session from chatmemory.sessions s

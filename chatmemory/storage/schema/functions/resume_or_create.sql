@@ -13,7 +13,7 @@ declare
     v_session chatmemory.sessions;
     v_now timestamptz;
 begin
-    perform set_config('chatmemory.tenant_id', p_tenant, true);
+    perform chatmemory.enter(p_tenant);
     -- One that was active within the last minute is only read: nothing waits for the disk.
     v_now := clock_timestamp();
     return query select s.* from chatmemory.sessions s
