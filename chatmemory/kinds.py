@@ -261,6 +261,11 @@ def registered() -> Mapping[str, Kind]:
     return MappingProxyType(_kinds)
 
 
+def is_name(name: str) -> bool:
+    """Return whether a kind may have this name."""
+    return _WORD.fullmatch(name) is not None
+
+
 def find(name: str) -> Kind | None:
     """Return the kind of this name; None if it is not registered in this process."""
     return _kinds.get(name)

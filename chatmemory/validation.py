@@ -102,6 +102,11 @@ def check_kind(kind: object) -> str:
     return kind
 
 
+def check_kind_name(kind: object) -> str:
+    """Return a kind to filter by: that of an app need not be registered in this process."""
+    return kind if isinstance(kind, str) and kinds.is_name(kind) else check_kind(kind)
+
+
 def check_role(role: object) -> Role:
     """Return the role under its stored name."""
     stored = _ROLES.get(role) if isinstance(role, str) else None

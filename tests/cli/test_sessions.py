@@ -178,3 +178,22 @@ def test_end(cli: Cli, memory: ChatMemory) -> None:
     assert "nope" in failed.stderr
     assert cli("end", first.id).stdout == f"{first.id}: completed\n"
     assert {first.refresh().status, second.refresh().status} == {"completed"}
+
+
+def test_an_apps_own_kind_is_a_filter(cli: Cli, memory: ChatMemory) -> None:
+    """The command has not registered it, but lists what has it; a kind that nothing has is an error."""
+    code = (
+        "from chatmemory import ChatMemory, Kind, register_kind\n"
+        "register_kind(Kind(name='billing'))\n"
+        "register_kind(Kind(name='nightly', moves={'waiting': ['done', 'lost']}, "
+        "endings={'completed': 'done', 'failed': 'lost', 'cancelled': 'lost', 'expired': 'lost'}))\n"
+        "with ChatMemory.open() as memory:\n"
+        "    for kind in ('billing', 'nightly'):\n"
+        "        memory.tenant('default').sessions.create(user_id='ann', session_id=kind, kind=kind)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env=cli.environment, check=True)
+    assert memory.tenant("default").sessions.list(kind=["billing", "nightly"], with_total=True).total == 2
+    assert [each["id"] for each in cli.json("sessions", "--kind", "billing")["items"]] == ["billing"]
+    assert [each["id"] for each in cli.json("runs", "--kind", "nightly")["items"]] == ["nightly"]
+    assert "billing" in cli("sessions", "--kind", "billing").stdout
+    assert "use one of chat" in cli("sessions", "--kind", "biling", code=1).stderr

@@ -29,6 +29,7 @@ from chatmemory.validation import (
     check_duration,
     check_id,
     check_kind,
+    check_kind_name,
     check_list,
     check_past,
     check_time,
@@ -208,7 +209,7 @@ class AsyncSessions:
 
         Args:
             user_id: Only this user's.
-            kind: Only of this kind, or of one of these.
+            kind: Only of this kind, or of one of these; it need not be registered in this process.
             status: Only in this status.
             active_only: The same as status="active".
             runs_only: Only those with a run status.
@@ -225,16 +226,18 @@ class AsyncSessions:
 
         Raises:
             InvalidInputError: A value cannot be used, or the cursor belongs to another list.
+            KindError: Nothing was found, and a kind is not registered in this process.
         """
         if status is not None:
             check_choice(status, "status", get_args(Status))
         check_choice(order, "order", ("last_active", "created"))
         if active_only and status not in (None, "active"):
             raise InvalidInputError(f"active_only contradicts status={status!r}; give one of them.")
+        kinds = [kind] if isinstance(kind, str) else [] if kind is None else check_list(kind, "kind")
         filters = {
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
-            "kind": check_kind(kind) if isinstance(kind, str) else None,
-            "kinds": None if isinstance(kind, str | None) else sorted(map(check_kind, check_list(kind, "kind"))),
+            "kind": check_kind_name(kind) if isinstance(kind, str) else None,
+            "kinds": None if isinstance(kind, str | None) else sorted(map(check_kind_name, kinds)),
             "status": "active" if active_only else status,
             "runs_only": runs_only or None,
             "created_after": check_time(created_after, "created_after"),
@@ -250,6 +253,8 @@ class AsyncSessions:
             statements.append((queries.sessions.count_sessions(given), given))
         rows, *counted = await self._database.run(self._tenant_id, *statements)
         total = counted[0][0][0] if counted else None
+        if not rows and not offset:
+            list(map(check_kind, kinds))
         return request.page(rows, session_from_row, creation_key if by_creation else activity_key, total)
 
     async def search(
@@ -280,7 +285,7 @@ class AsyncSessions:
         words = patterns_of(text)
         filters = {
             "user_id": None if user_id is None else check_id(user_id, "user_id"),
-            "kind": None if kind is None else check_kind(kind),
+            "kind": None if kind is None else check_kind_name(kind),
         }
         given = {name: value for name, value in filters.items() if value is not None}
         scope = {**given, "tenant": self._tenant_id, "text": text}
