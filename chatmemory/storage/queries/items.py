@@ -6,7 +6,7 @@ from chatmemory.storage.queries.columns import ITEM
 
 PUT_ITEM = (
     "insert into chatmemory.store_items (tenant_id, path, key, user_id, namespace, value, lexemes) "
-    "values (%s, %s, %s, %s, %s, %s::json, to_tsvector(%s::regconfig, %s)) "
+    "values (%s, %s, %s, %s, %s, %s::json, chatmemory.index_words(%s, %s)) "
     "on conflict (tenant_id, path, key) do update set user_id = excluded.user_id, value = excluded.value, "
     "lexemes = excluded.lexemes, number = excluded.number, updated_at = clock_timestamp()"
 )
@@ -27,11 +27,12 @@ def list_items(*, of_user: bool, below: bool, after: bool) -> LiteralString:
 
 
 def find_items(*, of_user: bool, below: bool) -> LiteralString:
-    """The same, but those that share words with the query come first, the best first."""
+    """The same, but those that share one of the query's first words with it come first, the best first."""
     return (
-        "with asked as (select string_agg("
-        r"'''' || replace(replace(w, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery as words "
-        "from unnest(tsvector_to_array(to_tsvector(%(language)s::regconfig, %(query)s))) w) "
+        "with asked as (select string_agg(concat(chr(39), replace(replace(w.lexeme, chr(92), repeat(chr(92), 2)), "
+        "chr(39), repeat(chr(39), 2)), chr(39)), ' | ')::tsquery as words from (select v.lexeme "
+        "from unnest(chatmemory.index_words(%(language)s, %(query)s)) v "
+        "order by v.positions[1], v.lexeme limit 1000) w) "
         "select " + ITEM + ", nullif(ts_rank(lexemes, words, 1), 0) as score, number "
         "from chatmemory.store_items, asked "
         "where true" + _OF_USER[of_user] + _BELOW[below]

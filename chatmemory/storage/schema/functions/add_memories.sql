@@ -5,7 +5,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform chatmemory.enter(p_tenant);
     with given as (
-        select m.*, to_tsvector(p_language::regconfig, left(m.indexed, 200000)) as lexemes,
+        select m.*, chatmemory.index_words(p_language, m.indexed) as lexemes,
                coalesce(m.near, nextval('chatmemory.numbers') << 24) as place
         from json_to_recordset(p_memories) as m(
             id text, user_id text, kind text, text text, indexed text, near bigint, speaker text, trust smallint,
@@ -15,7 +15,7 @@ begin
             (tenant_id, id, user_id, kind, text, place, speaker, speaker_terms, trust, importance, valid_from, digest,
              lexemes, metadata)
             select p_tenant, g.id, g.user_id, g.kind, g.text, g.place, g.speaker,
-                   tsvector_to_array(to_tsvector(p_language::regconfig, coalesce(g.speaker, ''))), g.trust,
+                   tsvector_to_array(chatmemory.index_words(p_language, coalesce(g.speaker, ''))), g.trust,
                    g.importance, g.valid_from, decode(g.digest, 'hex'), g.lexemes, g.metadata
             from given g
     ), cited as (
