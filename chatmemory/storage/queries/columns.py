@@ -12,7 +12,8 @@ from chatmemory.sessions.records import EVENT_COLUMNS, SESSION_COLUMNS
 _MEMORY_EXPRESSIONS = {
     "sources": "(select json_agg(json_build_array(s.session_id, s.from_seq, s.to_seq) "
     "order by s.session_id, s.from_seq) from chatmemory.memory_sources s "
-    "where s.tenant_id = m.tenant_id and s.memory_id = m.id)"
+    "where s.tenant_id = m.tenant_id and s.memory_id = m.id)",
+    "importance": "m.importance::text::float8",  # read in binary, 0.8 as a real would be 0.800000011920929
 }
 _ITEM_EXPRESSIONS = {"user_id": "nullif(user_id, '')"}
 

@@ -33,7 +33,7 @@ def find_items(*, of_user: bool, below: bool) -> LiteralString:
         "chr(39), repeat(chr(39), 2)), chr(39)), ' | ')::tsquery as words from (select v.lexeme "
         "from unnest(chatmemory.index_words(%(language)s, %(query)s)) v "
         "order by v.positions[1], v.lexeme limit 1000) w) "
-        "select " + ITEM + ", nullif(ts_rank(lexemes, words, 1), 0) as score, number "
+        "select " + ITEM + ", nullif(ts_rank(lexemes, words, 1), 0)::text::float8 as score, number "
         "from chatmemory.store_items, asked "
         "where true" + _OF_USER[of_user] + _BELOW[below]
         + " order by score desc nulls last, number desc limit %(limit)s offset %(offset)s"
