@@ -174,12 +174,15 @@ class AsyncChatMemory:
 
         Args:
             login: The database user that the application connects as; None: the user in the URL, else postgres.
+
+        Raises:
+            InvalidInputError: The login is not a string that can be a user's name.
         """
         from chatmemory.storage.schema import script
 
         url = self.settings.postgres_url
         user = None if url is None else address_of(url.get_secret_value()).user
-        return script(login or user or DEFAULT_LOGIN)
+        return script((user or DEFAULT_LOGIN) if login is None else check_id(login, "login"))
 
     async def clean_up(self) -> CleanUp:
         """Expire idle sessions and archive finished ones now, in all tenants.

@@ -118,7 +118,7 @@ class AsyncItems:
         Raises:
             InvalidInputError: A value cannot be used, or the cursor belongs to another list.
         """
-        check_text(query or "", "query")
+        check_text("" if query is None else query, "query")
         if query and cursor is not None:
             raise InvalidInputError("items that are sorted by a query have no cursor; give an offset.")
         check_filter({} if filter is None else filter)

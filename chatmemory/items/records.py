@@ -117,7 +117,7 @@ def checked(items: Iterable[NewItem]) -> dict[tuple[str, str], NewItem]:
         if item.value is not None:
             _check_size(place)
             check_object(item.value, "value")
-        check_text(item.text or "", "text")
+        check_text("" if item.text is None else item.text, "text")
         if item.user_id is not None:
             check_id(item.user_id, "user_id")
         found[place.path, place.key] = item

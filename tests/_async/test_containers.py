@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from chatmemory import AsyncChatMemory, AsyncTenant, InvalidInputError
+from tests.helpers import calls
 
 # The method of a tenant, or of a session of it; the argument that takes a list or a mapping; what else it needs.
 TAKES_A_LIST = [
@@ -65,6 +66,25 @@ async def test_wrong_container(
             continue  # it reports each id's error by itself
         with pytest.raises(InvalidInputError):
             await call(async_memory.tenant("acme"), method, {**others, argument: value})
+
+
+@pytest.mark.parametrize("wrong", [0, False, 5, b"", b"text", [], {}, ("a",), object()])
+async def test_wrong_text(async_memory: AsyncChatMemory, wrong: Any) -> None:
+    """Only a string is a text, also where the other value is empty and None is allowed."""
+    items = async_memory.tenant("acme").items
+    for call in calls(
+        lambda: items.put(("a",), "k", {}, text=wrong),
+        lambda: items.search(query=wrong),
+    ):
+        with pytest.raises(InvalidInputError, match="must be a string"):
+            await call()
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "a\0b", False, b"ann", ["ann"], {}, object()])
+async def test_wrong_login(async_memory: AsyncChatMemory, wrong: Any) -> None:
+    """The login of a migration's script is a name."""
+    with pytest.raises(InvalidInputError, match="login"):
+        async_memory.migration_script(wrong)
 
 
 @pytest.mark.parametrize("wrong", [None, 5, b"text", ["conversations.json"], object()])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chatmemory import ChatMemory, InvalidInputError, Tenant
+from tests.helpers import calls
 
 # The method of a tenant, or of a session of it; the argument that takes a list or a mapping; what else it needs.
 TAKES_A_LIST = [
@@ -67,6 +68,25 @@ def test_wrong_container(
             continue  # it reports each id's error by itself
         with pytest.raises(InvalidInputError):
             call(memory.tenant("acme"), method, {**others, argument: value})
+
+
+@pytest.mark.parametrize("wrong", [0, False, 5, b"", b"text", [], {}, ("a",), object()])
+def test_wrong_text(memory: ChatMemory, wrong: Any) -> None:
+    """Only a string is a text, also where the other value is empty and None is allowed."""
+    items = memory.tenant("acme").items
+    for call in calls(
+        lambda: items.put(("a",), "k", {}, text=wrong),
+        lambda: items.search(query=wrong),
+    ):
+        with pytest.raises(InvalidInputError, match="must be a string"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "a\0b", False, b"ann", ["ann"], {}, object()])
+def test_wrong_login(memory: ChatMemory, wrong: Any) -> None:
+    """The login of a migration's script is a name."""
+    with pytest.raises(InvalidInputError, match="login"):
+        memory.migration_script(wrong)
 
 
 @pytest.mark.parametrize("wrong", [None, 5, b"text", ["conversations.json"], object()])

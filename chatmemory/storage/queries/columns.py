@@ -15,6 +15,7 @@ _MEMORY_EXPRESSIONS = {
     "where s.tenant_id = m.tenant_id and s.memory_id = m.id)",
     "similar_to": "(select array_agg(o.id order by o.created_at, o.id) from chatmemory.memories o "
     "where o.tenant_id = m.tenant_id and o.id = any(m.similar_to) and o.valid_to is null)",
+    "importance": "m.importance::text::float8",  # read in binary, 0.8 as a real would be 0.800000011920929
 }
 _ITEM_EXPRESSIONS = {"user_id": "nullif(user_id, '')"}
 

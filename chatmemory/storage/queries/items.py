@@ -32,12 +32,13 @@ def list_items(*, of_user: bool, below: bool, after: bool) -> LiteralString:
 
 
 def find_items(*, of_user: bool, below: bool) -> LiteralString:
-    """The same, but those that share words with the query come first, the best first."""
+    """The same, but those that share one of the query's first words with it come first, the best first."""
     return (
-        "with asked as (select string_agg("
-        r"'''' || replace(replace(w, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery as words "
-        "from unnest(tsvector_to_array(chatmemory.words(%(language)s, %(query)s))) w) "
-        "select " + ITEM + ", nullif(ts_rank(" + _LEXEMES + ", words, 1), 0) as score, number "
+        "with asked as (select string_agg(concat(chr(39), replace(replace(w.lexeme, chr(92), repeat(chr(92), 2)), "
+        "chr(39), repeat(chr(39), 2)), chr(39)), ' | ')::tsquery as words from (select v.lexeme "
+        "from unnest(chatmemory.words(%(language)s, %(query)s)) v "
+        "order by v.positions[1], v.lexeme limit 1000) w) "
+        "select " + ITEM + ", nullif(ts_rank(" + _LEXEMES + ", words, 1), 0)::text::float8 as score, number "
         "from chatmemory.store_items, asked "
         "where true" + _OF_USER[of_user] + _BELOW[below]
         + " order by score desc nulls last, number desc limit %(limit)s offset %(offset)s"

@@ -48,7 +48,7 @@ ADD_VECTORS = "select chatmemory.add_vectors(%s, %s, %s)"
 HAS_VECTORS = "select pg_catalog.to_regclass('chatmemory.memory_vectors') is not null"
 # Get the candidates of a recall, by place or id, that are visible and valid at the given time.
 CANDIDATES = (
-    "select m.id, m.place, m.speaker_terms, m.importance from chatmemory.memories m "
+    "select m.id, m.place, m.speaker_terms, m.importance::text::float8 from chatmemory.memories m "
     "where (m.place = any(%(places)s) or m.id = any(%(ids)s)) and m.user_id = any(%(users)s) "
     "and m.kind = any(%(kinds)s) and m.trust >= %(trust)s"
     + _VALID

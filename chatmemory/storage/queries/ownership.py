@@ -91,13 +91,12 @@ def _remove_memories(scope: Scope) -> LiteralString:
         f"with gone as (delete from chatmemory.memories m where {_MEMORIES[scope]} returning m.id, m.user_id, m.place, "
         f"case when m.user_id = any({_USERS}) then null else m.lexemes end as lexemes), "
         f"others as (select * from gone where user_id <> all({_USERS})), "
-        "terms as (delete from chatmemory.memory_terms t using others o, unnest(tsvector_to_array(o.lexemes)) w(term) "
-        "where t.user_id = o.user_id and t.term = w.term and t.place = o.place), "
+        "terms as (select chatmemory.remove_terms(%(tenant)s, o.user_id, o.place, o.lexemes) as call from others o), "
         "places as (update chatmemory.memory_users u set places = u.places - o.count "
         "from (select user_id, count(*) as count from others group by user_id) o where u.user_id = o.user_id), "
         "pointing as (update chatmemory.memories m set superseded_by = null from others o "
         "where m.user_id = o.user_id and m.superseded_by = o.id and m.id not in (select id from gone)) "
-        "select count(*) from gone"
+        "select count(*) from gone where (select count(call) from terms) >= 0"  # terms runs only if it is read
     )
 
 

@@ -1,7 +1,7 @@
 -- revision: 1; owner: app
 -- Find the memories that contain words of a query: the best p_top places by BM25 of their own words, and the turns
 -- around them. A word in more than p_most memories is looked up only in the newest of them. p_from and p_to bound the
--- places of episodes. Words of an older form are renewed first.
+-- places of episodes. Words of an older form are renewed first. Of a long query, the first thousand words count.
 create or replace function chatmemory.find_terms(
     p_tenant text, p_users text[], p_kinds "char"[], p_language text, p_query text, p_top bigint, p_most bigint,
     p_from bigint, p_to bigint
@@ -12,7 +12,8 @@ set enable_nestloop = off set jit = off as $$    -- the planner cannot know how 
 declare
     v_total bigint;
     v_has_old boolean;
-    v_terms text[] := tsvector_to_array(chatmemory.words(p_language, p_query));
+    v_terms text[] := array(select w.lexeme from unnest(chatmemory.words(p_language, p_query)) w
+        order by w.positions[1], w.lexeme limit 1000);
 begin
     perform chatmemory.enter(p_tenant);
     select coalesce(sum(u.places), 0), coalesce(bool_or(u.old_words_below > 0), false) into v_total, v_has_old

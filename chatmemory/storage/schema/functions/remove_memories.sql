@@ -10,10 +10,8 @@ begin
         where u.tenant_id = p_tenant and u.user_id in (
             select m.user_id from chatmemory.memories m where m.tenant_id = p_tenant and m.id = any(p_ids))
         order by u.user_id for no key update;
-    delete from chatmemory.memory_terms t
-        using chatmemory.memories m, unnest(tsvector_to_array(m.lexemes)) w(term)
-        where m.tenant_id = p_tenant and m.id = any(p_ids)
-          and t.tenant_id = p_tenant and t.user_id = m.user_id and t.term = w.term and t.place = m.place;
+    perform chatmemory.remove_terms(p_tenant, m.user_id, m.place, m.lexemes)
+        from chatmemory.memories m where m.tenant_id = p_tenant and m.id = any(p_ids);
     update chatmemory.memory_users u set places = u.places - gone.count
         from (select m.user_id, count(*) as count from chatmemory.memories m
               where m.tenant_id = p_tenant and m.id = any(p_ids) group by m.user_id) gone
