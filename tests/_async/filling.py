@@ -6,13 +6,13 @@ import psycopg
 
 from chatmemory import AsyncChatMemory, AsyncSession
 from chatmemory.storage.ownership import TABLES, Table
-from tests.fixtures.openai_server import OpenAIServer, fact, learnt
+from tests.fixtures.openai_server import OpenAIServer, fact, learnt, teaching
 
 
 async def fill(memory: AsyncChatMemory, server: OpenAIServer, tenant_id: str, user_id: str) -> AsyncSession:
     """A session of the user's that was talked in, measured and learnt from, beside memories and items."""
     tenant = memory.tenant(tenant_id)
-    server.chat = lambda _: learnt(f"{user_id} spoke.", fact(f"{user_id} lives in {tenant_id}.", 1))
+    server.chat = teaching(learnt(f"{user_id} spoke.", fact(f"{user_id} lives in {tenant_id}.", 1)))
     session = await tenant.sessions.create(user_id=user_id)
     await session.append_many([{"role": "user", "content": f"I am {user_id}."}] * 3)
     session.log_metrics({"loss": 0.5, "rate": 0.1}, step=1)
