@@ -29,7 +29,7 @@ async def imported(tenant: AsyncTenant, path: Path, **options: str) -> list[tupl
     return [(each.id, each.outcome, each.messages) async for each in results]
 
 
-async def fill(path: Path, session: str, items: list[TResponseInputItem], **tables: str) -> None:
+async def fill(path: Path, session: str, items: list[TResponseInputItem], **tables: Any) -> None:
     """Store items as the SDK does."""
     store = SQLiteSession(session, path, **tables)
     await store.add_items(items)

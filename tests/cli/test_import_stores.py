@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -21,7 +20,7 @@ IDS = r"(?P<tenant>[^:]+):(?P<user>[^:]+):(?P<session>.+)"
 
 
 @pytest.fixture
-def table(empty_postgres_url: str) -> Iterator[str]:
+def table(empty_postgres_url: str) -> str:
     """The app's own database, with a table of LangChain's and three conversations."""
     with psycopg.connect(empty_postgres_url, autocommit=True) as source:
         source.execute(b"create table chat_history (id serial primary key, session_id text, message jsonb, owner text)")
