@@ -21,6 +21,7 @@ from chatmemory import (
     InvalidInputError,
     NewMessage,
     RefusedConversation,
+    StorageUnavailableError,
 )
 from chatmemory_langchain import (
     from_message,
@@ -228,6 +229,27 @@ def test_messages_need_ids(memory: ChatMemory) -> None:
     ]
     with pytest.raises(InvalidInputError, match="must be a Conversation"):
         imported(memory, ["good"])
+
+
+def test_an_import_that_was_cut_off_is_finished(memory: ChatMemory) -> None:
+    """The source breaks off within a conversation: the next import completes it, in order, and ends it."""
+
+    def conversation(count: int, fails: bool) -> Conversation:
+        def messages() -> Iterator[NewMessage]:
+            for n in range(count):
+                yield NewMessage("user", f"{n}", f"m-{n}")
+            if fails:
+                raise StorageUnavailableError("gone")
+
+        return Conversation(id="s", source="test", origin={}, messages=messages(), status="expired")
+
+    with pytest.raises(StorageUnavailableError, match="gone"):
+        imported(memory, [conversation(1100, fails=True)])
+    session = memory.tenant("acme").sessions.get("s")
+    assert session.info.is_active
+    assert outcomes(imported(memory, [conversation(1200, fails=False)])) == [("s", "imported", 200)]
+    assert [message.text for message in session.messages()] == [f"{n}" for n in range(1200)]
+    assert session.refresh().status == "expired"
 
 
 UNREACHABLE = (
