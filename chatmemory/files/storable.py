@@ -28,7 +28,9 @@ def storable(
         elif isinstance(conversation, Conversation):
             yield _checked(conversation, max_bytes)
         else:
-            raise InvalidInputError(f"a conversation must be a Conversation, not {type(conversation).__name__}.")
+            raise InvalidInputError(
+                f"each item of an iterable must be a Conversation, not {type(conversation).__name__}."
+            )
 
 
 def _checked(conversation: Conversation, max_bytes: int) -> Conversation | RefusedConversation:
