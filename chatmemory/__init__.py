@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StorageError,
         StorageUnavailableError,
     )
+    from chatmemory.files.conversations import Conversation, RefusedConversation
     from chatmemory.files.records import ImportedConversation
     from chatmemory.items.records import Item, NewItem
     from chatmemory.kinds import Kind, register_kind
@@ -109,6 +110,7 @@ _HOMES = {
         "StorageError",
         "StorageUnavailableError",
     ],
+    "chatmemory.files.conversations": ["Conversation", "RefusedConversation"],
     "chatmemory.files.records": ["ImportedConversation"],
     "chatmemory.items.records": ["Item", "NewItem"],
     "chatmemory.kinds": ["Kind", "register_kind"],
@@ -157,6 +159,7 @@ __all__ = [
     "ContentTooLargeError",
     "Context",
     "ContextTooSmallError",
+    "Conversation",
     "EmbeddedServerError",
     "Embedder",
     "Erasure",
@@ -193,6 +196,7 @@ __all__ = [
     "Profile",
     "Recalled",
     "Reembedded",
+    "RefusedConversation",
     "Report",
     "SchemaPermissionError",
     "SchemaVersionError",

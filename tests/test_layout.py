@@ -49,8 +49,12 @@ CATCHERS = {
         "chatmemory/storage/postgres_address.py": "says that an address cannot be read",
         "chatmemory/embedded/server.py": "says that the server it has just started does not answer",
         "chatmemory/_async/storage/migrations.py": "turns a missing right into what to ask an administrator for",
+        "integrations/chatmemory_langchain/import_connection.py": "translates what another store's server says",
     },
-    "redis": {"chatmemory/_async/storage/redis.py": "swallows them: a cache that fails is a cache that is empty"},
+    "redis": {
+        "chatmemory/_async/storage/redis.py": "swallows them: a cache that fails is a cache that is empty",
+        "integrations/chatmemory_langchain/import_redis.py": "translates what another store's server says",
+    },
     "openai": {"chatmemory/_async/memories/openai_client.py": "translates them into ours"},
 }
 
@@ -62,7 +66,10 @@ SQL = re.compile(
     r"(?:table|index|schema|function|view|type|policy|role|user|database|extension|trigger|sequence)\b)",
     re.DOTALL | re.IGNORECASE,
 )
-HOMES_OF_SQL = "chatmemory.storage.queries chatmemory.storage.schema"
+HOMES_OF_SQL = (
+    "chatmemory.storage.queries chatmemory.storage.schema "
+    "chatmemory_langchain.import_queries chatmemory_openai_agents.import_queries"  # of other stores
+)
 CLAUSE = re.compile(r"(What|Who|Whether)\b")  # with which no docstring begins
 NAMELESS = re.compile(r"#\s*(type:\s*ignore(?!\[)|(ruff:\s*)?noqa(?!:))")
 

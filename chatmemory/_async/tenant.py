@@ -1,6 +1,6 @@
 """The handle of one tenant."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from os import PathLike
 from typing import BinaryIO
@@ -13,6 +13,7 @@ from chatmemory._async.sessions.sessions import AsyncSessions
 from chatmemory._async.shared import AsyncShared
 from chatmemory._async.users import AsyncUsers
 from chatmemory._public import public
+from chatmemory.files.conversations import Conversation, RefusedConversation
 from chatmemory.files.records import ImportedConversation
 from chatmemory.memories.records import Spend
 from chatmemory.sessions.records import Erasure
@@ -48,7 +49,11 @@ class AsyncTenant:
         return await self._parts.spending.since(self.id, check_time(since, "since") or datetime.min)
 
     def import_conversations(
-        self, file: BinaryIO | str | PathLike[str], *, user_id: object = None, default_user_id: object = None
+        self,
+        file: BinaryIO | str | PathLike[str] | Iterable[Conversation | RefusedConversation],
+        *,
+        user_id: object = None,
+        default_user_id: object = None,
     ) -> AsyncIterator[ImportedConversation]:
         """Import the conversations of a file, each into a session under its own id; a second import adds what is new.
 
@@ -58,10 +63,14 @@ class AsyncTenant:
         ended is cancelled. A session that was imported before is reopened for its new messages, and ended again. The
         file is read piece by piece, in bounded memory. The import goes on as the results are iterated.
 
+        Instead of a file, any iterable of conversations is accepted, such as those that the integrations read from
+        other stores (docs/migrate.md). Every message needs a message_id. A message that cannot be stored is left out
+        and counted; a conversation whose user_id or tenant_id is another one than its session's is refused.
+
         Args:
-            file: A path, or a seekable binary file, which stays open.
-            user_id: The user whose sessions they become; None: the user that the file names.
-            default_user_id: The user where the file names none.
+            file: A path, a seekable binary file, which stays open, or conversations.
+            user_id: The user whose sessions they become; None: the user that the source names.
+            default_user_id: The user where the source names none.
 
         Raises:
             InvalidInputError: The file's format is unknown, or it is broken at some place, which the message names.

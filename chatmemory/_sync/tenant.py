@@ -2,7 +2,7 @@
 # Do not edit: change that file, then run: make sync
 """The handle of one tenant."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from os import PathLike
 from typing import BinaryIO
@@ -15,6 +15,7 @@ from chatmemory._sync.ownership.export import Exporter
 from chatmemory._sync.sessions.sessions import Sessions
 from chatmemory._sync.shared import Shared
 from chatmemory._sync.users import Users
+from chatmemory.files.conversations import Conversation, RefusedConversation
 from chatmemory.files.records import ImportedConversation
 from chatmemory.memories.records import Spend
 from chatmemory.sessions.records import Erasure
@@ -50,7 +51,11 @@ class Tenant:
         return self._parts.spending.since(self.id, check_time(since, "since") or datetime.min)
 
     def import_conversations(
-        self, file: BinaryIO | str | PathLike[str], *, user_id: object = None, default_user_id: object = None
+        self,
+        file: BinaryIO | str | PathLike[str] | Iterable[Conversation | RefusedConversation],
+        *,
+        user_id: object = None,
+        default_user_id: object = None,
     ) -> Iterator[ImportedConversation]:
         """Import the conversations of a file, each into a session under its own id; a second import adds what is new.
 
@@ -60,10 +65,14 @@ class Tenant:
         ended is cancelled. A session that was imported before is reopened for its new messages, and ended again. The
         file is read piece by piece, in bounded memory. The import goes on as the results are iterated.
 
+        Instead of a file, any iterable of conversations is accepted, such as those that the integrations read from
+        other stores (docs/migrate.md). Every message needs a message_id. A message that cannot be stored is left out
+        and counted; a conversation whose user_id or tenant_id is another one than its session's is refused.
+
         Args:
-            file: A path, or a seekable binary file, which stays open.
-            user_id: The user whose sessions they become; None: the user that the file names.
-            default_user_id: The user where the file names none.
+            file: A path, a seekable binary file, which stays open, or conversations.
+            user_id: The user whose sessions they become; None: the user that the source names.
+            default_user_id: The user where the source names none.
 
         Raises:
             InvalidInputError: The file's format is unknown, or it is broken at some place, which the message names.

@@ -1,17 +1,18 @@
-"""`import`: import the conversations of a file, each into a session of its own."""
+"""`import`: import the conversations of files or of another store, each into a session of its own."""
 
 import os
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from chatmemory.cli.import_stores import Mapping, StoreName, import_store
+from chatmemory.cli.import_summary import Summary, after_failure, show
 from chatmemory.cli.options import DEFAULT_TENANT, JsonOption, PostgresOption, TenantOption, memory_on, user_or_me
 
 if TYPE_CHECKING:
@@ -21,38 +22,10 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 
-class Summary:
-    """Counts of an import's results, and the grown and refused conversations themselves."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.messages = 0
-        self.left_out: Counter[str] = Counter()
-        self.shown: list[ImportedConversation] = []
-
-    def add(self, result: "ImportedConversation") -> None:
-        """Count a result."""
-        self.counts[result.outcome] += 1
-        self.messages += result.messages
-        self.left_out.update(result.left_out)
-        if result.outcome in ("grown", "refused"):
-            self.shown.append(result)
-
-    def of(self, outcome: str) -> "list[ImportedConversation]":
-        """Return the grown or the refused ones."""
-        return [result for result in self.shown if result.outcome == outcome]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the counts, and the grown and refused conversations."""
-        counts = {outcome: self.counts[outcome] for outcome in ("imported", "unchanged", "empty")}
-        shown = {outcome: [each.to_dict() for each in self.of(outcome)] for outcome in ("grown", "refused")}
-        return {**counts, "messages": self.messages, "left_out": dict(self.left_out), **shown}
-
-
 def import_(
     files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE…", help="Files to import; - is standard input."),
+        list[str],
+        typer.Argument(metavar="FILE…", help="Files to import; - is standard input. With --from, one URL or path."),
     ],
     tenant: TenantOption = DEFAULT_TENANT,
     user: Annotated[
@@ -60,8 +33,28 @@ def import_(
         typer.Option(
             "--user",
             show_default="the user named in the file, else CHATMEMORY_USER, else your login name",
-            help="The user who gets the sessions.",
+            help="The user who gets the sessions; with --from, those whose user is not named.",
         ),
+    ] = None,
+    source: Annotated[
+        StoreName | None, typer.Option("--from", help="Import from another library's store instead of a file.")
+    ] = None,
+    ids: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="With --from: parts of the whole session id, as groups (?P<tenant>…), (?P<user>…), (?P<session>…).",
+        ),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --from: the table, if it has another name.")
+    ] = None,
+    prefix: Annotated[str | None, typer.Option(metavar="TEXT", help="With --from: the prefix of Redis' keys.")] = None,
+    tenant_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --from: the column (or metadata key) of the tenant.")
+    ] = None,
+    user_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --from: the column (or metadata key) of the user.")
     ] = None,
     postgres: PostgresOption = None,
     as_json: JsonOption = False,
@@ -72,15 +65,30 @@ def import_(
     `chatmemory export` writes. Of a conversation of ChatGPT's, the branch that was shown last is taken; what is left
     out is counted. Each conversation becomes a session under its own id, with its dates, and is ended; runs come with
     their metrics, and end as they had ended (one that had not, as cancelled).
+
+    With --from, accepts the store of another library: its conversations become sessions under their own ids, as if
+    they had been idle since, and go on when the app returns to them (docs/migrate.md).
     """
+    mapping = Mapping(tenant, user, ids, tenant_column, user_column)
+    options = {"table": table, "prefix": prefix, "tenant_column": tenant_column, "user_column": user_column}
+    if source is not None:
+        import_store(source, files, mapping, options, postgres, as_json=as_json)
+        return
+    for name, value in {**options, "ids": ids}.items():
+        if value is not None:
+            raise typer.BadParameter(f"--{name.replace('_', '-')} needs --from.")
+    for file in files:
+        if file != STDIN and not os.access(file, os.R_OK):
+            raise typer.BadParameter(f"{file} does not exist, or may not be read.")
+        if Path(file).is_dir():
+            raise typer.BadParameter(f"{file} is a directory.")
+    _import_files([Path(file) for file in files], tenant, user, postgres, as_json=as_json)
+
+
+def _import_files(files: list[Path], tenant: str, user: str | None, postgres: str | None, *, as_json: bool) -> None:
     from chatmemory.cli.terminal import complain
     from chatmemory.errors import ChatMemoryError, InvalidInputError
 
-    for file in files:
-        if str(file) != STDIN and not os.access(file, os.R_OK):
-            raise typer.BadParameter(f"{file} does not exist, or may not be read.")
-        if file.is_dir():
-            raise typer.BadParameter(f"{file} is a directory.")
     summary = Summary()
     me = user_or_me(os.environ.get("CHATMEMORY_USER"))
     failures = 0
@@ -93,13 +101,13 @@ def import_(
                     for result in _with_progress(results, source):
                         summary.add(result)
             except ChatMemoryError as error:
-                failure = f"{_name(file)}: {error} {_after_failure(summary.counts['imported'] - before)}"
+                failure = f"{_name(file)}: {error} {after_failure(summary.counts['imported'] - before)}"
                 if not isinstance(error, InvalidInputError):  # the other files would fail, too
-                    _show(summary, as_json, failed=True)
+                    show(summary, as_json, failed=True)
                     raise type(error)(failure) from None
                 failures += 1
                 complain(failure)
-    _show(summary, as_json, failed=bool(failures))
+    show(summary, as_json, failed=bool(failures))
     if failures or summary.of("refused"):
         raise typer.Exit(1)
 
@@ -121,12 +129,6 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
         yield copy
 
 
-def _after_failure(count: int) -> str:
-    were = "conversation before it was" if count == 1 else "conversations before it were"
-    stored = f"The {count:,} {were} imported. " if count else ""
-    return f"{stored}Importing again is safe: it adds only what is missing."
-
-
 def _with_progress(results: "Iterator[ImportedConversation]", source: BinaryIO) -> "Iterator[ImportedConversation]":
     """Yield the results, with a progress bar on stderr by bytes read."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -140,36 +142,3 @@ def _with_progress(results: "Iterator[ImportedConversation]", source: BinaryIO) 
         for result in results:
             progress.update(task, completed=source.tell())
             yield result
-
-
-def _show(summary: Summary, as_json: bool, *, failed: bool = False) -> None:
-    from chatmemory.cli.terminal import plain, stdout, to_json
-
-    if as_json:
-        print(to_json(summary.as_json()))
-        return
-    console = stdout()
-    for line in _lines(summary, failed=failed or bool(summary.of("refused"))):
-        console.print(plain(line), markup=False, soft_wrap=True)
-
-
-def _lines(summary: Summary, *, failed: bool) -> Iterator[str]:
-    from chatmemory.cli.terminal import many
-
-    imported, unchanged, empty = (summary.counts[outcome] for outcome in ("imported", "unchanged", "empty"))
-    grown = summary.of("grown")
-    added = sum(each.messages for each in grown)
-    if imported:
-        yield f"Imported {many(imported, 'conversation')} with {many(summary.messages - added, 'message')}."
-    if grown:
-        yield f"Added {many(added, 'new message')} to {many(len(grown), 'conversation')} imported before."
-    if not (imported or grown or failed):
-        yield "Nothing new to import."
-    if unchanged:
-        yield f"{many(unchanged, 'conversation')} already there, unchanged."
-    if empty:
-        yield f"{many(empty, 'conversation')} without a message left out."
-    if summary.left_out:
-        yield "Left out: " + ", ".join(f"{name} ({count:,})" for name, count in summary.left_out.most_common()) + "."
-    for refused in summary.of("refused"):
-        yield f"{refused.id} could not be imported: {refused.reason}"

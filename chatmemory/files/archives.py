@@ -9,7 +9,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from chatmemory.errors import InvalidInputError
 from chatmemory.files import formats
-from chatmemory.files.conversations import Conversation, Refused
+from chatmemory.files.conversations import Conversation, RefusedConversation
 from chatmemory.records import shorten
 
 MAX_RATIO = 100  # of all that is unpacked to the archive; conversations come to about 10
@@ -21,7 +21,7 @@ _WANTED = re.compile(r"conversations([-_ (]*\d+\)?)?\.json", re.IGNORECASE)
 _ENCRYPTED = 0x1
 
 
-def conversations(file: BinaryIO) -> Iterator[Conversation | Refused]:
+def conversations(file: BinaryIO) -> Iterator[Conversation | RefusedConversation]:
     """Read the conversations of a file that can seek, or of the files in it if it is a .zip archive.
 
     Raises:
@@ -38,7 +38,9 @@ def conversations(file: BinaryIO) -> Iterator[Conversation | Refused]:
                 yield from _named(member, formats.conversations(cast(BinaryIO, unpacked)))
 
 
-def _named(member: ZipInfo, found: Iterator[Conversation | Refused]) -> Iterator[Conversation | Refused]:
+def _named(
+    member: ZipInfo, found: Iterator[Conversation | RefusedConversation]
+) -> Iterator[Conversation | RefusedConversation]:
     try:
         yield from found
     except InvalidInputError as error:

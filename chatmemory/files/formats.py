@@ -5,7 +5,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 from chatmemory.errors import InvalidInputError
 from chatmemory.files import chatgpt, claude, own_export
-from chatmemory.files.conversations import Conversation, Refused
+from chatmemory.files.conversations import Conversation, RefusedConversation
 from chatmemory.files.json_stream import CHUNK, exact, first_value, raw_items, skip_mark
 from chatmemory.json_form import FORMAT
 from chatmemory.records import JsonObject, shorten
@@ -18,7 +18,7 @@ ACCEPTED = (
 )
 
 
-def conversations(file: BinaryIO) -> Iterator[Conversation | Refused]:
+def conversations(file: BinaryIO) -> Iterator[Conversation | RefusedConversation]:
     """Read the conversations of a file that can seek, one at a time in bounded memory.
 
     Raises:
@@ -42,14 +42,14 @@ def conversations(file: BinaryIO) -> Iterator[Conversation | Refused]:
         raise _unknown()
 
 
-def _array(file: BinaryIO) -> Iterator[Conversation | Refused]:
+def _array(file: BinaryIO) -> Iterator[Conversation | RefusedConversation]:
     """Read an array in which at least one item is a conversation; the others are refused one by one."""
-    strange: list[Refused] = []
+    strange: list[RefusedConversation] = []
     is_known = False
     for index, item in enumerate(raw_items(file, "item")):
         read = next((format.conversation for format in (chatgpt, claude) if format.is_conversation(item)), None)
         if read is None:
-            strange.append(Refused(_name(item, index), "it is no conversation"))
+            strange.append(RefusedConversation(_name(item, index), "it is no conversation"))
             if not is_known and len(strange) > MAX_STRANGE:
                 break
         is_known = is_known or read is not None
@@ -62,11 +62,11 @@ def _array(file: BinaryIO) -> Iterator[Conversation | Refused]:
         raise _unknown()
 
 
-def _one(read: Reader, item: Any, index: int) -> Conversation | Refused:
+def _one(read: Reader, item: Any, index: int) -> Conversation | RefusedConversation:
     try:
         return read(exact(item))
     except InvalidInputError as error:
-        return Refused(_name(item, index), str(error))
+        return RefusedConversation(_name(item, index), str(error))
 
 
 def _name(item: Any, index: int) -> str:

@@ -7,6 +7,9 @@ from chatmemory.errors import missing_extra
 
 if TYPE_CHECKING:
     from chatmemory_langchain.history import ChatMemoryHistory
+    from chatmemory_langchain.import_langgraph import langgraph_postgres_conversations
+    from chatmemory_langchain.import_postgres import langchain_postgres_conversations
+    from chatmemory_langchain.import_redis import langchain_redis_conversations
     from chatmemory_langchain.llm import as_embedder, as_llm
     from chatmemory_langchain.messages import from_message, to_message
     from chatmemory_langchain.middleware import ChatMemoryMiddleware, MemoryContext
@@ -24,6 +27,9 @@ _HOME = {
     "as_embedder": "chatmemory_langchain.llm",
     "as_llm": "chatmemory_langchain.llm",
     "from_message": "chatmemory_langchain.messages",
+    "langchain_postgres_conversations": "chatmemory_langchain.import_postgres",
+    "langchain_redis_conversations": "chatmemory_langchain.import_redis",
+    "langgraph_postgres_conversations": "chatmemory_langchain.import_langgraph",
     "memory_tools": "chatmemory_langchain.tools",
     "to_message": "chatmemory_langchain.messages",
     "with_memory": "chatmemory_langchain.runnable",
@@ -38,6 +44,9 @@ __all__ = [
     "as_embedder",
     "as_llm",
     "from_message",
+    "langchain_postgres_conversations",
+    "langchain_redis_conversations",
+    "langgraph_postgres_conversations",
     "memory_tools",
     "to_message",
     "with_memory",

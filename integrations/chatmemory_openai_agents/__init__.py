@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 from chatmemory.errors import missing_extra
 
 if TYPE_CHECKING:
+    from chatmemory_openai_agents.import_sqlite import agents_sqlite_conversations
     from chatmemory_openai_agents.items import from_item, to_item
     from chatmemory_openai_agents.session import ChatMemorySession
 
 _HOME = {
     "ChatMemorySession": "chatmemory_openai_agents.session",
+    "agents_sqlite_conversations": "chatmemory_openai_agents.import_sqlite",
     "from_item": "chatmemory_openai_agents.items",
     "to_item": "chatmemory_openai_agents.items",
 }
 
-__all__ = ["ChatMemorySession", "from_item", "to_item"]
+__all__ = ["ChatMemorySession", "agents_sqlite_conversations", "from_item", "to_item"]
 
 
 def __getattr__(name: str) -> Any:

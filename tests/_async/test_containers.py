@@ -89,7 +89,7 @@ async def test_wrong_login(async_memory: AsyncChatMemory, wrong: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [None, 5, b"text", ["conversations.json"], object()])
 async def test_wrong_file(async_memory: AsyncChatMemory, wrong: Any) -> None:
-    """Only a path or a binary file can be imported."""
+    """Only a path, a binary file and conversations can be imported."""
     results: AsyncIterator[Any] = async_memory.tenant("acme").import_conversations(wrong, user_id="ann")
-    with pytest.raises(InvalidInputError, match="file must be a path"):
+    with pytest.raises(InvalidInputError, match=r"must be a (path|Conversation)"):
         await anext(results)

@@ -91,7 +91,7 @@ def test_wrong_login(memory: ChatMemory, wrong: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [None, 5, b"text", ["conversations.json"], object()])
 def test_wrong_file(memory: ChatMemory, wrong: Any) -> None:
-    """Only a path or a binary file can be imported."""
+    """Only a path, a binary file and conversations can be imported."""
     results: Iterator[Any] = memory.tenant("acme").import_conversations(wrong, user_id="ann")
-    with pytest.raises(InvalidInputError, match="file must be a path"):
+    with pytest.raises(InvalidInputError, match=r"must be a (path|Conversation)"):
         next(results)

@@ -12,7 +12,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import pytest
 
 from chatmemory import ChatMemory, InvalidInputError, SessionExistsError
-from chatmemory.files.conversations import Conversation, Refused
+from chatmemory.files.conversations import Conversation, RefusedConversation
 from chatmemory.files.formats import conversations
 from tests.cli.conftest import Cli
 from tests.unit.test_display import info
@@ -49,7 +49,7 @@ def lunch(*more: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def read(value: Any) -> list[Conversation | Refused]:
+def read(value: Any) -> list[Conversation | RefusedConversation]:
     """Read a value as a file."""
     return list(conversations(io.BytesIO(value if isinstance(value, bytes) else json.dumps(value).encode())))
 
@@ -185,7 +185,7 @@ def test_claude_export() -> None:
     assert (second.role, second.content, second.created_at) == ("assistant", "Yes,\nsoup.", first.created_at)
     assert found.left_out == {"messages of an unknown sender": 1}
     refused, *_ = read([claude(chat_messages=None), claude()])
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedConversation)
 
 
 def test_parts_become_blocks() -> None:
@@ -220,7 +220,7 @@ def test_what_cannot_be_read_stops_nothing(bad: Any) -> None:
     for file, place in (([lunch(), bad, lunch()], 1), ([bad, lunch(), lunch()], 0)):
         found = read(file)
         refused = found.pop(place)
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, RefusedConversation)
         assert refused.reason
         assert [type(each) for each in found] == [Conversation, Conversation]
 

@@ -1,13 +1,13 @@
 # Generated from chatmemory/_async/files/importing.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Importing conversations from files, each into a session of its own that has ended."""
+"""Importing conversations from files and other stores, each into a session of its own that has ended."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TypeAlias, TypeVar, cast
 
 from chatmemory._concurrency import in_thread
 from chatmemory._sync.sessions.session import Session
@@ -21,20 +21,23 @@ from chatmemory.errors import (
     SessionNotFoundError,
 )
 from chatmemory.files.archives import conversations
-from chatmemory.files.conversations import Conversation, Refused, batches
+from chatmemory.files.conversations import Conversation, RefusedConversation, batches
 from chatmemory.files.records import ImportedConversation, ImportOutcome
+from chatmemory.files.storable import storable
 from chatmemory.kinds import find
 from chatmemory.runs.metric_records import MetricCurve
 from chatmemory.storage import queries
 from chatmemory.validation import check_messages
 
 T = TypeVar("T")
+Conversations: TypeAlias = Iterable[Conversation | RefusedConversation]
+Source: TypeAlias = BinaryIO | str | PathLike[str] | Conversations
 NO_LIMIT = 1_000_000_000  # sessions a user may have: an import ends none of them
 REASON = "imported"
 
 
 class Importer:
-    """Puts the conversations of one file into one tenant."""
+    """Puts the conversations of one source into one tenant."""
 
     def __init__(self, tenant_id: str, parts: Shared, user_id: str | None, default_user_id: str | None) -> None:
         settings = parts.settings.model_copy(update={"max_sessions_per_user": NO_LIMIT})
@@ -43,32 +46,39 @@ class Importer:
         self._max_bytes = settings.max_message_bytes
         self._user_id, self._default_user_id = user_id, default_user_id
 
-    def take(self, file: BinaryIO | str | PathLike[str]) -> Iterator[ImportedConversation]:
+    def take(self, source: Source) -> Iterator[ImportedConversation]:
         """Import each conversation; one that cannot be stored stops none of the others."""
-        with _opened(file) as source:
-            for conversation in _in_thread(conversations(source)):
-                if isinstance(conversation, Refused):
+        is_file = _is_file(source)
+        with _opened(source, self._max_bytes) as found:
+            for conversation in _in_thread(found):
+                if isinstance(conversation, RefusedConversation):
                     yield ImportedConversation(id=conversation.id, outcome="refused", reason=conversation.reason)
                     continue
+                claim = self._user_id or (None if is_file else conversation.user_id)
                 try:
-                    result = self._take(conversation)
+                    result = self._take(conversation, claim)
                 except (InvalidInputError, MessageConflictError, SessionEndedError) as error:
-                    if not conversation.is_whole:  # the file itself may be wrong
+                    if is_file and not conversation.is_whole:  # the file itself may be wrong
                         raise
                     result = ImportedConversation(
                         id=conversation.id, outcome="refused", title=conversation.title, reason=str(error)
                     )
                 yield result
 
-    def _take(self, conversation: Conversation) -> ImportedConversation:
+    def _take(self, conversation: Conversation, claim: str | None) -> ImportedConversation:
+        """Import one conversation; `claim` is the user to whom the source or the caller says that it belongs."""
         id, title = conversation.id, conversation.title
+        if conversation.tenant_id not in (None, self._tenant_id):
+            raise InvalidInputError("it belongs to another tenant; import it there")
         if isinstance(conversation.messages, list):
             check_messages(conversation.messages, self._max_bytes)  # all of it, before any of it is stored
             if not conversation.messages:
                 return ImportedConversation(id=id, outcome="empty", title=title, left_out=conversation.left_out)
         session = self._find(id)
         if session is not None and not _is_unfinished(session):
-            return self._grow(session, conversation)
+            return self._grow(session, conversation, claim)
+        if session is not None:
+            _refuse_others(session, claim)
         stored = self._store(session or self._create(conversation), conversation, again=session is not None)
         return ImportedConversation(
             id=id, outcome="imported", title=title, messages=stored, left_out=conversation.left_out
@@ -83,7 +93,7 @@ class Importer:
     def _create(self, conversation: Conversation) -> Session:
         user_id = self._user_id or conversation.user_id or self._default_user_id
         if user_id is None:
-            raise InvalidInputError("the file does not name its user; give user_id or default_user_id")
+            raise InvalidInputError("the source does not name its user; give user_id or default_user_id")
         try:
             return self._sessions.create(
                 user_id=user_id,
@@ -114,14 +124,15 @@ class Importer:
             params = {"id": session.id, "of": session.info.born_at, "at": at}
             self._database.run(self._tenant_id, (queries.sessions.KEEP_ACTIVITY, params))
 
-    def _grow(self, session: Session, conversation: Conversation) -> ImportedConversation:
+    def _grow(self, session: Session, conversation: Conversation, claim: str | None) -> ImportedConversation:
         """Add the messages that a session does not have; one that has ended is reopened for it, and ended again."""
         info, new = session.info, 0
         stored = {message.id for message in session.messages()}
         for batch in _in_thread(batches(conversation.messages)):
             missing = [message for message in batch if message.message_id not in stored]
             if missing and not new:
-                self._open(session)
+                _refuse_others(session, claim)
+                session.reopen()
             if missing:
                 new += len(session.append_many(missing))
         if new and not info.is_active:
@@ -133,10 +144,10 @@ class Importer:
             id=info.id, outcome=outcome, title=info.title, messages=new, new_messages=new, left_out=left_out
         )
 
-    def _open(self, session: Session) -> None:
-        if self._user_id not in (None, session.info.user_id):
-            raise InvalidInputError("its session belongs to another user, and gets no messages from this one")
-        session.reopen()
+
+def _refuse_others(session: Session, claim: str | None) -> None:
+    if claim not in (None, session.info.user_id):
+        raise InvalidInputError("its session belongs to another user, and gets no messages from this one")
 
 
 def _log(session: Session, metrics: Iterable[MetricCurve], *, again: bool) -> None:
@@ -180,16 +191,25 @@ def _past(time: datetime | None) -> datetime | None:
     return time if time is None or time <= datetime.now(UTC) else None
 
 
+def _is_file(source: object) -> bool:
+    return isinstance(source, (str, PathLike)) or (hasattr(source, "read") and hasattr(source, "seek"))
+
+
 @contextmanager
-def _opened(file: BinaryIO | str | PathLike[str]) -> Iterator[BinaryIO]:
-    """The file, open; one that the caller opened stays open."""
-    if isinstance(file, (str, PathLike)):
-        with Path(file).open("rb") as source:
-            yield source
-    elif hasattr(file, "read") and hasattr(file, "seek"):
-        yield file
+def _opened(source: Source, max_bytes: int) -> Iterator[Iterator[Conversation | RefusedConversation]]:
+    """The conversations of a source; a file that the caller opened stays open."""
+    if isinstance(source, (str, PathLike)):
+        with Path(source).open("rb") as file:
+            yield conversations(file)
+    elif _is_file(source):
+        yield conversations(cast(BinaryIO, source))
+    elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, Mapping)):
+        yield storable(cast(Conversations, source), max_bytes)
     else:
-        raise InvalidInputError(f"file must be a path or a binary file that can seek, not {type(file).__name__}.")
+        raise InvalidInputError(
+            f"file must be a path, a binary file that can seek, or an iterable of conversations, "
+            f"not {type(source).__name__}."
+        )
 
 
 def _in_thread(values: Iterator[T]) -> Iterator[T]:
