@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tomllib
 import venv
@@ -74,7 +73,8 @@ def test_the_wheel_works_in_an_empty_environment(built: Path, tmp_path: Path) ->
     _run(sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps", wheel, cwd=tmp_path)
     installed = Path(_run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
     assert "chatmemory" in {path.name for path in installed.iterdir()}
-    (installed / "needed.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    needed = [path for path in sys.path if path.endswith("site-packages")]
+    (installed / "needed.pth").write_text("\n".join(needed))
     where, version = _run(python, "-c", USE, cwd=tmp_path).split()
     assert Path(where).is_relative_to(installed)
     assert int(version) > 0

@@ -163,7 +163,7 @@ class AsyncSessions:
         self._parts.on_use()
         [*row, reopened, _] = rows[0]
         info = session_from_row(row)
-        if reopened or info.created_at == info.last_active_at:
+        if reopened == "true" or info.created_at == info.last_active_at:
             return await self._began(info, rows)
         await self._windows.resumed(info, how, lease)
         return self._handle(info)

@@ -9,7 +9,7 @@ from chatmemory.storage.queries.columns import EVENT, SESSION
 RESULTS_DUE = ", pg_catalog.current_setting('chatmemory.results_due', true)"
 
 # True in a statement that reopened a session, for which others may have ended.
-REOPENED = ", coalesce(current_setting('chatmemory.reopened', true), '') = 'true'"
+REOPENED = ", pg_catalog.current_setting('chatmemory.reopened', true)"
 
 RESUME_OR_CREATE = (
     "select " + SESSION + REOPENED + RESULTS_DUE + " from chatmemory.resume_or_create(" + "%s, " * 11 + "%s)"
