@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Generator
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import psycopg
@@ -12,9 +11,6 @@ T = TypeVar("T")
 
 GRACE_SECONDS = 0.3  # after a deadline, for cancelling the statement on the server
 PROBE_SECONDS = 0.6  # after a deadline, for finding out whether the server answers somebody else
-
-# When the connection that this thread or task is opening must be open.
-CONNECTED_BY: ContextVar[float] = ContextVar("CONNECTED_BY", default=math.inf)
 
 
 class NoAnswerError(psycopg.OperationalError):

@@ -6,13 +6,13 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import psycopg
 from psycopg import Connection, capabilities
 from psycopg_pool import ConnectionPool
 
-from chatmemory.storage.deadlines import CONNECTED_BY, GRACE_SECONDS, LateError, NoAnswerError, bounded
+from chatmemory.storage.deadlines import GRACE_SECONDS, LateError, NoAnswerError, bounded
 
 Row = tuple[Any, ...]
 NEW_SECONDS = 1.0
@@ -28,6 +28,8 @@ class TimedConnection(Connection[Row]):
         until: The moment at which every wait of the call in progress ends; None: each has `seconds` of its own.
         may_be_stored: Whether a statement was sent that may have committed.
     """
+
+    _connected_by: ClassVar[float] = math.inf  # the moment when it must be open
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -74,17 +76,17 @@ class TimedConnection(Connection[Row]):
             connect_seconds: The time for connecting, to all hosts of the URL together.
             more: As psycopg's connect().
         """
-        token = CONNECTED_BY.set(min(time.monotonic() + connect_seconds, CONNECTED_BY.get()))
-        try:
-            connection = super().connect(conninfo, **more)
-        finally:
-            CONNECTED_BY.reset(token)
+        # psycopg hands nothing on to _connect_gen; a context variable would be lost where a task goes on in another.
+        timed: Any = type(cls.__name__, (cls,), {"_connected_by": time.monotonic() + connect_seconds})
+        above: Any = super(TimedConnection, timed)
+        connection: Self = above.connect(conninfo, **more)
+        connection.__class__ = cls
         connection.seconds = seconds
         return connection
 
     @classmethod
     def _connect_gen(cls, *arguments: Any, **more: Any) -> Any:
-        return _connecting(super()._connect_gen(*arguments, **more))
+        return _connecting(super()._connect_gen(*arguments, **more), cls._connected_by)
 
     def wait(self, gen: Any, *arguments: Any, **more: Any) -> Any:
         """Wait for an answer.
@@ -115,10 +117,10 @@ class TimedConnection(Connection[Row]):
             self.pgconn.finish()
 
 
-def _connecting(work: Any) -> Any:
-    """Connect until CONNECTED_BY."""
+def _connecting(work: Any, until: float) -> Any:
+    """Connect until that moment."""
     try:
-        return (yield from bounded(work, CONNECTED_BY.get()))
+        return (yield from bounded(work, until))
     except LateError:
         raise psycopg.errors.ConnectionTimeout("no answer in time") from None
 
