@@ -41,7 +41,7 @@ CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "window": ("read_window(%s, %s, 'epoch', 20, null)", ("acme", "long")),
     "messages": ("messages_after(%s, %s, 10000, 20)", ("acme", "long")),
     "resume": (
-        "resume_or_create(%s, %s, 'fresh', 'ann', 'chat', true, null, interval '1 day', 20, true, %s)",
+        "resume_or_create(%s, %s, 'fresh', 'ann', 'chat', true, true, null, interval '1 day', 20, true, %s)",
         ("acme", "long", DECLARED),
     ),
     "end": ("end_sessions(%s, %s, true)", ("acme", json.dumps([{"id": "long", "status": "completed"}]))),
