@@ -71,14 +71,16 @@ def test_concurrent_threads_all_succeed(
     check_written(url, session.id)
 
 
-def wait_until_blocked(url: str, statements: int, milliseconds: int) -> None:
-    """Wait until statements of the database have waited for a lock for so long."""
+def wait_until_blocked(url: str, calls: list[Future[Any]], milliseconds: int) -> None:
+    """Wait until each call's statement has waited for a lock for so long, or one of the calls has ended."""
     query = (
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' "
         "and clock_timestamp() - query_start > %s * interval '1 ms'"
     )
     with psycopg.connect(url, autocommit=True) as connection:
-        while connection.execute(query.encode(), (milliseconds,)).fetchall() != [(statements,)]:
+        while not any(call.done() for call in calls) and connection.execute(
+            query.encode(), (milliseconds,)
+        ).fetchall() != [(len(calls),)]:
             connection.execute("select pg_sleep(0.02)")
 
 
@@ -112,7 +114,7 @@ def test_a_wait_does_not_end_early(
             threads.submit(session.update, title="Lisbon"),
         ]
         try:
-            wait_until_blocked(on_login(postgres_url, "postgres"), 2, 400)
+            wait_until_blocked(on_login(postgres_url, "postgres"), written, 400)
         finally:
             holder.rollback()
         for each in written:

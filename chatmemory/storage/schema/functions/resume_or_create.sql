@@ -20,10 +20,7 @@ begin
         where s.tenant_id = p_tenant and s.id = p_session and s.user_id = p_user and s.kind = p_kind
           and s.status = 'active' and s.deleted_at is null
           and s.last_active_at >= v_now - least(p_timeout / 10, interval '1 minute')
-          and exists (
-              select from (select e.type, e.at from chatmemory.events e
-                  where e.tenant_id = p_tenant and e.session_id = p_session order by e.number desc limit 1) newest
-              where newest.type in ('resumed', 'reopened') and newest.at > v_now - interval '30 minutes');
+          and chatmemory.resumed_lately(p_tenant, p_session);
     if found then
         return;
     end if;
@@ -70,11 +67,7 @@ begin
             continue when not found;
             insert into chatmemory.events (tenant_id, session_id, at, type)
                 select p_tenant, v_session.id, v_now, 'resumed'
-                where not exists (  -- one visit, though an app may resume at every turn
-                    select from (select e.type, e.at from chatmemory.events e
-                        where e.tenant_id = p_tenant and e.session_id = v_session.id
-                        order by e.number desc limit 1) newest
-                    where newest.type in ('resumed', 'reopened') and newest.at > v_now - interval '30 minutes');
+                where not chatmemory.resumed_lately(p_tenant, v_session.id);
             return;
         elsif p_reopen and v_session.run_endings is null and (v_session.status = 'expired' or exists (
                 select from (select e.data from chatmemory.events e
