@@ -86,7 +86,7 @@ def misspelt(environment: Iterable[str]) -> Iterator[str]:
         rest = name.removeprefix(PREFIX)
         if rest not in (name, *known):
             near = get_close_matches(rest, known, 1)
-            yield f"{name} is no setting and does nothing{f': is {PREFIX}{near[0]} meant?' if near else '.'}"
+            yield f"{name} is not a setting and has no effect{f'; did you mean {PREFIX}{near[0]}?' if near else '.'}"
 
 
 def own_version() -> str:

@@ -45,8 +45,8 @@ def doctor(
 
     Also report the sessions due for learning, and the features limited because something is not configured.
 
-    Exit with 1 if a check fails. Nothing is changed: a session is written to check that no other tenant can read it,
-    and rolled back.
+    Each configured model is asked one short question, which costs a few tokens. Exit with 1 if a check fails. Nothing
+    is changed: a session is written to check that no other tenant can read it, and rolled back.
     """
     with memory_on(postgres) as memory:
         found = memory.examine(tenant_id=tenant)

@@ -47,7 +47,11 @@ def _reason(context: "Context") -> str:
     if context.max_tokens is None:
         return ""
     free = context.max_tokens - context.tokens
-    kept = f"; {free:,} tokens stay free, so that the prompt begins the same for many turns" if free > 0 else ""
+    kept = (
+        f"; {free:,} tokens are left free, so that the prompt's beginning stays the same for many turns"
+        if free > 0
+        else ""
+    )
     return f", to stay within {context.max_tokens:,} tokens (--max-tokens){kept}"
 
 

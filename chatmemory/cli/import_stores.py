@@ -48,7 +48,7 @@ _STORES = {
 
 @dataclass(frozen=True)
 class Mapping:
-    """How the tenant, the user and the session of a conversation are found.
+    """The rules that find the tenant, the user and the session of a conversation.
 
     Attributes:
         tenant: The tenant, where neither the id nor a column names one.

@@ -61,9 +61,9 @@ def _lines(summary: Summary, *, failed: bool) -> Iterator[str]:
     if not (imported or grown or failed):
         yield "Nothing new to import."
     if unchanged:
-        yield f"{many(unchanged, 'conversation')} already there, unchanged."
+        yield f"Unchanged since the last import: {many(unchanged, 'conversation')}."
     if empty:
-        yield f"{many(empty, 'conversation')} without a message left out."
+        yield f"Left out, without messages: {many(empty, 'conversation')}."
     if summary.left_out:
         yield "Left out: " + ", ".join(f"{name} ({count:,})" for name, count in summary.left_out.most_common()) + "."
     for refused in summary.of("refused"):
@@ -71,7 +71,7 @@ def _lines(summary: Summary, *, failed: bool) -> Iterator[str]:
 
 
 def after_failure(count: int) -> str:
-    """Say what an import that failed has stored."""
+    """Return what an import had stored when it failed."""
     were = "conversation before it was" if count == 1 else "conversations before it were"
     stored = f"The {count:,} {were} imported. " if count else ""
     return f"{stored}Importing again is safe: it adds only what is missing."

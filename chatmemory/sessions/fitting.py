@@ -63,7 +63,7 @@ def fitted_value(value: Any, budget: int = MAX_METADATA_BYTES) -> Any:
 
 
 def _fitted(value: Any, budget: int, size: int) -> Any:
-    """Do the same for a value of a known size: to find it out again would cost as much as writing it."""
+    """Cut a value whose size is known: measuring it again would cost as much as writing it."""
     if size <= budget:
         return value
     if isinstance(value, str):

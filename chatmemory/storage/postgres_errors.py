@@ -33,7 +33,7 @@ _WENT_AWAY = ("08", "57P", "53300")  # connection exceptions, shutdown and crash
 _TOO_MANY = "53300"
 _READ_ONLY = "25006"
 _CONFLICT = "40001"  # with what a standby replays, or with another transaction
-STORED = "What it was to write may be stored, or not, but not half; try again (with a message_id, appending is safe)."
+STORED = "Its changes may be stored, all of them or none; try again (with a message_id, appending is safe)."
 NOT_STORED = "Nothing was written; try again."
 
 
@@ -60,12 +60,12 @@ def is_read_only(error: BaseException | None) -> bool:
 
 
 def _met_recovery(error: psycopg.Error) -> bool:
-    """Return whether a standby gave up a statement because of what it replayed: only the origin tells."""
+    """Return whether a standby cancelled a statement to replay changes; the code alone does not say so."""
     return error.sqlstate == _CONFLICT and (error.diag.source_function or "").startswith("Process")
 
 
 def is_lost(error: Exception) -> bool:
-    """Return whether a connection is of no more use, and others of its age neither."""
+    """Return whether a connection and all others of its age have to be replaced."""
     if is_read_only(error):
         return True
     return isinstance(error, psycopg.OperationalError) and (
@@ -74,12 +74,12 @@ def is_lost(error: Exception) -> bool:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether to repeat a call more than once: a server that takes no writes on a new connection is one."""
+    """Return whether to repeat a call more than once; a server that stays read-only is asked again only once."""
     return went_away(error) and not is_read_only(error.__cause__)
 
 
 def unavailable(problem: str, *, may_be_stored: bool) -> StorageUnavailableError:
-    """Return an error that says whether what the call was to write may be stored."""
+    """Return an error that says whether the changes of the call may be stored."""
     return StorageUnavailableError(f"{problem} {STORED if may_be_stored else NOT_STORED}", may_be_stored)
 
 

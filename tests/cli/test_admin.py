@@ -121,11 +121,12 @@ def test_doctor_finds_misspelt_variables(cli: Cli, memory: ChatMemory) -> None:
     """A variable that looks like a setting, in the environment or in .env, is named with what may be meant."""
     (cli.folder / ".env").write_text("CHATMEMORY_SESION_TIMEOUT_HOURS=3\nOTHER=1\n")
     done = cli.json("doctor", CHATMEMORY_REDIS_ULR="redis://x", CHATMEMORY_ZZ="1", CHATMEMORY_DATA_DIR="/tmp")
-    told = [line for line in done["fallbacks"] if "does nothing" in line]
+    told = [line for line in done["fallbacks"] if "has no effect" in line]
     assert told == [
-        "CHATMEMORY_REDIS_ULR is no setting and does nothing: is CHATMEMORY_REDIS_URL meant?",
-        "CHATMEMORY_SESION_TIMEOUT_HOURS is no setting and does nothing: is CHATMEMORY_SESSION_TIMEOUT_HOURS meant?",
-        "CHATMEMORY_ZZ is no setting and does nothing.",
+        "CHATMEMORY_REDIS_ULR is not a setting and has no effect; did you mean CHATMEMORY_REDIS_URL?",
+        "CHATMEMORY_SESION_TIMEOUT_HOURS is not a setting and has no effect; "
+        "did you mean CHATMEMORY_SESSION_TIMEOUT_HOURS?",
+        "CHATMEMORY_ZZ is not a setting and has no effect.",
     ]
 
 

@@ -373,7 +373,7 @@ class AsyncDatabase:
 
     @property
     def data_dir(self) -> Path | None:
-        """Where the embedded server lives, once it runs."""
+        """The directory of the embedded server, once it runs."""
         return self._server.data_dir
 
     def hurry(self) -> None:

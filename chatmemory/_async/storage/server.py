@@ -26,7 +26,7 @@ class AsyncServer:
 
     @property
     def data_dir(self) -> Path | None:
-        """Where the embedded server lives, once it runs."""
+        """The directory of the embedded server, once it runs."""
         return self._embedded.data_dir if self._embedded else None
 
     async def _url(self) -> str:
