@@ -61,3 +61,26 @@ def test_questions_and_retries(client: TestClient) -> None:
         ("assistant", "q-2-answer"),
     ]
     assert ask(client, chat, "q-1", "Other words").status_code == 409
+
+
+def test_a_late_retry_an_ended_chat_and_bad_input(client: TestClient) -> None:
+    """A retry finds its answer behind many others; an ended chat continues in one other; nothing is a server error."""
+    chat = client.post("/chats", headers=ANN).json()["id"]
+    first = ask(client, chat, "q-1", "Hello").text
+    for number in range(2, 15):
+        ask(client, chat, f"q-{number}", "Go on")
+    assert ask(client, chat, "q-1", "Hello").text == first
+    memory = client.app.state.memory  # type: ignore[attr-defined]
+
+    async def end() -> None:
+        await (await memory.tenant("acme").sessions.get(chat)).end()
+
+    assert client.portal is not None
+    client.portal.call(end)
+    answers = [ask(client, chat, "q-99", "Are you there?") for _ in range(2)]
+    assert answers[0].text == answers[1].text
+    assert answers[0].headers["X-Chat"] == answers[1].headers["X-Chat"] != chat
+    assert ask(client, chat, "", "Hello").status_code == 422
+    assert ask(client, chat, "q-100", "a\0b").status_code == 422
+    assert client.get("/chats", params={"cursor": "foo"}, headers=ANN).status_code == 422
+    assert client.get("/chats", headers={"X-Token": "/ann"}).status_code == 422

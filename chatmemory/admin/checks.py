@@ -81,6 +81,11 @@ def isolation_check(own: int, foreign: int, nobody: int) -> Check:
     return Check(name=ISOLATION, ok=own == 2 and foreign == 0 and nobody == 0, detail=seen)
 
 
+def variables_check(misspelt: Sequence[str]) -> Check:
+    """Check that every variable that looks like a setting is one."""
+    return Check(name="environment", ok=not misspelt, detail=" ".join(misspelt))
+
+
 def vectors_check(has_vectors: bool) -> Check:
     """Check that vectors of an embedder can be stored."""
     advice = "cannot be stored: install pgvector 0.7 or newer and run `chatmemory migrate`"

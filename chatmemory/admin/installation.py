@@ -1,7 +1,7 @@
 """The installed packages and the settings in an examination, without secrets."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -76,13 +76,13 @@ def fallbacks(settings: Settings) -> list[str]:
         found.append(str(missing_extra("with_memory", "langchain-core", "langchain")))
     if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
         found.append("Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: `chatmemory chat` answers offline.")
-    return [*found, *misspelt([*os.environ, *dotenv_values(".env")])]
+    return found
 
 
-def misspelt(environment: Iterable[str]) -> Iterator[str]:
-    """Yield a notice for each environment variable that looks like a setting and is none."""
+def misspelt() -> Iterator[str]:
+    """Yield a notice for each variable of the environment or of .env that looks like a setting and is none."""
     known = {name.upper() for name in Settings.model_fields} | VARIABLES
-    for name in sorted(name.upper() for name in environment):
+    for name in sorted({name.upper() for name in (*os.environ, *dotenv_values(".env"))}):
         rest = name.removeprefix(PREFIX)
         if rest not in (name, *known):
             near = get_close_matches(rest, known, 1)

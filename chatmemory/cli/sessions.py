@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from chatmemory import Context, Event, Message, Page, SessionInfo
 
 STATUS_STYLES = {"active": "green", "failed": "red", "expired": "dim", "cancelled": "yellow"}
+TEXTS = ("text", "input_text", "output_text")  # blocks of LangChain and Anthropic, and of the Responses API
 ROLE_STYLES = {"user": "bold cyan", "assistant": "bold green", "system": "bold yellow", "tool": "bold magenta"}
 
 
@@ -278,7 +279,7 @@ def show_message(console: "Console", message: "Message", *, tokens: bool = False
 def _blocks(message: "Message") -> str:
     assert isinstance(message.content, list)
     return "\n".join(
-        block["text"] if block.get("type") == "text" and isinstance(block.get("text"), str) else _compact(block)
+        block["text"] if block.get("type") in TEXTS and isinstance(block.get("text"), str) else _compact(block)
         for block in message.content
     )
 
@@ -312,7 +313,10 @@ def export(
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
 ) -> None:
-    """Export a whole session, or the whole tenant."""
+    """Export a whole session, or the whole tenant.
+
+    `chatmemory import` reads the JSON of a session; the JSON Lines of a tenant are for archives.
+    """
     from chatmemory.cli.terminal import many, note, write
 
     if (session_id is None) != everything:

@@ -34,7 +34,7 @@ def export(
     tenant: TenantOption = DEFAULT_TENANT,
     postgres: PostgresOption = None,
 ) -> None:
-    """Write everything that is stored about a user, as JSON Lines."""
+    """Write everything that is stored about a user, as JSON Lines: for the user, or for archives."""
     with memory_on(postgres) as memory:
         write_lines(memory.tenant(tenant).users.export(user), output)
 

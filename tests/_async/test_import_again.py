@@ -5,13 +5,21 @@ import json
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import pytest
 
-from chatmemory import AsyncChatMemory, AsyncTenant, ImportedConversation, InvalidInputError
+from chatmemory import (
+    AsyncChatMemory,
+    AsyncTenant,
+    Conversation,
+    ImportedConversation,
+    InvalidInputError,
+    NewMessage,
+)
 from chatmemory.files import archives
 from tests.cli.test_import import conversation, lunch, node
 
@@ -215,3 +223,23 @@ async def test_a_hostile_archive_is_refused(
     with pytest.raises(InvalidInputError, match=why):
         await imported(async_memory.tenant("acme"), make())
     assert len(await async_memory.tenant("acme").sessions.list()) == 0
+
+
+async def test_a_session_that_was_begun_here_gets_nothing(async_memory: AsyncChatMemory) -> None:
+    """A conversation that has its id by chance is refused; one with the same messages is unchanged."""
+    acme = async_memory.tenant("acme")
+    await acme.sessions.create(user_id="ann", session_id="thread")
+    other = Conversation(
+        id="thread", source="ours", origin={}, messages=[NewMessage("user", "Hi", "m-1")], status="expired"
+    )
+    [result] = [each async for each in acme.import_conversations([other], user_id="ann")]
+    assert (result.outcome, result.reason) == (
+        "refused",
+        "a session with its id was begun here and has other messages; nothing was added",
+    )
+    await (await acme.sessions.get("thread")).append("user", "Hi", message_id="m-1")
+    again = replace(other, messages=[NewMessage("user", "Hi", "m-1")])
+    [result] = [each async for each in acme.import_conversations([again], user_id="ann")]
+    assert result.outcome == "unchanged"
+    [result] = [each async for each in acme.import_conversations([again], user_id="eve")]
+    assert (result.outcome, "belongs to another user" in str(result.reason)) == ("refused", True)

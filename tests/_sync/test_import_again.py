@@ -7,13 +7,21 @@ import json
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import pytest
 
-from chatmemory import ChatMemory, ImportedConversation, InvalidInputError, Tenant
+from chatmemory import (
+    ChatMemory,
+    Conversation,
+    ImportedConversation,
+    InvalidInputError,
+    NewMessage,
+    Tenant,
+)
 from chatmemory.files import archives
 from tests.cli.test_import import conversation, lunch, node
 
@@ -213,3 +221,23 @@ def test_a_hostile_archive_is_refused(memory: ChatMemory, what: str, monkeypatch
     with pytest.raises(InvalidInputError, match=why):
         imported(memory.tenant("acme"), make())
     assert len(memory.tenant("acme").sessions.list()) == 0
+
+
+def test_a_session_that_was_begun_here_gets_nothing(memory: ChatMemory) -> None:
+    """A conversation that has its id by chance is refused; one with the same messages is unchanged."""
+    acme = memory.tenant("acme")
+    acme.sessions.create(user_id="ann", session_id="thread")
+    other = Conversation(
+        id="thread", source="ours", origin={}, messages=[NewMessage("user", "Hi", "m-1")], status="expired"
+    )
+    [result] = [each for each in acme.import_conversations([other], user_id="ann")]
+    assert (result.outcome, result.reason) == (
+        "refused",
+        "a session with its id was begun here and has other messages; nothing was added",
+    )
+    acme.sessions.get("thread").append("user", "Hi", message_id="m-1")
+    again = replace(other, messages=[NewMessage("user", "Hi", "m-1")])
+    [result] = [each for each in acme.import_conversations([again], user_id="ann")]
+    assert result.outcome == "unchanged"
+    [result] = [each for each in acme.import_conversations([again], user_id="eve")]
+    assert (result.outcome, "belongs to another user" in str(result.reason)) == ("refused", True)

@@ -120,14 +120,14 @@ def test_doctor_asks_the_models(cli: Cli, memory: ChatMemory, openai_server: Ope
 def test_doctor_finds_misspelt_variables(cli: Cli, memory: ChatMemory) -> None:
     """A variable that looks like a setting, in the environment or in .env, is named with what may be meant."""
     (cli.folder / ".env").write_text("CHATMEMORY_SESION_TIMEOUT_HOURS=3\nOTHER=1\n")
-    done = cli.json("doctor", CHATMEMORY_REDIS_ULR="redis://x", CHATMEMORY_ZZ="1", CHATMEMORY_DATA_DIR="/tmp")
-    told = [line for line in done["fallbacks"] if "has no effect" in line]
-    assert told == [
+    done = cli.json("doctor", code=1, CHATMEMORY_REDIS_ULR="redis://x", CHATMEMORY_ZZ="1", CHATMEMORY_DATA_DIR="/tmp")
+    [wrong] = [check for check in done["checks"] if not check["ok"]]
+    assert (wrong["name"], wrong["detail"]) == ("environment", " ".join([
         "CHATMEMORY_REDIS_ULR is not a setting and has no effect; did you mean CHATMEMORY_REDIS_URL?",
         "CHATMEMORY_SESION_TIMEOUT_HOURS is not a setting and has no effect; "
         "did you mean CHATMEMORY_SESSION_TIMEOUT_HOURS?",
         "CHATMEMORY_ZZ is not a setting and has no effect.",
-    ]
+    ]))  # fmt: skip
 
 
 def test_doctor_finds_a_redis_that_is_away(cli: Cli, memory: ChatMemory) -> None:

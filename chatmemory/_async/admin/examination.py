@@ -16,6 +16,7 @@ from chatmemory.admin import checks
 from chatmemory.admin.installation import (
     fallbacks,
     installed_versions,
+    misspelt,
     postgres_address,
     redis_address,
     settings_in_force,
@@ -53,6 +54,9 @@ class AsyncExaminer:
             tenant_id: The tenant whose spend of today is reported; None: nobody's.
         """
         await self._tokens()
+        unknown = list(misspelt())
+        if unknown:
+            self._checks.append(checks.variables_check(unknown))
         try:
             if await self._schema():
                 await self._models()

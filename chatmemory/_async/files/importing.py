@@ -73,10 +73,10 @@ class AsyncImporter:
             if not conversation.messages:
                 return ImportedConversation(id=id, outcome="empty", title=title, left_out=conversation.left_out)
         session = await self._find(id)
-        if session is not None and not await _is_unfinished(session):
-            return await self._grow(session, conversation, claim)
         if session is not None:
             _refuse_others(session, claim)
+        if session is not None and not await _is_unfinished(session):
+            return await self._grow(session, conversation)
         stored = await self._store(session or await self._create(conversation), conversation, again=session is not None)
         return ImportedConversation(
             id=id, outcome="imported", title=title, messages=stored, left_out=conversation.left_out
@@ -122,14 +122,14 @@ class AsyncImporter:
             params = {"id": session.id, "of": session.info.born_at, "at": at}
             await self._database.run(self._tenant_id, (queries.sessions.KEEP_ACTIVITY, params))
 
-    async def _grow(self, session: AsyncSession, conversation: Conversation, claim: str | None) -> ImportedConversation:
+    async def _grow(self, session: AsyncSession, conversation: Conversation) -> ImportedConversation:
         """Add the messages that a session does not have; one that has ended is reopened for it, and ended again."""
         info, new = session.info, 0
         stored = {message.id async for message in session.messages()}
         async for batch in _in_thread(batches(conversation.messages)):
             missing = [message for message in batch if message.message_id not in stored]
             if missing and not new:
-                _refuse_others(session, claim)
+                _refuse_own(session)
                 await session.reopen()
             if missing:
                 new += len(await session.append_many(missing))
@@ -145,7 +145,12 @@ class AsyncImporter:
 
 def _refuse_others(session: AsyncSession, claim: str | None) -> None:
     if claim not in (None, session.info.user_id):
-        raise InvalidInputError("its session belongs to another user, and gets no messages from this one")
+        raise InvalidInputError("a session with its id belongs to another user; nothing was added")
+
+
+def _refuse_own(session: AsyncSession) -> None:
+    if REASON not in session.info.metadata:
+        raise InvalidInputError("a session with its id was begun here and has other messages; nothing was added")
 
 
 async def _log(session: AsyncSession, metrics: Iterable[MetricCurve], *, again: bool) -> None:

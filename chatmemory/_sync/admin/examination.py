@@ -18,6 +18,7 @@ from chatmemory.admin import checks
 from chatmemory.admin.installation import (
     fallbacks,
     installed_versions,
+    misspelt,
     postgres_address,
     redis_address,
     settings_in_force,
@@ -55,6 +56,9 @@ class Examiner:
             tenant_id: The tenant whose spend of today is reported; None: nobody's.
         """
         self._tokens()
+        unknown = list(misspelt())
+        if unknown:
+            self._checks.append(checks.variables_check(unknown))
         try:
             if self._schema():
                 self._models()

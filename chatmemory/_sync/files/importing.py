@@ -75,10 +75,10 @@ class Importer:
             if not conversation.messages:
                 return ImportedConversation(id=id, outcome="empty", title=title, left_out=conversation.left_out)
         session = self._find(id)
-        if session is not None and not _is_unfinished(session):
-            return self._grow(session, conversation, claim)
         if session is not None:
             _refuse_others(session, claim)
+        if session is not None and not _is_unfinished(session):
+            return self._grow(session, conversation)
         stored = self._store(session or self._create(conversation), conversation, again=session is not None)
         return ImportedConversation(
             id=id, outcome="imported", title=title, messages=stored, left_out=conversation.left_out
@@ -124,14 +124,14 @@ class Importer:
             params = {"id": session.id, "of": session.info.born_at, "at": at}
             self._database.run(self._tenant_id, (queries.sessions.KEEP_ACTIVITY, params))
 
-    def _grow(self, session: Session, conversation: Conversation, claim: str | None) -> ImportedConversation:
+    def _grow(self, session: Session, conversation: Conversation) -> ImportedConversation:
         """Add the messages that a session does not have; one that has ended is reopened for it, and ended again."""
         info, new = session.info, 0
         stored = {message.id for message in session.messages()}
         for batch in _in_thread(batches(conversation.messages)):
             missing = [message for message in batch if message.message_id not in stored]
             if missing and not new:
-                _refuse_others(session, claim)
+                _refuse_own(session)
                 session.reopen()
             if missing:
                 new += len(session.append_many(missing))
@@ -147,7 +147,12 @@ class Importer:
 
 def _refuse_others(session: Session, claim: str | None) -> None:
     if claim not in (None, session.info.user_id):
-        raise InvalidInputError("its session belongs to another user, and gets no messages from this one")
+        raise InvalidInputError("a session with its id belongs to another user; nothing was added")
+
+
+def _refuse_own(session: Session) -> None:
+    if REASON not in session.info.metadata:
+        raise InvalidInputError("a session with its id was begun here and has other messages; nothing was added")
 
 
 def _log(session: Session, metrics: Iterable[MetricCurve], *, again: bool) -> None:
