@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 
 from chatmemory import InvalidInputError, MetricCurve, MetricSeries
 from chatmemory.runs.metric_checks import check_metrics
-from chatmemory.runs.metric_packing import POINTS_PER_ROW, Logged, Packer
+from chatmemory.runs.metric_packing import POINTS_PER_ROW, Logged, Packer, Run
 from chatmemory.runs.metric_records import less_is_better, series_from_rows, sparkline
 
+RUN = Run("t", "s", datetime(2026, 1, 1, tzinfo=UTC))
 values = st.floats(width=32)
 calls = st.lists(st.tuples(st.sampled_from("ab"), st.none() | st.integers(0, 50), values), max_size=1200)
 
@@ -27,7 +29,7 @@ def test_every_point_is_in_one_row_and_its_extremes_beside(logged: list[tuple[st
     """Rows hold all points, at most 256 each, in the order of their steps; the extremes pass over NaN."""
     packer = Packer()
     for number, (name, step, value) in enumerate(logged):
-        call = Logged("t", "s", step, ((name, value),), float(number))
+        call = Logged(RUN, step, ((name, value),), float(number))
         if packer.needs_step(call):
             packer.go_on_at(call, 0)
         packer.add(call)
@@ -61,9 +63,9 @@ def test_steps_go_on_where_none_is_given() -> None:
     """One more than the last of the session, whatever metric it was; a step that is given is kept."""
     packer = Packer()
     given: list[tuple[str, int | None]] = [("a", None), ("b", None), ("a", 9), ("b", None), ("a", 3), ("a", None)]
-    packer.go_on_at(Logged("t", "s", None, (), 0), 5)
+    packer.go_on_at(Logged(RUN, None, (), 0), 5)
     for name, step in given:
-        packer.add(Logged("t", "s", step, ((name, 0.0),), 0))
+        packer.add(Logged(RUN, step, ((name, 0.0),), 0))
     rows = {packed.name: packed.steps for [*session] in packer.unwritten() for packed in session}
     assert rows == {"a": [5, 9, 3, 11], "b": [6, 10]}
 
@@ -73,13 +75,13 @@ def test_a_row_that_is_written_grows_until_it_is_full() -> None:
     packer = Packer()
     seen = set()
     for step in range(POINTS_PER_ROW + 1):
-        packer.add(Logged("t", "s", step, (("a", 0.0),), 0))
+        packer.add(Logged(RUN, step, (("a", 0.0),), 0))
         [rows] = packer.unwritten()
         seen |= {packed.id for packed in rows}
         packer.written(rows)
     assert len(seen) == 2
     packer.forget("t", "s")
-    packer.add(Logged("t", "s", 0, (("a", 0.0),), 0))
+    packer.add(Logged(RUN, 0, (("a", 0.0),), 0))
     assert packer.unwritten()[0][0].id not in seen
 
 

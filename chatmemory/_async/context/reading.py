@@ -53,6 +53,7 @@ class AsyncContexts:
     def __init__(self, info: SessionInfo, parts: AsyncShared) -> None:
         self._tenant_id, self._id, self._born = info.tenant_id, info.id, info.born_at
         self._seen = info.last_seq
+        self._continues = info.parent_id is not None
         self._prior_summary = info.prior_summary
         self._row: SessionInfo | None = None  # just read from Postgres; used once
         self._row_at = -math.inf
@@ -243,9 +244,10 @@ class AsyncContexts:
     async def _build(self, window: Window, stubs: set[int], request: Request, counter: Counter) -> Context:
         """Build the context, and fetch its messages that Redis holds without content."""
         self.saw(window.last_seq)
+        prior_summary = await self._current_prior_summary()
         name = f"{self._tenant_id}\n{self._id}"
         while True:
-            context = build(window, request, counter, name, self._prior_summary)
+            context = build(window, request, counter, name, prior_summary)
             missing = sorted(stubs.intersection(message.seq for message in context.messages))
             if not missing:
                 return context
@@ -256,6 +258,19 @@ class AsyncContexts:
                 raise not_found(self._id)
             window = window._replace(messages=[whole.get(message.seq, message) for message in window.messages])
             stubs = stubs - whole.keys()
+
+    async def _current_prior_summary(self) -> str | None:
+        """Return the summary of the session that this one continues: erased with that one, or made after this began.
+
+        Neither the window nor Redis has it, so it is read unless this handle has just read its row.
+        """
+        if self._continues and time.monotonic() - self._row_at >= ROW_SECONDS:
+            params = {"id": self._id, "born": self._born}
+            rows = await self._database.fetch(self._tenant_id, queries.sessions.PRIOR_SUMMARY, params, subject=self._id)
+            if not rows:
+                raise not_found(self._id)
+            [[self._prior_summary]] = rows
+        return self._prior_summary
 
 
 def _most(request: Request) -> int:

@@ -1,5 +1,7 @@
 """Deleting (hiding) and restoring sessions; no row is removed."""
 
+from datetime import datetime
+
 from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.shared import AsyncShared
 from chatmemory.sessions.records import SessionInfo, session_from_row
@@ -24,14 +26,14 @@ async def async_hide(parts: AsyncShared, info: SessionInfo) -> None:
         raise not_found(info.id)
 
 
-async def async_show(parts: AsyncShared, tenant_id: str, session_id: str) -> SessionInfo:
-    """Show a hidden session again, in one round trip.
+async def async_show(parts: AsyncShared, tenant_id: str, session_id: str, of: datetime | None = None) -> SessionInfo:
+    """Show a hidden session again, in one round trip; with `of`, only the one that was born then.
 
     Raises:
         SessionLimitError: The session is active, and the user's limit is reached.
         SessionNotFoundError: The session is not hidden, or was erased.
     """
-    params = (tenant_id, session_id, *parts.settings.session_limits())
+    params = (tenant_id, session_id, of, *parts.settings.session_limits())
     rows = await parts.database.call_once(queries.sessions.RESTORE_SESSION, params, subject=session_id)
     if not rows:
         raise not_found(session_id)

@@ -8,6 +8,7 @@ from chatmemory._async.sessions.state import AsyncSessionState
 from chatmemory.errors import SessionEndedError
 from chatmemory.records import Json
 from chatmemory.runs.metric_checks import check_metrics
+from chatmemory.runs.metric_packing import run_of
 from chatmemory.runs.metric_records import MetricSeries, series_from_rows
 from chatmemory.sessions.changes import PAUSED, RUNNING, Changes, changed
 from chatmemory.sessions.records import SessionInfo, StatusChange, status_change_from_row
@@ -143,9 +144,7 @@ class AsyncRunMethods:
         step, points = check_metrics(values, step)
         time = check_time(at, "at")
         if points:
-            self._state.parts.metrics.log(
-                self._state.tenant_id, self._state.id, step, points, time.timestamp() if time else None
-            )
+            self._state.parts.metrics.log(run_of(self._state.origin), step, points, time.timestamp() if time else None)
 
     async def flush(self) -> None:
         """Write all metrics that were logged until now, and wait until Postgres has them.
@@ -170,7 +169,7 @@ class AsyncRunMethods:
         wanted = None if listed is None else [check_id(name, "the name of a metric") for name in listed]
         buckets = None if max_points is None else check_count(max_points, "max_points", least=2) // 2
         await self._state.parts.metrics.flush()
-        params = (self._state.tenant_id, self._state.id, wanted, buckets)
+        params = (*run_of(self._state.origin), wanted, buckets)
         return series_from_rows(
             await self._state.parts.database.call(queries.runs.READ_METRICS, params, subject=self._state.id)
         )

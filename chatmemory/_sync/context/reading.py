@@ -55,6 +55,7 @@ class Contexts:
     def __init__(self, info: SessionInfo, parts: Shared) -> None:
         self._tenant_id, self._id, self._born = info.tenant_id, info.id, info.born_at
         self._seen = info.last_seq
+        self._continues = info.parent_id is not None
         self._prior_summary = info.prior_summary
         self._row: SessionInfo | None = None  # just read from Postgres; used once
         self._row_at = -math.inf
@@ -245,9 +246,10 @@ class Contexts:
     def _build(self, window: Window, stubs: set[int], request: Request, counter: Counter) -> Context:
         """Build the context, and fetch its messages that Redis holds without content."""
         self.saw(window.last_seq)
+        prior_summary = self._current_prior_summary()
         name = f"{self._tenant_id}\n{self._id}"
         while True:
-            context = build(window, request, counter, name, self._prior_summary)
+            context = build(window, request, counter, name, prior_summary)
             missing = sorted(stubs.intersection(message.seq for message in context.messages))
             if not missing:
                 return context
@@ -258,6 +260,19 @@ class Contexts:
                 raise not_found(self._id)
             window = window._replace(messages=[whole.get(message.seq, message) for message in window.messages])
             stubs = stubs - whole.keys()
+
+    def _current_prior_summary(self) -> str | None:
+        """Return the summary of the session that this one continues: erased with that one, or made after this began.
+
+        Neither the window nor Redis has it, so it is read unless this handle has just read its row.
+        """
+        if self._continues and time.monotonic() - self._row_at >= ROW_SECONDS:
+            params = {"id": self._id, "born": self._born}
+            rows = self._database.fetch(self._tenant_id, queries.sessions.PRIOR_SUMMARY, params, subject=self._id)
+            if not rows:
+                raise not_found(self._id)
+            [[self._prior_summary]] = rows
+        return self._prior_summary
 
 
 def _most(request: Request) -> int:

@@ -9,8 +9,9 @@ from chatmemory import _forks
 from chatmemory._concurrency import Lock, Pulse
 from chatmemory._sync.storage.database import Database
 from chatmemory.errors import ChatMemoryError, ConfigurationError, SessionNotFoundError, StorageUnavailableError
-from chatmemory.runs.metric_packing import Logged, Packed, Packer, Waiting
+from chatmemory.runs.metric_packing import Logged, Packed, Packer, Run, Waiting
 from chatmemory.storage import queries
+from chatmemory.storage.postgres_errors import not_found
 
 FLUSH_SECONDS = 0.5  # the longest time from a point to its write
 PACKED_AT_ONCE = 5_000  # calls, so that an event loop is not blocked for long
@@ -39,8 +40,7 @@ class Metrics:
 
     def log(
         self,
-        tenant_id: str,
-        session_id: str,
+        run: Run,
         step: int | None,
         values: tuple[tuple[str, float], ...],
         at: float | None = None,
@@ -48,7 +48,7 @@ class Metrics:
         """Take points to be written soon, without waiting."""
         if self._closed:
             raise ConfigurationError("This ChatMemory is closed; open a new one.")
-        self._waiting.append(Logged(tenant_id, session_id, step, values, time.time() if at is None else at))
+        self._waiting.append(Logged(run, step, values, time.time() if at is None else at))
         self._flusher.start()
 
     def flush(self) -> bool:
@@ -73,21 +73,27 @@ class Metrics:
         for _ in range(count):
             logged = self._waiting[0]
             if self._packer.needs_step(logged):
-                [(step,)] = self._database.fetch(logged.tenant_id, queries.runs.NEXT_STEP, (logged.session_id,))
+                tenant_id, session_id, _ = logged.run
+                [(step,)] = self._database.fetch(tenant_id, queries.runs.NEXT_STEP, (session_id,))
                 self._packer.go_on_at(logged, step)
             self._packer.add(logged)
             self._waiting.popleft()  # last: a concurrent reader must find it in at least one place
 
     def _write(self, rows: list[Packed]) -> None:
         """Write rows of one session; drop them if the session was erased."""
-        tenant_id, session_id = rows[0].tenant_id, rows[0].session_id
+        tenant_id, session_id, born_at = rows[0].run
         try:
             deadline = self._database.deadline()
             for attempt in self._database.retrying(deadline):
                 with attempt:
-                    with self._database.transaction(tenant_id, session_id, deadline=deadline) as connection:
-                        connection.execute(queries.runs.TOUCH_SESSION, (session_id,))
-                        connection.execute_many(queries.runs.KEEP_METRICS, [row.row() for row in rows])
+                    with self._database.transaction(tenant_id, session_id, deadline=deadline) as transaction:
+                        own, _ = transaction.run(
+                            (queries.runs.OWN_SESSION, (session_id, born_at)),
+                            (queries.runs.TOUCH_SESSION, (session_id,)),
+                        )
+                        if not own:
+                            raise not_found(session_id)
+                        transaction.execute_many(queries.runs.KEEP_METRICS, [row.row() for row in rows])
         except SessionNotFoundError:
             logging.getLogger("chatmemory").warning("metrics of session %r are dropped: it was erased", session_id)
             self._packer.forget(tenant_id, session_id)

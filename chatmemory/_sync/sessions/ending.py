@@ -15,7 +15,7 @@ from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.errors import ChatMemoryError, LlmError, StorageError, StorageUnavailableError
 from chatmemory.memories.records import NewMemory
 from chatmemory.records import JsonObject, to_json
-from chatmemory.runs.metric_packing import Logged, packed_at_end
+from chatmemory.runs.metric_packing import Logged, packed_at_end, run_of
 from chatmemory.runs.metric_records import MetricSummary, with_points
 from chatmemory.runs.results import outcome
 from chatmemory.sessions.ending import CHANGED, End, Ending, ending_from_row
@@ -120,7 +120,7 @@ class Endings:
             return None
         step = end.step if end.step is not None else steps[0][1] if steps else 0
         summaries = with_points([MetricSummary(*row[1:]) for row in extremes], end.points, step)
-        logged = Logged(self._tenant_id, info.id, step, end.points, time.time())
+        logged = Logged(run_of(info), step, end.points, time.time())
         metrics = tuple((queries.runs.KEEP_METRICS, packed.row()) for packed in packed_at_end(logged, step))
         return _prepare(ending, end, summaries)._replace(metrics=metrics)
 

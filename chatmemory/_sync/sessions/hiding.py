@@ -2,6 +2,8 @@
 # Do not edit: change that file, then run: make sync
 """Deleting (hiding) and restoring sessions; no row is removed."""
 
+from datetime import datetime
+
 from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.shared import Shared
 from chatmemory.sessions.records import SessionInfo, session_from_row
@@ -26,14 +28,14 @@ def hide(parts: Shared, info: SessionInfo) -> None:
         raise not_found(info.id)
 
 
-def show(parts: Shared, tenant_id: str, session_id: str) -> SessionInfo:
-    """Show a hidden session again, in one round trip.
+def show(parts: Shared, tenant_id: str, session_id: str, of: datetime | None = None) -> SessionInfo:
+    """Show a hidden session again, in one round trip; with `of`, only the one that was born then.
 
     Raises:
         SessionLimitError: The session is active, and the user's limit is reached.
         SessionNotFoundError: The session is not hidden, or was erased.
     """
-    params = (tenant_id, session_id, *parts.settings.session_limits())
+    params = (tenant_id, session_id, of, *parts.settings.session_limits())
     rows = parts.database.call_once(queries.sessions.RESTORE_SESSION, params, subject=session_id)
     if not rows:
         raise not_found(session_id)

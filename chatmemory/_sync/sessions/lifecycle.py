@@ -153,7 +153,8 @@ class LifecycleMethods:
             SessionLimitError: It is active, and there is no room for it: as for sessions.create().
             SessionNotFoundError: It is not deleted, or it was erased.
         """
-        return self._state.take(show(self._state.parts, self._state.tenant_id, self._state.id))
+        origin = self._state.origin
+        return self._state.take(show(self._state.parts, origin.tenant_id, origin.id, origin.born_at))
 
     def erase(self) -> Erasure:
         """Remove the session and all that belongs to it, for good; deleted ones too.

@@ -1,6 +1,6 @@
 """Runs: their status history and their metrics."""
 
-READ_METRICS = "select * from chatmemory.read_metrics(%s, %s, %s, %s)"
+READ_METRICS = "select * from chatmemory.read_metrics(%s, %s, %s, %s, %s)"
 
 # Get all moves between run statuses; a session without any gives one row of nulls.
 STATUS_HISTORY = (
@@ -19,6 +19,9 @@ KEEP_METRICS = (
     "to_step = excluded.to_step, low = excluded.low, low_step = excluded.low_step, low_at = excluded.low_at, "
     "high = excluded.high, high_step = excluded.high_step, high_at = excluded.high_at"
 )
+# Find the session that metrics were logged for, and keep it until they are written: a later one with the same id has
+# another birth.
+OWN_SESSION = "select 1 from chatmemory.sessions where id = %s and born_at = %s for key share"
 # Keep a run that logs metrics from becoming idle; written at most once a minute.
 TOUCH_SESSION = (
     "update chatmemory.sessions set last_active_at = clock_timestamp() where id = %s and status = 'active' "

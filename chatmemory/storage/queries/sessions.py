@@ -158,7 +158,11 @@ DELETE_SESSION = (
     "select tenant_id, id, 'deleted' from hidden) "
     "select id, chatmemory.withdraw_summary(tenant_id, id) from hidden"
 )
-RESTORE_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.restore_session(%s, %s, %s, %s)"
+RESTORE_SESSION = "select " + SESSION + RESULTS_DUE + " from chatmemory.restore_session(%s, %s, %s, %s, %s)"
+# Get the summary of the session that this one continues, unless a later session has its id.
+PRIOR_SUMMARY = (
+    "select prior_summary from chatmemory.sessions where id = %(id)s and born_at = %(born)s and deleted_at is null"
+)
 # Get the session to fork, unless a later session has its id.
 FORKED_SESSION = GET_SESSION + " and born_at = %(of)s"
 # Copy summary and watermark into a fork for the same user, so that the same messages are not learnt from twice.

@@ -1,15 +1,18 @@
 -- revision: 1; owner: app
 -- Read the metrics of a session, packed. With p_buckets, a metric with more than twice as many points is downsampled to
 -- the minimum and the maximum of each bucket. Buckets hold equally many points, in the order of their steps; if there
--- are enough rows, a bucket is made of whole rows.
-create or replace function chatmemory.read_metrics(p_tenant text, p_session text, p_names text[], p_buckets bigint)
+-- are enough rows, a bucket is made of whole rows. p_of is when the session was stored: a later session with the same id
+-- does not match.
+create or replace function chatmemory.read_metrics(
+    p_tenant text, p_session text, p_of timestamptz, p_names text[], p_buckets bigint
+)
 returns table (name text, total bigint, steps bigint[], readings double precision[], times double precision[])
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 begin
     perform chatmemory.enter(p_tenant);
     if not exists (select from chatmemory.sessions s
-            where s.tenant_id = p_tenant and s.id = p_session and s.deleted_at is null) then
+            where s.tenant_id = p_tenant and s.id = p_session and s.born_at = p_of and s.deleted_at is null) then
         raise exception 'session not found' using errcode = 'CM404';
     end if;
     return query

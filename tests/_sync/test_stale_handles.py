@@ -1,0 +1,79 @@
+# Generated from tests/_async/test_stale_handles.py by `python scripts/unasync.py`.
+# Do not edit: change that file, then run: make sync
+"""A handle whose session was erased, and whose id is another user's session now: no call reads or changes that."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from chatmemory import ChatMemory, Session, SessionNotFoundError
+
+
+def collected(items: Iterator[Any]) -> list[Any]:
+    """Return all items."""
+    return [item for item in items]
+
+
+CALLS: dict[str, Callable[[Session], Any]] = {
+    "refresh": lambda session: session.refresh(),
+    "append": lambda session: session.append("user", "text"),
+    "append_many": lambda session: session.append_many([{"role": "user", "content": "text"}] * 2),
+    "context": lambda session: session.context(),
+    "append_and_context": lambda session: session.append_and_context([{"role": "user", "content": "text"}]),
+    "history": lambda session: session.history(),
+    "messages": lambda session: collected(session.messages()),
+    "fork": lambda session: session.fork(),
+    "export": lambda session: session.export(),
+    "export_lines": lambda session: collected(session.export_lines()),
+    "consolidate": lambda session: session.consolidate(),
+    "end": lambda session: session.end(metrics={"loss": 2.0}),
+    "expire": lambda session: session.expire(),
+    "cancel": lambda session: session.cancel(),
+    "reopen": lambda session: session.reopen(),
+    "delete": lambda session: session.delete(),
+    "restore": lambda session: session.restore(),
+    "erase": lambda session: session.erase(),
+    "events": lambda session: session.events(),
+    "update": lambda session: session.update(title="Mine"),
+    "move": lambda session: session.move("running"),
+    "pause": lambda session: session.pause(),
+    "unpause": lambda session: session.unpause(),
+    "status_history": lambda session: session.status_history(),
+    "metrics": lambda session: session.metrics(),
+}
+WITHOUT_A_SESSION = {"log_metrics", "flush"}  # they only note, and write what was noted
+
+
+def test_every_call_is_tried() -> None:
+    """A new call of the handle needs an entry here."""
+    public = {name for name in dir(Session) if not name.startswith("_") and callable(getattr(Session, name))}
+    assert public == CALLS.keys() | WITHOUT_A_SESSION
+
+
+@pytest.mark.parametrize("kind", ["chat", "training"])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_later_session_is_another_one(memory: ChatMemory, kind: str, *, hidden: bool) -> None:
+    """Active or deleted, it stays as it was, and nothing of it is seen."""
+    acme = memory.tenant("acme")
+    hers = acme.sessions.create(user_id="ann", session_id="s-1", kind=kind)
+    stale = acme.sessions.get("s-1")
+    stale.log_metrics({"loss": 1.0})
+    hers.erase()
+    his = acme.sessions.create(user_id="bob", session_id="s-1", kind=kind)
+    his.append("user", "I am Bob.")
+    his.log_metrics({"loss": 3.0})
+    his.flush()
+    before = his.refresh()
+    if hidden:
+        his.delete()
+    for name, call in CALLS.items():
+        with pytest.raises(SessionNotFoundError):
+            pytest.fail(f"{name} gave {call(stale)!r}")
+    stale.log_metrics({"loss": 1.0})
+    stale.flush()
+    if hidden:
+        his.restore()
+    now = his.refresh()
+    assert (now.status, now.title, now.run_status, now.last_seq) == ("active", before.title, before.run_status, 1)
+    assert his.metrics()["loss"].values == (3.0,)
