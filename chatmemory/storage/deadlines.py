@@ -38,7 +38,12 @@ class Deadline:
     """
 
     def __init__(self, seconds: float, latest: float = math.inf) -> None:
-        self.at = min(time.monotonic() + seconds, latest)
+        self._seconds, self._latest = seconds, latest
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin again, after work that is done once and may take longer: starting a server, migrating."""
+        self.at = min(time.monotonic() + self._seconds, self._latest)
 
     @property
     def left(self) -> float:

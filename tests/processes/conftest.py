@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,25 @@ import psutil
 import pytest
 
 from chatmemory.embedded.server import EmbeddedPostgres, binaries
+
+
+def postmaster_of(data_dir: Path) -> psutil.Process:
+    """Return the first process of the server that runs in a directory."""
+    return psutil.Process(int(next(data_dir.rglob("postmaster.pid")).read_text().partition("\n")[0]))
+
+
+@contextmanager
+def suspended(postmaster: psutil.Process) -> Iterator[None]:
+    """Stop all processes of a server in the block, by SIGSTOP."""
+    postmaster.suspend()
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for each in processes[1:]:
+        each.suspend()
+    try:
+        yield
+    finally:
+        for each in processes:
+            each.resume()
 
 
 class Server:
@@ -29,19 +48,9 @@ class Server:
         """Start it with the options it was first started with: `restart` reads them, also of a server that is down."""
         self._pg_ctl("restart", "-l", str(self._data / "restarted.log"))
 
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
+    def stopped(self) -> AbstractContextManager[None]:
         """Stop all its processes in the block, by SIGSTOP."""
-        postmaster = psutil.Process(int((self._data / "postmaster.pid").read_text().partition("\n")[0]))
-        postmaster.suspend()
-        processes = [postmaster, *postmaster.children(recursive=True)]
-        for each in processes[1:]:
-            each.suspend()
-        try:
-            yield
-        finally:
-            for each in processes:
-                each.resume()
+        return suspended(postmaster_of(self._data))
 
     def close(self) -> None:
         """Let go of it for good."""

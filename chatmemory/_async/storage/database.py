@@ -337,7 +337,9 @@ class AsyncDatabase:
                     raise ConfigurationError("This ChatMemory is closed; open a new one.")
                 if self._pool is None:
                     async with self._schema_connection(deadline) as connection:
-                        await ensure_schema(connection, migrate=self._settings.auto_migrate)
+                        changed = await ensure_schema(connection, migrate=self._settings.auto_migrate)
+                    if changed:
+                        deadline.renew()
                     self._pool = await self._server.open_pool(deadline)
                 return self._pool
         except TimeoutError:

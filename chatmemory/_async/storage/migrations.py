@@ -59,8 +59,8 @@ class Differences(NamedTuple):
 Link = AsyncConnection[tuple[Any, ...]]
 
 
-async def ensure_schema(connection: Link, *, migrate: bool) -> None:
-    """Check the schema, and bring it up to date if `migrate` is set.
+async def ensure_schema(connection: Link, *, migrate: bool) -> bool:
+    """Check the schema, and bring it up to date if `migrate` is set; return whether it was changed.
 
     Raises:
         SchemaPermissionError: The login may not read or change the schema.
@@ -70,7 +70,7 @@ async def ensure_schema(connection: Link, *, migrate: bool) -> None:
     found = await differences(connection)
     if migrate and (found.missing or found.deviations):
         await apply(connection)
-        return
+        return True
     needed = [f"lacks {each.name}" for each in found.missing]
     needed += [
         each.problem for each in found.deviations if each.part != "vectors"
@@ -80,6 +80,7 @@ async def ensure_schema(connection: Link, *, migrate: bool) -> None:
             f"The database does not fit this library ({summary(needed)}), and auto_migrate is off; "
             "run `chatmemory migrate`."
         )
+    return False
 
 
 async def differences(connection: Link) -> Differences:

@@ -9,7 +9,7 @@ from psycopg_pool import PoolTimeout
 from chatmemory._async.storage.connection import AsyncTimedConnection, AsyncTimedPool
 from chatmemory._concurrency import async_in_thread
 from chatmemory.embedded.server import EmbeddedPostgres
-from chatmemory.errors import StorageUnavailableError
+from chatmemory.errors import StorageError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.deadlines import PROBE_SECONDS, Deadline
@@ -23,6 +23,7 @@ class AsyncServer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._embedded: EmbeddedPostgres | None = None
+        self._started: str | None = None  # the URL of the embedded server, once it has been started
 
     @property
     def data_dir(self) -> Path | None:
@@ -30,27 +31,39 @@ class AsyncServer:
         return self._embedded.data_dir if self._embedded else None
 
     async def _url(self) -> str:
+        """Return the server's URL; the embedded one is started unless it runs."""
         configured = self._settings.postgres_url
         if configured is not None:
             return configured.get_secret_value()
         self._embedded = self._embedded or EmbeddedPostgres(self._settings.data_dir)
-        return await async_in_thread(self._embedded.start)
+        self._started = await async_in_thread(self._embedded.start)
+        return self._started
 
     async def connect_once(self, deadline: Deadline) -> AsyncTimedConnection:
         """One connection outside the pool.
 
         Raises:
+            EmbeddedServerError: The embedded server cannot be started.
             StorageUnavailableError: The server cannot be reached, or does not answer in time.
         """
+        if self._started is not None:
+            try:
+                return await self._connect(self._started, deadline)
+            except psycopg.errors.ConnectionTimeout as error:  # it is there; starting it would wait for it, too
+                raise _unreachable(self._started, said_by(error)) from None
+            except psycopg.OperationalError:
+                pass  # it has ended
         url = await self._url()
-        address = address_of(url)
+        if self._started is not None:
+            deadline.renew()
+        try:
+            return await self._connect(url, deadline)
+        except psycopg.OperationalError as error:
+            raise _unreachable(url, said_by(error)) from None
+
+    async def _connect(self, url: str, deadline: Deadline) -> AsyncTimedConnection:
         try:
             return await AsyncTimedConnection.connect(url, **self._connect_args(url, deadline.left))
-        except psycopg.OperationalError as error:
-            raise StorageUnavailableError(
-                f"Postgres at {address} cannot be reached: {said_by(error)}. "
-                "Check that it runs and that the address, user and password are right."
-            ) from None
         except psycopg.ProgrammingError:
             raise unreadable() from None
 
@@ -61,7 +74,7 @@ class AsyncServer:
             async with await self.connect_once(deadline) as connection:
                 connection.begin(deadline.at)
                 await connection.execute(queries.admin.PING)
-        except (psycopg.Error, StorageUnavailableError):
+        except (psycopg.Error, StorageError):
             return False
         return True
 
@@ -82,7 +95,7 @@ class AsyncServer:
         Raises:
             StorageUnavailableError: They were not there in time.
         """
-        url = await self._url()
+        url = self._started or await self._url()
         pool = AsyncTimedPool(
             url,
             connection_class=AsyncTimedConnection,
@@ -106,4 +119,11 @@ class AsyncServer:
         """Give back the embedded server."""
         if self._embedded is not None:
             await async_in_thread(self._embedded.stop)
-        self._embedded = None
+        self._embedded = self._started = None
+
+
+def _unreachable(url: str, reason: str) -> StorageUnavailableError:
+    return StorageUnavailableError(
+        f"Postgres at {address_of(url)} cannot be reached: {reason}. "
+        "Check that it runs and that the address, user and password are right."
+    )

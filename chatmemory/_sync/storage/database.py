@@ -335,7 +335,9 @@ class Database:
                     raise ConfigurationError("This ChatMemory is closed; open a new one.")
                 if self._pool is None:
                     with self._schema_connection(deadline) as connection:
-                        ensure_schema(connection, migrate=self._settings.auto_migrate)
+                        changed = ensure_schema(connection, migrate=self._settings.auto_migrate)
+                    if changed:
+                        deadline.renew()
                     self._pool = self._server.open_pool(deadline)
                 return self._pool
         except TimeoutError:

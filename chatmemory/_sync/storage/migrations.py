@@ -61,8 +61,8 @@ class Differences(NamedTuple):
 Link = Connection[tuple[Any, ...]]
 
 
-def ensure_schema(connection: Link, *, migrate: bool) -> None:
-    """Check the schema, and bring it up to date if `migrate` is set.
+def ensure_schema(connection: Link, *, migrate: bool) -> bool:
+    """Check the schema, and bring it up to date if `migrate` is set; return whether it was changed.
 
     Raises:
         SchemaPermissionError: The login may not read or change the schema.
@@ -72,7 +72,7 @@ def ensure_schema(connection: Link, *, migrate: bool) -> None:
     found = differences(connection)
     if migrate and (found.missing or found.deviations):
         apply(connection)
-        return
+        return True
     needed = [f"lacks {each.name}" for each in found.missing]
     needed += [
         each.problem for each in found.deviations if each.part != "vectors"
@@ -82,6 +82,7 @@ def ensure_schema(connection: Link, *, migrate: bool) -> None:
             f"The database does not fit this library ({summary(needed)}), and auto_migrate is off; "
             "run `chatmemory migrate`."
         )
+    return False
 
 
 def differences(connection: Link) -> Differences:

@@ -11,7 +11,7 @@ from psycopg_pool import PoolTimeout
 from chatmemory._concurrency import in_thread
 from chatmemory._sync.storage.connection import TimedConnection, TimedPool
 from chatmemory.embedded.server import EmbeddedPostgres
-from chatmemory.errors import StorageUnavailableError
+from chatmemory.errors import StorageError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.deadlines import PROBE_SECONDS, Deadline
@@ -25,6 +25,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._embedded: EmbeddedPostgres | None = None
+        self._started: str | None = None  # the URL of the embedded server, once it has been started
 
     @property
     def data_dir(self) -> Path | None:
@@ -32,27 +33,39 @@ class Server:
         return self._embedded.data_dir if self._embedded else None
 
     def _url(self) -> str:
+        """Return the server's URL; the embedded one is started unless it runs."""
         configured = self._settings.postgres_url
         if configured is not None:
             return configured.get_secret_value()
         self._embedded = self._embedded or EmbeddedPostgres(self._settings.data_dir)
-        return in_thread(self._embedded.start)
+        self._started = in_thread(self._embedded.start)
+        return self._started
 
     def connect_once(self, deadline: Deadline) -> TimedConnection:
         """One connection outside the pool.
 
         Raises:
+            EmbeddedServerError: The embedded server cannot be started.
             StorageUnavailableError: The server cannot be reached, or does not answer in time.
         """
+        if self._started is not None:
+            try:
+                return self._connect(self._started, deadline)
+            except psycopg.errors.ConnectionTimeout as error:  # it is there; starting it would wait for it, too
+                raise _unreachable(self._started, said_by(error)) from None
+            except psycopg.OperationalError:
+                pass  # it has ended
         url = self._url()
-        address = address_of(url)
+        if self._started is not None:
+            deadline.renew()
+        try:
+            return self._connect(url, deadline)
+        except psycopg.OperationalError as error:
+            raise _unreachable(url, said_by(error)) from None
+
+    def _connect(self, url: str, deadline: Deadline) -> TimedConnection:
         try:
             return TimedConnection.connect(url, **self._connect_args(url, deadline.left))
-        except psycopg.OperationalError as error:
-            raise StorageUnavailableError(
-                f"Postgres at {address} cannot be reached: {said_by(error)}. "
-                "Check that it runs and that the address, user and password are right."
-            ) from None
         except psycopg.ProgrammingError:
             raise unreadable() from None
 
@@ -63,7 +76,7 @@ class Server:
             with self.connect_once(deadline) as connection:
                 connection.begin(deadline.at)
                 connection.execute(queries.admin.PING)
-        except (psycopg.Error, StorageUnavailableError):
+        except (psycopg.Error, StorageError):
             return False
         return True
 
@@ -84,7 +97,7 @@ class Server:
         Raises:
             StorageUnavailableError: They were not there in time.
         """
-        url = self._url()
+        url = self._started or self._url()
         pool = TimedPool(
             url,
             connection_class=TimedConnection,
@@ -108,4 +121,11 @@ class Server:
         """Give back the embedded server."""
         if self._embedded is not None:
             in_thread(self._embedded.stop)
-        self._embedded = None
+        self._embedded = self._started = None
+
+
+def _unreachable(url: str, reason: str) -> StorageUnavailableError:
+    return StorageUnavailableError(
+        f"Postgres at {address_of(url)} cannot be reached: {reason}. "
+        "Check that it runs and that the address, user and password are right."
+    )
