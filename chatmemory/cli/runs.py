@@ -50,6 +50,15 @@ def list_runs(
     kind: Annotated[
         str | None, typer.Option(show_default="all kinds of runs", help="Only runs of this kind: training, testing …")
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            show_default="all runs", help="Only runs for which this holds: \"best.loss < 0.3 and kind = 'training'\"."
+        ),
+    ] = None,
+    order_by: Annotated[
+        str | None, typer.Option(show_default="newest first", help='What to order by: "metrics.accuracy desc".')
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many to show.")] = 20,
     offset: Annotated[int, typer.Option(help="How many to skip.")] = 0,
     tenant: TenantOption = DEFAULT_TENANT,
@@ -59,28 +68,34 @@ def list_runs(
     """List runs, newest first, each with a curve; or compare some."""
     if context.invoked_subcommand is not None:
         return
+    from chatmemory import Page
     from chatmemory.cli.terminal import NARROW, many, stdout, text, to_json
 
     with memory_on(postgres) as memory:
         sessions = memory.tenant(tenant).sessions
-        page = sessions.list(
-            user_id=user, kind=kind, runs_only=True, order="created", limit=limit, offset=offset, with_total=True
-        )
+        if where is None and order_by is None:
+            page = sessions.list(
+                user_id=user, kind=kind, runs_only=True, order="created", limit=limit, offset=offset, with_total=True
+            )
+        else:
+            matching = sessions.runs(where, order_by=order_by, user_id=user, kind=kind, limit=limit, offset=offset)
+            page = Page(tuple(run.info for run in matching), limit, offset)
         found = [(info, sessions.get(info.id).metrics(max_points=2 * CURVE)) for info in page]
     if as_json:
         listed = [{**info.to_dict(), "metrics": sorted(metrics)} for info, metrics in found]
         print(to_json({**page.to_dict(), "items": listed}))
         return
     console = stdout()
-    if not page.total:
+    if not page and not page.total:
         console.print(text(f"No runs in tenant {tenant!r}{elsewhere(tenant)}."))
         return
     if console.width < NARROW:
         _show_narrow(console, found)
     else:
         console.print(_run_table(found))
-    more = f", shown: {offset + 1}-{offset + len(page)}" if 0 < len(page) < page.total else ""
-    console.print(text(f"{many(page.total, 'run')} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
+    total = len(page) if page.total is None else page.total
+    more = f", shown: {offset + 1}-{offset + len(page)}" if 0 < len(page) < total else ""
+    console.print(text(f"{many(total, 'run')} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 
 
 def _show_narrow(console: "Console", found: "list[tuple[SessionInfo, MetricSeries]]") -> None:

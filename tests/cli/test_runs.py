@@ -43,6 +43,17 @@ def test_runs_are_listed_with_their_curves(cli: Cli, memory: ChatMemory, run: Se
     assert "No runs in tenant 'other'" in cli("runs", "--tenant", "other").stdout
 
 
+def test_runs_are_found(cli: Cli, memory: ChatMemory, run: Session) -> None:
+    """By a condition, in an order; a condition that cannot be read is shown."""
+    memory.tenant("default").sessions.create(user_id="ben", kind="testing", session_id="t-1")
+    page = cli("runs", "--where", "best.loss < 0.1 and details.model_id = 'lstm'").stdout
+    assert ("r-1" in page, "t-1" in page, "1 run in" in page) == (True, False, True)
+    found = cli.json("runs", "--order-by", "kind desc")
+    assert [item["id"] for item in found["items"]] == ["r-1", "t-1"]
+    assert "No runs" in cli("runs", "--where", "best.loss > 7").stdout
+    assert "cannot be read from 'or'" in cli("runs", "--where", "id = or", code=1).stderr
+
+
 def test_runs_are_compared(cli: Cli, memory: ChatMemory, run: Session) -> None:
     """A column for each run, a row for each of details, results and best values."""
     other = memory.tenant("default").sessions.create(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
+from chatmemory._async.runs.finding import AsyncRunsFound
 from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.sessions.hiding import async_show
 from chatmemory._async.sessions.session import AsyncSession
@@ -15,7 +16,6 @@ from chatmemory.errors import ChatMemoryError, InvalidInputError
 from chatmemory.kinds import check_details, declared
 from chatmemory.paging import check_page
 from chatmemory.records import Page, to_json
-from chatmemory.runs.comparison import Comparison, comparison_from_rows
 from chatmemory.sessions.changes import Changes
 from chatmemory.sessions.ending import End
 from chatmemory.sessions.fitting import checked_object
@@ -42,7 +42,7 @@ Statements: TypeAlias = list[Statement]
 
 
 @public
-class AsyncSessions:
+class AsyncSessions(AsyncRunsFound):
     """The sessions of one tenant."""
 
     def __init__(self, tenant_id: str, parts: AsyncShared) -> None:
@@ -302,25 +302,6 @@ class AsyncSessions:
             (queries.sessions.last_searched(given, after=after), params),
         )
         return request.page(rows, session_from_row, activity_key, reached=(*reached[0],) if reached else None)
-
-    async def compare(self, session_ids: Iterable[object]) -> Comparison:
-        """Runs side by side: their details, their results, and the best of each of their metrics.
-
-        Args:
-            session_ids: Which, in this order.
-
-        Raises:
-            SessionNotFoundError: One of them is missing or deleted.
-        """
-        ids = [check_id(session_id, "session_id") for session_id in check_list(session_ids, "session_ids")]
-        await self._parts.metrics.flush()
-        rows, extremes = await self._database.run(
-            self._tenant_id, (queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))
-        )
-        try:
-            return comparison_from_rows(ids, rows, extremes)
-        except KeyError as error:
-            raise not_found(error.args[0]) from None
 
     async def end_many(self, session_ids: Iterable[object]) -> dict[str, SessionInfo | ChatMemoryError]:
         """End sessions as completed, each on its own: one failure stops none of the others.
