@@ -18,7 +18,7 @@ begin
         from chatmemory.store_items i join chatmemory.item_vectors v
             on v.tenant_id = p_tenant and v.path = i.path and v.key = i.key
         where i.tenant_id = p_tenant and (p_user is null or i.user_id = p_user)
-          and i.namespace[1:cardinality(p_prefix)] = p_prefix and (i.expires_at is null or i.expires_at > now())
+          and i.namespace[1:cardinality(p_prefix)] = p_prefix
           and v.model = p_model and {vector}.vector_dims(v.embedding) = {vector}.vector_dims(v_query)
         group by v.path, v.key;
 end $$;
