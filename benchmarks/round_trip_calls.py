@@ -314,6 +314,7 @@ CALLS = [
     Call("items.put_many (2)", 1, lambda w, _: w.items.put_many([NewItem(("app",), key, {}) for key in "ab"])),
     Call("items.get", 1, lambda w, _: w.items.get(("app", "ann"), "colour")),
     Call("items.search", 1, lambda w, _: w.items.search(("app",), query="red")),
+    Call("items.sweep", 1, lambda w, _: w.items.sweep()),
     Call("items.namespaces", 1, lambda w, _: w.items.namespaces()),
     Call("items.delete", 1, lambda w, _: w.items.delete(("app",), "a")),
     Call("users.list", 1, lambda w, _: w.users.list()),

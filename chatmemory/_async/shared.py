@@ -9,6 +9,7 @@ from chatmemory._async.memories.spending import AsyncSpending
 from chatmemory._async.memories.storing import AsyncMemoryStore
 from chatmemory._async.runs.metrics import AsyncMetrics
 from chatmemory._async.storage.database import AsyncDatabase
+from chatmemory._async.storage.pgvector import AsyncPgvector
 from chatmemory._async.storage.redis_windows import AsyncWindows
 from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
@@ -24,6 +25,7 @@ class AsyncShared(NamedTuple):
 
     settings: Settings
     database: AsyncDatabase
+    pgvector: AsyncPgvector
     windows: AsyncWindows
     recent: RecentMessagesCache
     tokenizer: Tokenizer

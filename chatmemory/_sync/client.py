@@ -19,6 +19,7 @@ from chatmemory._sync.memories.worker import Worker
 from chatmemory._sync.runs.metrics import Metrics
 from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.database import Database
+from chatmemory._sync.storage.pgvector import Pgvector
 from chatmemory._sync.storage.redis_windows import Windows
 from chatmemory._sync.tenant import Tenant
 from chatmemory.admin.records import Examination, Health, Migrated
@@ -61,14 +62,16 @@ class ChatMemory:
         tokenizer = Tokenizer(settings.model)
         self._providers = Providers(settings, llm, embedder)
         self._metrics = Metrics(self._database)
+        pgvector = Pgvector(self._database)
         self._parts = Shared(
             settings=settings,
             database=self._database,
+            pgvector=pgvector,
             windows=self._windows,
             recent=recent,
             tokenizer=tokenizer,
             providers=self._providers,
-            store=MemoryStore(self._database, self._providers, settings),
+            store=MemoryStore(pgvector, self._providers, settings),
             spending=Spending(self._database, settings),
             metrics=self._metrics,
             recall_counts=RecallCounts(self._database),
@@ -187,24 +190,22 @@ class ChatMemory:
         return script((user or DEFAULT_LOGIN) if login is None else check_id(login, "login"))
 
     def clean_up(self) -> CleanUp:
-        """Expire idle sessions and archive finished ones now, in all tenants.
+        """Expire idle sessions, archive finished ones and remove expired items now, in all tenants.
 
         A session is idle after session_timeout_hours without activity. If enable_session_archiving is set, sessions
         that ended as long ago and have nothing left to learn are archived. Any number of processes may do so at once.
         """
-        expired = archived = 0
         settings = self.settings
-        params = (
-            settings.session_timeout,
-            settings.enable_session_archiving,
-            CLEAN_UP_BATCH,
-        )
+        params = {
+            "timeout": settings.session_timeout, "archive": settings.enable_session_archiving, "limit": CLEAN_UP_BATCH
+        }  # fmt: skip
+        done = CleanUp(expired=0, archived=0)
         while True:
-            [(more_expired, more_archived)] = self._database.call(queries.sessions.CLEAN_UP, params, patient=True)
-            expired += more_expired
-            archived += more_archived
-            if max(more_expired, more_archived) < CLEAN_UP_BATCH:
-                return CleanUp(expired=expired, archived=archived)
+            [more] = self._database.call(queries.sessions.CLEAN_UP, params, patient=True)
+            expired, archived, items = more
+            done = CleanUp(expired=done.expired + expired, archived=done.archived + archived, items=done.items + items)
+            if max(more) < CLEAN_UP_BATCH:
+                return done
 
     def run_due(self, limit: int = 100) -> Report:
         """Learn from the due sessions of all tenants, one after the other: for cron, and for tests.

@@ -11,6 +11,7 @@ from chatmemory._sync.memories.spending import Spending
 from chatmemory._sync.memories.storing import MemoryStore
 from chatmemory._sync.runs.metrics import Metrics
 from chatmemory._sync.storage.database import Database
+from chatmemory._sync.storage.pgvector import Pgvector
 from chatmemory._sync.storage.redis_windows import Windows
 from chatmemory.messages.tokenizer import Tokenizer
 from chatmemory.settings import Settings
@@ -26,6 +27,7 @@ class Shared(NamedTuple):
 
     settings: Settings
     database: Database
+    pgvector: Pgvector
     windows: Windows
     recent: RecentMessagesCache
     tokenizer: Tokenizer

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from chatmemory._public import public
 from chatmemory.errors import InvalidInputError
 from chatmemory.json_form import Record
 from chatmemory.records import JsonObject, to_json
-from chatmemory.validation import check_id, check_list, check_object, check_text
+from chatmemory.validation import check_duration, check_id, check_list, check_object, check_text
 
 MAX_PLACE_BYTES = 2000  # of a namespace and a key: an index row of Postgres has at most 2704 bytes, tenant included
 OPERATORS = {
@@ -33,7 +33,9 @@ class Item(Record):
         user_id: The user it belongs to; None: no single user.
         created_at: When it was first stored.
         updated_at: When it was last stored.
-        score: Its match with the query's words, above 0; None: no word matches, or there was no query.
+        expires_at: When its time to live ends, as it was before this read; None: never.
+        score: Its match: with a query's words, above 0, or its similarity to a vector. None: no word matches, the item
+            has no vector of the model, or neither was asked for.
     """
 
     namespace: tuple[str, ...]
@@ -42,6 +44,7 @@ class Item(Record):
     user_id: str | None
     created_at: datetime
     updated_at: datetime
+    expires_at: datetime | None = None
     score: float | None = None
 
 
@@ -56,6 +59,9 @@ class NewItem:
         value: A JSON object, or None.
         user_id: The user it belongs to; None: no single user.
         text: The words it is found by; None: all strings in the value; "": none.
+        ttl: How long after this, and after each read that refreshes it, the item expires; None: never.
+        vectors: Its vectors, of which the one nearest to the vector of a search counts.
+        model: The name of the model that made the vectors; only vectors of one model are compared.
     """
 
     namespace: Sequence[str]
@@ -63,6 +69,9 @@ class NewItem:
     value: Mapping[str, Any] | None
     user_id: object = None
     text: str | None = None
+    ttl: timedelta | None = None
+    vectors: Sequence[Sequence[float]] = ()
+    model: str = ""
 
 
 class Place(NamedTuple):
@@ -118,8 +127,11 @@ def checked(items: Iterable[NewItem]) -> dict[tuple[str, str], NewItem]:
             _check_size(place)
             check_object(item.value, "value")
         check_text("" if item.text is None else item.text, "text")
+        check_text(item.model, "model")
         if item.user_id is not None:
             check_id(item.user_id, "user_id")
+        if item.ttl is not None:
+            check_duration(item.ttl, "ttl")
         found[place.path, place.key] = item
     return dict(sorted(found.items()))  # sorted, so that two writers cannot deadlock
 

@@ -224,10 +224,11 @@ def status_change_from_row(row: Sequence[Any]) -> StatusChange:
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanUp(Record):
-    """The number of sessions that a clean-up expired and archived, over all tenants."""
+    """The numbers of sessions that a clean-up expired and archived, and of expired items it removed, in all tenants."""
 
     expired: int
     archived: int
+    items: int = 0
 
 
 @public

@@ -123,6 +123,7 @@ TABLES = (
         receipt="spend",
         export=Export(record="spend", named=("user_id",), columns=EXPENSE_COLUMNS, order=("number",)),
     ),
+    Table(name="item_vectors", part_of="store_items", cascades=True, optional=True),
     Table(
         name="store_items",
         user="user_id",

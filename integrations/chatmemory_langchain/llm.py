@@ -26,7 +26,7 @@ def as_llm(chat_model: BaseChatModel, *, name: str | None = None) -> Llm:
     """
     if not isinstance(chat_model, BaseChatModel):
         raise ConfigurationError(f"chat_model must be a BaseChatModel, not a {type(chat_model).__name__}.")
-    return _ChatModel(chat_model, name or _model_name(chat_model))
+    return _ChatModel(chat_model, name or model_name(chat_model))
 
 
 def as_embedder(embeddings: Embeddings, *, name: str, dimensions: int) -> Embedder:
@@ -85,7 +85,8 @@ class _Embeddings:
         return await self._embeddings.aembed_documents(list(texts))
 
 
-def _model_name(model: BaseChatModel) -> str:
+def model_name(model: BaseChatModel | Embeddings) -> str:
+    """Return the name of a model; that of its class if it has none."""
     names = (getattr(model, attribute, None) for attribute in ("model_name", "model", "model_id"))
     return next((name for name in names if isinstance(name, str) and name), type(model).__name__)
 

@@ -19,7 +19,9 @@ async def fill(memory: AsyncChatMemory, server: OpenAIServer, tenant_id: str, us
     session.log_metrics({"loss": 0.4}, step=2)
     await session.consolidate()
     await tenant.memories.remember(f"{user_id} comes from {session.id}.", sources=[(session.id, 1, 1)])
-    await tenant.items.put(("notes",), session.id, {"text": user_id}, user_id=user_id)
+    await tenant.items.put(
+        ("notes",), session.id, {"text": user_id}, user_id=user_id, vectors=[[1, 0]], model="compass"
+    )
     await session.metrics()
     return session
 

@@ -1,5 +1,7 @@
 """A user who may create objects in public, where pgvector lives, shadows what our statements use."""
 
+from datetime import timedelta
+
 import psycopg
 import pytest
 from psycopg import sql
@@ -75,6 +77,10 @@ async def use(memory: AsyncChatMemory, server: OpenAIServer, user_id: str, url: 
     await acme.memories.list(user_id=user_id, with_total=True)
     await acme.memories.stats()
     await acme.items.search(("notes",), query=user_id, user_id=user_id)
+    await acme.items.put(("notes",), "brief", {"text": "soon gone"}, ttl=timedelta(0))
+    await acme.items.put(("notes",), "k", {"text": "Oslo"}, ttl=timedelta(hours=1), vectors=[[0, 1]], model="compass")
+    await acme.items.search(("notes",), vector=[0, 1], model="compass", refresh=True)
+    assert await acme.items.sweep() == 1
     await acme.items.search(("notes",))
     await acme.items.namespaces()
     await session.end()

@@ -21,7 +21,7 @@ def fill(memory: ChatMemory, server: OpenAIServer, tenant_id: str, user_id: str)
     session.log_metrics({"loss": 0.4}, step=2)
     session.consolidate()
     tenant.memories.remember(f"{user_id} comes from {session.id}.", sources=[(session.id, 1, 1)])
-    tenant.items.put(("notes",), session.id, {"text": user_id}, user_id=user_id)
+    tenant.items.put(("notes",), session.id, {"text": user_id}, user_id=user_id, vectors=[[1, 0]], model="compass")
     session.metrics()
     return session
 

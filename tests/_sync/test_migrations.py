@@ -136,7 +136,9 @@ def parts(url: str) -> set[str]:
         ("functions", "alter function chatmemory.append owner to current_user"),
         ("functions", "grant execute on function chatmemory.append to public"),
         ("functions", "alter function chatmemory.clean_up security invoker"),
+        ("grants", "revoke select on chatmemory.store_items from {worker}"),
         ("vectors", "drop table chatmemory.memory_vectors"),
+        ("vectors", "drop table chatmemory.item_vectors"),
         ("vectors", "drop extension vector cascade"),
     ],
 )

@@ -2,6 +2,8 @@
 # Do not edit: change that file, then run: make sync
 """A user who may create objects in public, where pgvector lives, shadows what our statements use."""
 
+from datetime import timedelta
+
 import psycopg
 import pytest
 from psycopg import sql
@@ -77,6 +79,10 @@ def use(memory: ChatMemory, server: OpenAIServer, user_id: str, url: str) -> Non
     acme.memories.list(user_id=user_id, with_total=True)
     acme.memories.stats()
     acme.items.search(("notes",), query=user_id, user_id=user_id)
+    acme.items.put(("notes",), "brief", {"text": "soon gone"}, ttl=timedelta(0))
+    acme.items.put(("notes",), "k", {"text": "Oslo"}, ttl=timedelta(hours=1), vectors=[[0, 1]], model="compass")
+    acme.items.search(("notes",), vector=[0, 1], model="compass", refresh=True)
+    assert acme.items.sweep() == 1
     acme.items.search(("notes",))
     acme.items.namespaces()
     session.end()

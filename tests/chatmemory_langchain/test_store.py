@@ -227,13 +227,6 @@ def test_what_is_nearly_json_is_kept(memory: ChatMemory) -> None:
         store.put(("m",), "k", {"what": object()})
 
 
-def test_there_is_no_ttl(memory: ChatMemory) -> None:
-    """LangGraph itself refuses one, as the store says that it has none."""
-    store = ChatMemoryStore(memory.tenant("acme"), user_at=None)
-    with pytest.raises(NotImplementedError):
-        store.put(("m",), "k", {}, ttl=1)
-
-
 async def test_async_is_native(async_memory: AsyncChatMemory) -> None:
     """With an AsyncChatMemory's tenant the async methods work, many at once; the sync ones say what to do."""
     store = ChatMemoryStore(async_memory.tenant("acme"), user_at=1)

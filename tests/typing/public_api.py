@@ -195,11 +195,14 @@ def long_term(memory: ChatMemory, session: Session) -> None:
     print(examined.ok, examined.checks[0].unchecked, migrated.applied, imported[0].outcome)
     print(memory.migration_script("u"))
     tenant.items.put(("a", "b"), "k", {"v": 1}, user_id="u", text="words")
-    item: Item | None = tenant.items.get(("a", "b"), "k")
+    tenant.items.put(("a", "b"), "k", {"v": 1}, ttl=timedelta(hours=1), vectors=[[0.5, 1]], model="m")
+    item: Item | None = tenant.items.get(("a", "b"), "k", refresh=True)
     items: Page[Item] = tenant.items.search(("a",), query="words", filter={"v": 1}, limit=1, cursor=page.next)
+    items = tenant.items.search(vector=[0.5, 1], model="m", distance="l2", refresh=True)
+    swept: int = tenant.items.sweep()
     places: list[tuple[str, ...]] = tenant.items.namespaces(user_id="u")
     tenant.items.delete(("a", "b"), "k")
-    print(item, items, places, memory.retry_parked() + memories.unprune())
+    print(item, items, places, swept, memory.retry_parked() + memories.unprune())
 
 
 async def async_half() -> None:

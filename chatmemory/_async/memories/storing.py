@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from chatmemory._async.memories.providers import AsyncProviders
-from chatmemory._async.storage.database import AsyncDatabase
+from chatmemory._async.storage.pgvector import AsyncPgvector
 from chatmemory._async.storage.transaction import AsyncTransaction, Row, Statement
 from chatmemory.errors import ConfigurationError
 from chatmemory.memories.places import LAST_PLACE
@@ -35,9 +35,8 @@ class Stored(NamedTuple):
 class AsyncMemoryStore:
     """Memories on their way into Postgres."""
 
-    def __init__(self, database: AsyncDatabase, providers: AsyncProviders, settings: Settings) -> None:
-        self._database, self._providers, self._settings = database, providers, settings
-        self._has_vectors: bool | None = None
+    def __init__(self, pgvector: AsyncPgvector, providers: AsyncProviders, settings: Settings) -> None:
+        self._pgvector, self._providers, self._settings = pgvector, providers, settings
 
     @property
     def model(self) -> str:
@@ -64,13 +63,7 @@ class AsyncMemoryStore:
         """
         if not self._providers.has_embedder:
             raise ConfigurationError("There is no embedder: give embedder=… or set CHATMEMORY_EMBEDDING_MODEL.")
-        if not self._has_vectors:  # asked again, since the extension may be installed at any time
-            [(self._has_vectors,)] = await self._database.call(queries.memories.HAS_VECTORS, ())
-        if not self._has_vectors:
-            raise ConfigurationError(
-                "There is an embedder, but this Postgres has no pgvector of 0.7 or newer. Install the extension "
-                "`vector` and run `chatmemory migrate`, or leave the embedder out: recall then goes by words."
-            )
+        await self._pgvector.check("There is an embedder", "leave the embedder out: recall then goes by words")
 
     async def add(
         self, transaction: AsyncTransaction, tenant_id: str, user_id: str, new: Sequence[NewMemory]

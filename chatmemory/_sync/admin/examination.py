@@ -142,7 +142,7 @@ class Examiner:
         settings = self._settings
         with self._database.own_connection("the examination") as connection:
             version = connection.execute(queries.admin.VECTOR_VERSION).fetchone()
-        [(has_vectors,)] = self._database.call(queries.memories.HAS_VECTORS, ())
+        [(has_vectors,)] = self._database.call(queries.admin.HAS_VECTORS, ())
         self._server["pgvector"] = version[0] if version else NO_PGVECTOR
         if settings.embedding_model:
             self._checks.append(checks.vectors_check(has_vectors))

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from chatmemory._sync.memories.providers import Providers
-from chatmemory._sync.storage.database import Database
+from chatmemory._sync.storage.pgvector import Pgvector
 from chatmemory._sync.storage.transaction import Row, Statement, Transaction
 from chatmemory.errors import ConfigurationError
 from chatmemory.memories.places import LAST_PLACE
@@ -37,9 +37,8 @@ class Stored(NamedTuple):
 class MemoryStore:
     """Memories on their way into Postgres."""
 
-    def __init__(self, database: Database, providers: Providers, settings: Settings) -> None:
-        self._database, self._providers, self._settings = database, providers, settings
-        self._has_vectors: bool | None = None
+    def __init__(self, pgvector: Pgvector, providers: Providers, settings: Settings) -> None:
+        self._pgvector, self._providers, self._settings = pgvector, providers, settings
 
     @property
     def model(self) -> str:
@@ -66,13 +65,7 @@ class MemoryStore:
         """
         if not self._providers.has_embedder:
             raise ConfigurationError("There is no embedder: give embedder=… or set CHATMEMORY_EMBEDDING_MODEL.")
-        if not self._has_vectors:  # asked again, since the extension may be installed at any time
-            [(self._has_vectors,)] = self._database.call(queries.memories.HAS_VECTORS, ())
-        if not self._has_vectors:
-            raise ConfigurationError(
-                "There is an embedder, but this Postgres has no pgvector of 0.7 or newer. Install the extension "
-                "`vector` and run `chatmemory migrate`, or leave the embedder out: recall then goes by words."
-            )
+        self._pgvector.check("There is an embedder", "leave the embedder out: recall then goes by words")
 
     def add(self, transaction: Transaction, tenant_id: str, user_id: str, new: Sequence[NewMemory]) -> Stored:
         """Store memories of one user in two round trips; facts that are known are confirmed instead."""

@@ -51,6 +51,11 @@ SERVER_VERSION = (
 VECTOR_VERSION = (
     "select extversion::pg_catalog.text from pg_catalog.pg_extension where extname operator(pg_catalog.=) 'vector'"
 )
+# The tables of vectors are made with pgvector, all at once; dropping the extension drops their vectors.
+HAS_VECTORS = (
+    "select exists (select from pg_catalog.pg_attribute a where a.attname operator(pg_catalog.=) 'embedding' "
+    "and a.attrelid operator(pg_catalog.=) pg_catalog.to_regclass('chatmemory.item_vectors')::pg_catalog.oid)"
+)
 # The settings of a new transaction on a new connection, one row for each.
 SETTINGS = "select name, pg_catalog.current_setting(name, true) from pg_catalog.unnest(%s::pg_catalog.text[]) s(name)"
 ROWS_WITHOUT_TENANT = COUNT_ALL

@@ -45,7 +45,6 @@ _IN_SESSION = (
 FIND_TERMS, FIND_TERMS_IN_SESSION = _TERMS + _EVERYWHERE, _TERMS + _IN_SESSION
 FIND_NEAR, FIND_NEAR_IN_SESSION = _NEAR + _EVERYWHERE, _NEAR + _IN_SESSION
 ADD_VECTORS = "select chatmemory.add_vectors(%s, %s, %s)"
-HAS_VECTORS = "select pg_catalog.to_regclass('chatmemory.memory_vectors') is not null"
 # Get the candidates of a recall, by place or id, that are visible and valid at the given time.
 CANDIDATES = (
     "select m.id, m.place, m.speaker_terms, m.importance::text::float8 from chatmemory.memories m "

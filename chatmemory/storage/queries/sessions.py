@@ -24,7 +24,10 @@ END_SESSIONS = (
     "select " + ", ".join(f"(session).{column}" for column in SESSION.split(", ")) + ", refused "
     "from chatmemory.end_sessions(%s, %s, %s)"
 )
-CLEAN_UP = "select expired, archived from chatmemory.clean_up(%s, %s, %s)"
+CLEAN_UP = (
+    "select expired, archived, chatmemory.sweep_items(%(limit)s) "
+    "from chatmemory.clean_up(%(timeout)s, %(archive)s, %(limit)s)"
+)
 
 # Get a session that is not deleted.
 GET_SESSION = (

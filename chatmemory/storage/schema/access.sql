@@ -18,7 +18,8 @@ with name as (
         select from pg_depend d where d.objid = c.oid and d.classid = 'pg_class'::regclass and d.deptype = 'i'))
 ), worker(relname, privileges, command) as (
     values ('sessions', array['SELECT', 'UPDATE'], 'all'),
-           ('events', array['INSERT'], 'insert')
+           ('events', array['INSERT'], 'insert'),
+           ('store_items', array['SELECT'], 'all')
 ), policy as (
     select t.oid, t.relname, 'one_tenant' as polname, app as role, 'all' as command,
            '(tenant_id = current_setting(''chatmemory.tenant_id''::text, true))' as condition
@@ -65,9 +66,9 @@ with name as (
     select 'sequence', t.oid, format('chatmemory.%I', t.relname), t.acl, app, array['USAGE']
         from relation t, name where not t.is_table
     union all
-    -- The clean-up ends sessions, tenant by tenant.
+    -- The clean-up ends sessions and removes items, tenant by tenant.
     select 'function', f.oid, f.signature, f.acl, name.worker, array['EXECUTE']
-        from routine f, name where f.proname in ('end_sessions', 'enter')
+        from routine f, name where f.proname in ('end_sessions', 'remove_expired_items', 'enter')
 ), object as (
     select 'schema' as kind, 'chatmemory' as object, nspacl as acl from pg_namespace where nspname = 'chatmemory'
     union all
@@ -146,8 +147,9 @@ with name as (
     union all
     select 11, 'vectors', 'pgvector is available and not used', null, null
         from pgvector
-        where (not exists (select from pg_attribute a  -- dropping the extension drops only this column
-                   where a.attrelid = to_regclass('chatmemory.memory_vectors') and a.attname = 'embedding')
+        where (2 > (select count(*) from pg_attribute a  -- dropping the extension drops only these columns
+                   where a.attrelid in (to_regclass('chatmemory.memory_vectors'), to_regclass('chatmemory.item_vectors'))
+                     and a.attname = 'embedding')
                or not exists (select from recorded where name = 'vectors' and revision >= {vectors}))
           and (is_there or not exists (select from pg_extension where extname = 'vector') and exists (
               select from pg_available_extension_versions v

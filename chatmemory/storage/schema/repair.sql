@@ -18,13 +18,16 @@ begin
         end if;
         select n.nspname into v_vector
             from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector';
-        if not exists (select from pg_attribute a
-                where a.attrelid = to_regclass('chatmemory.memory_vectors') and a.attname = 'embedding') then
-            drop table if exists chatmemory.memory_vectors;
-        end if;
+        foreach v_name in array array['memory_vectors', 'item_vectors'] loop
+            if not exists (select from pg_attribute a
+                    where a.attrelid = to_regclass('chatmemory.' || v_name) and a.attname = 'embedding') then
+                execute format('drop table if exists chatmemory.%I', v_name);
+            end if;
+        end loop;
         for v_text in select m.text from (values {migrations}) as m(version, text)
             where m.version > coalesce((select p.revision from chatmemory.schema_parts p where p.name = 'vectors'), 0)
-               or to_regclass('chatmemory.memory_vectors') is null order by m.version
+               or to_regclass('chatmemory.memory_vectors') is null
+               or to_regclass('chatmemory.item_vectors') is null order by m.version
         loop
             execute replace(v_text, '{vector}', quote_ident(v_vector));
         end loop;
