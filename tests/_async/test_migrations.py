@@ -134,8 +134,8 @@ async def parts(url: str) -> set[str]:
         ("functions", "alter function chatmemory.append owner to current_user"),
         ("functions", "grant execute on function chatmemory.append to public"),
         ("functions", "alter function chatmemory.clean_up security invoker"),
-        ("vectors", "drop table chatmemory.memory_vectors"),
-        ("vectors", "drop extension vector cascade"),
+        pytest.param("vectors", "drop table chatmemory.memory_vectors", marks=pytest.mark.vectors),
+        pytest.param("vectors", "drop extension vector cascade", marks=pytest.mark.vectors),
     ],
 )
 async def test_what_is_damaged_is_found_and_repaired(postgres_url: str, part: str, damage: str) -> None:
