@@ -8,7 +8,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint sync bench bench-scale docs clean
+.PHONY: help demo test test-servers lint sync bench bench-scale docs clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
@@ -18,6 +18,9 @@ demo: .venv/$(if $(wildcard .venv/.installed),.installed,.demo) ## a conversatio
 
 test: .venv/.installed ## the whole suite, on real servers; make test ARGS="-k order" runs a part
 	$(BIN)/pytest -n 2 $(ARGS)
+
+test-servers: .venv/.installed ## a part of the suite on each Postgres and Redis that this machine or a wheel has
+	$(BIN)/python -m scripts.servers $(ARGS)
 
 lint: .venv/.installed ## ruff, mypy --strict, and whether the generated half is current
 	$(BIN)/ruff check
@@ -42,7 +45,7 @@ docs: .venv/.installed ## write the pages of docs/ that are made from the code
 	$(BIN)/python -m chatmemory.cli.reference > docs/cli.md
 
 clean: ## remove .venv, caches and build results
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .venv-servers .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 define MAKE_VENV

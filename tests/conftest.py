@@ -1,7 +1,6 @@
 """Real servers for every test; their versions stand in the header."""
 
 import importlib.metadata
-import os
 import signal
 
 from hypothesis import settings
@@ -20,6 +19,8 @@ pytest_plugins = [
 
 def pytest_report_header() -> str:
     """Say what the tests run on."""
-    server = "CHATMEMORY_TEST_POSTGRES_URL" if "CHATMEMORY_TEST_POSTGRES_URL" in os.environ else "embedded"
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("psycopg", "langchain-core")]
-    return f"Postgres: {server}; {', '.join(versions)}"
+    from tests.fixtures.postgres import postgres_version
+    from tests.fixtures.redis import redis_version
+
+    libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("psycopg", "redis", "langchain-core")]
+    return f"servers: {postgres_version()}, {redis_version()}; libraries: {', '.join(libraries)}"

@@ -30,7 +30,7 @@ TOOLS = sorted(path for folder in ("scripts", "benchmarks") for path in (ROOT / 
 PURE_ROOMS = "messages context memories sessions runs items"
 PURE_FILES = (
     "records paging errors kinds protocols validation "
-    "storage.breaker storage.ownership storage.queries storage.redis_keys storage.redis_packing"
+    "storage.breaker storage.ownership storage.queries storage.redis_keys storage.redis_packing storage.redis_rights"
 )
 IMPURE = (
     "psycopg psycopg_pool redis openai asyncio threading socket subprocess "

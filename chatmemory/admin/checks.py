@@ -92,10 +92,22 @@ def vectors_check(has_vectors: bool) -> Check:
     return Check(name="vectors", ok=has_vectors, detail="pgvector stores them" if has_vectors else advice)
 
 
-def redis_check(address: str, works: bool, failure: str | None) -> Check:
-    """Check that Redis answers and accepts writes."""
-    wrong = f"{address} does not work: {failure}; check CHATMEMORY_REDIS_URL"
-    return Check(name="redis", ok=works, detail="answers and accepts writes" if works else wrong)
+def redis_check(address: str, works: bool, failure: str | None, missing: Sequence[str]) -> Check:
+    """Check that Redis runs scripts that write, and lets its user do all that is needed.
+
+    Args:
+        address: The address of Redis.
+        works: Whether a script that writes was run.
+        failure: The reason if not.
+        missing: The rights that the user lacks, as ACL rules.
+    """
+    if missing:
+        detail = f"{address} refuses its user what this library needs: give it {' '.join(missing)} by ACL SETUSER"
+    elif not works:
+        detail = f"{address} does not work: {failure}; check CHATMEMORY_REDIS_URL"
+    else:
+        detail = "answers, runs scripts and accepts writes"
+    return Check(name="redis", ok=works and not missing, detail=detail)
 
 
 def token_fallbacks(counter: Counter, settings: Settings) -> Iterable[str]:

@@ -18,7 +18,8 @@ class Health(Record):
 
     Attributes:
         postgres: Whether Postgres answers; nothing works without it. "read-only": it takes no writes.
-        redis: Whether Redis answers and accepts writes; if not, Postgres does its work. "off": none is configured.
+        redis: Whether Redis answers, runs scripts and accepts writes; if not, Postgres does its work. "off": none is
+            configured.
         tokens: The counter of tokens in use: an encoding of tiktoken, or "estimate".
     """
 

@@ -5,6 +5,8 @@ from hashlib import sha1
 from importlib.resources import files
 from urllib.parse import quote
 
+PROBE = "cm:probe"
+
 
 def window_key(tenant_id: str, session_id: str) -> str:
     """Return the key of a session's window."""

@@ -72,6 +72,7 @@ async def test_foreign_and_missing_look_the_same(async_memory: AsyncChatMemory) 
     assert texts[0] == texts[1]
 
 
+@pytest.mark.vectors
 async def test_a_forgotten_where_clause_leaks_nothing(postgres_url: str, openai_server: OpenAIServer) -> None:
     """Under chatmemory_app, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
     settings = openai_server.settings(embedding_model="compass", cleanup_inactive_sessions=False)

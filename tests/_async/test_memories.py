@@ -241,6 +241,7 @@ async def test_who_is_trusted_less_vouches_for_nothing(acme: AsyncTenant) -> Non
 
 
 @pytest.mark.parametrize("many", ["the same", "in other words"])
+@pytest.mark.vectors
 async def test_concurrent_remembering_keeps_one_row(async_meaning: AsyncChatMemory, many: str) -> None:
     """20 at once: one row, confirmed 19 times; also where only the meaning is the same."""
     memories = async_meaning.tenant("acme").memories
@@ -258,6 +259,7 @@ async def test_concurrent_remembering_keeps_one_row(async_meaning: AsyncChatMemo
     assert (stats.by_kind, stats.merged) == ({"fact": 1}, 19)
 
 
+@pytest.mark.vectors
 async def test_what_others_know_is_no_reason_not_to_keep_it(async_meaning: AsyncChatMemory) -> None:
     """Another user's, the tenant's, another tenant's and a closed fact are no duplicates."""
     for tenant, user in (("acme", "ann"), ("acme", "bob"), ("acme", None), ("umbrella", "ann")):
@@ -270,6 +272,7 @@ async def test_what_others_know_is_no_reason_not_to_keep_it(async_meaning: Async
     assert (await memories.remember("The office is in Lisbon.", user_id="ann")).id != old.id
 
 
+@pytest.mark.vectors
 async def test_a_hostile_tenant_recalls_nothing(async_meaning: AsyncChatMemory) -> None:
     """Neither by words nor by vector neighbours, nor by id, list, history or profile; nor does another user."""
     mine = async_meaning.tenant("acme")
@@ -471,6 +474,7 @@ async def test_the_summary_stands_for_what_is_left_out(acme: AsyncTenant) -> Non
 
 
 @pytest.mark.parametrize("fault", ["500", "429", "a web page", "broken body", "no body", "hangs"])
+@pytest.mark.vectors
 async def test_an_outage_of_models_neither_fails_nor_delays_a_turn(
     postgres_url: str, openai_server: OpenAIServer, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -493,6 +497,7 @@ async def test_an_outage_of_models_neither_fails_nor_delays_a_turn(
     assert "by words alone" in caplog.text
 
 
+@pytest.mark.vectors
 async def test_an_embedder_that_fails_refuses_remember(
     async_meaning: AsyncChatMemory, openai_server: OpenAIServer
 ) -> None:
@@ -527,6 +532,7 @@ def found(url: str, marker: str, redis: str | None = None) -> list[str]:
     return places
 
 
+@pytest.mark.vectors
 async def test_erasing_leaves_no_trace(postgres_url: str, redis_url: str, openai_server: OpenAIServer) -> None:
     """A dump of every table and of every Redis key, before and after a session and a user are erased."""
     told = f"I am {MARKER}."

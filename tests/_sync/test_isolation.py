@@ -74,6 +74,7 @@ def test_foreign_and_missing_look_the_same(memory: ChatMemory) -> None:
     assert texts[0] == texts[1]
 
 
+@pytest.mark.vectors
 def test_a_forgotten_where_clause_leaks_nothing(postgres_url: str, openai_server: OpenAIServer) -> None:
     """Under chatmemory_app, SQL without a WHERE clause sees one tenant's rows, and none without a tenant."""
     settings = openai_server.settings(embedding_model="compass", cleanup_inactive_sessions=False)

@@ -243,6 +243,7 @@ def test_who_is_trusted_less_vouches_for_nothing(acme: Tenant) -> None:
 
 
 @pytest.mark.parametrize("many", ["the same", "in other words"])
+@pytest.mark.vectors
 def test_concurrent_remembering_keeps_one_row(meaning: ChatMemory, many: str) -> None:
     """20 at once: one row, confirmed 19 times; also where only the meaning is the same."""
     memories = meaning.tenant("acme").memories
@@ -260,6 +261,7 @@ def test_concurrent_remembering_keeps_one_row(meaning: ChatMemory, many: str) ->
     assert (stats.by_kind, stats.merged) == ({"fact": 1}, 19)
 
 
+@pytest.mark.vectors
 def test_what_others_know_is_no_reason_not_to_keep_it(meaning: ChatMemory) -> None:
     """Another user's, the tenant's, another tenant's and a closed fact are no duplicates."""
     for tenant, user in (("acme", "ann"), ("acme", "bob"), ("acme", None), ("umbrella", "ann")):
@@ -272,6 +274,7 @@ def test_what_others_know_is_no_reason_not_to_keep_it(meaning: ChatMemory) -> No
     assert memories.remember("The office is in Lisbon.", user_id="ann").id != old.id
 
 
+@pytest.mark.vectors
 def test_a_hostile_tenant_recalls_nothing(meaning: ChatMemory) -> None:
     """Neither by words nor by vector neighbours, nor by id, list, history or profile; nor does another user."""
     mine = meaning.tenant("acme")
@@ -473,6 +476,7 @@ def test_the_summary_stands_for_what_is_left_out(acme: Tenant) -> None:
 
 
 @pytest.mark.parametrize("fault", ["500", "429", "a web page", "broken body", "no body", "hangs"])
+@pytest.mark.vectors
 def test_an_outage_of_models_neither_fails_nor_delays_a_turn(
     postgres_url: str, openai_server: OpenAIServer, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -495,6 +499,7 @@ def test_an_outage_of_models_neither_fails_nor_delays_a_turn(
     assert "by words alone" in caplog.text
 
 
+@pytest.mark.vectors
 def test_an_embedder_that_fails_refuses_remember(meaning: ChatMemory, openai_server: OpenAIServer) -> None:
     """Nothing is stored, and the caller is told."""
     openai_server.embed = lambda texts: embeddings([vector_of(texts[0])[:5]]) if "old" in texts[0] else failing(500)
@@ -527,6 +532,7 @@ def found(url: str, marker: str, redis: str | None = None) -> list[str]:
     return places
 
 
+@pytest.mark.vectors
 def test_erasing_leaves_no_trace(postgres_url: str, redis_url: str, openai_server: OpenAIServer) -> None:
     """A dump of every table and of every Redis key, before and after a session and a user are erased."""
     told = f"I am {MARKER}."

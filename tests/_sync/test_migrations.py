@@ -137,9 +137,9 @@ def parts(url: str) -> set[str]:
         ("functions", "grant execute on function chatmemory.append to public"),
         ("functions", "alter function chatmemory.clean_up security invoker"),
         ("grants", "revoke select on chatmemory.store_items from {worker}"),
-        ("vectors", "drop table chatmemory.memory_vectors"),
-        ("vectors", "drop table chatmemory.item_vectors"),
-        ("vectors", "drop extension vector cascade"),
+        pytest.param("vectors", "drop table chatmemory.memory_vectors", marks=pytest.mark.vectors),
+        pytest.param("vectors", "drop table chatmemory.item_vectors", marks=pytest.mark.vectors),
+        pytest.param("vectors", "drop extension vector cascade", marks=pytest.mark.vectors),
     ],
 )
 def test_what_is_damaged_is_found_and_repaired(postgres_url: str, part: str, damage: str) -> None:

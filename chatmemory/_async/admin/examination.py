@@ -170,12 +170,13 @@ class AsyncExaminer:
         cache = AsyncCache(url, self._settings)
         try:
             works = await cache.ping()
+            failure, missing = cache.last_error, await cache.missing_rights()
         except ChatMemoryError as error:
             self._failed("redis", error)
             return
         finally:
             await cache.close()
-        self._checks.append(checks.redis_check(redis_address(url), works, cache.last_error))
+        self._checks.append(checks.redis_check(redis_address(url), works, failure, missing))
 
 
 async def _asked_llm(settings: Settings) -> str:

@@ -9,7 +9,7 @@ from uuid import uuid4
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from chatmemory import _forks
 from chatmemory._concurrency import AsyncBackground, Guard, async_within
@@ -17,7 +17,8 @@ from chatmemory.errors import ConfigurationError
 from chatmemory.settings import Settings
 from chatmemory.storage.breaker import Breaker
 from chatmemory.storage.redis_deadline import async_reading_limits
-from chatmemory.storage.redis_keys import digest, script
+from chatmemory.storage.redis_keys import PROBE, digest, script
+from chatmemory.storage.redis_rights import COMMANDS, missing_right
 
 # The errors that redis-py may raise, also for replies that are not of Redis. RuntimeError: the event loop has changed.
 FAILURES = (
@@ -31,9 +32,12 @@ FAILURES = (
     KeyError,
     RuntimeError,
 )
-# Error replies, perhaps from within a script, that concern the whole server and not just this key.
-REFUSALS = re.compile(r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b")
-PROBE = "cm:probe"
+# Plain error replies, perhaps from within a script, that concern the whole server or its user and not just this key.
+# For others that do, redis-py has classes; before Redis 7, an error within a script has the code in its text.
+REFUSALS = re.compile(
+    r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b"
+    r"|unknown command|user executing the script can't|ACL failure"
+)
 DROPPED_AT_ONCE = 500  # keys in one command
 
 
@@ -87,7 +91,7 @@ class AsyncCache:
             async with async_within(self._settings.redis_timeout_seconds):
                 return await self._evaluate(name, key, args)
         except ResponseError as error:
-            if REFUSALS.search(str(error)):
+            if type(error) is not ResponseError or REFUSALS.search(str(error)):
                 self._failed(error, key)
             else:
                 await self.drop(key)
@@ -165,18 +169,16 @@ class AsyncCache:
             self._stale = {key: until for key, until in self._stale.items() if until > now}
 
     async def _probe(self) -> None:
-        """See whether Redis holds what it is given, and drop what has become stale meanwhile."""
+        """See whether Redis runs scripts and holds what they store, and drop what has become stale meanwhile."""
         self._forget_expired()
         try:
             async with async_within(self._settings.redis_timeout_seconds):
-                client = self._client or self._connect()
                 asked = uuid4().hex
-                await client.set(PROBE, asked, px=1000)
-                if await client.get(PROBE) not in (asked, asked.encode()):
+                if await self._evaluate("probe", PROBE, (asked,)) not in (asked, asked.encode()):
                     raise RedisError("it did not return the stored value")
             while (key := self._next_stale()) is not None:
                 async with async_within(self._settings.redis_timeout_seconds):
-                    await self._delete(client, key)
+                    await self._delete(self._client or self._connect(), key)
         except FAILURES as error:
             self.last_error = _reason(error)
             self._breaker.failed(time.monotonic())
@@ -211,6 +213,21 @@ class AsyncCache:
         if not self._closed:
             await self._probe()
         return self._breaker.is_closed and not self._closed
+
+    async def missing_rights(self) -> tuple[str, ...]:
+        """Return the rights that Redis refuses this user, as ACL rules; none if it does not answer."""
+        missing: dict[str, None] = {}  # in order, once each
+        for command, arguments in COMMANDS.items():
+            try:
+                async with async_within(self._settings.redis_timeout_seconds):
+                    await (self._client or self._connect()).execute_command(command, *arguments)
+            except NoPermissionError as error:
+                missing[missing_right(str(error))] = None
+            except ResponseError:  # it may run the command
+                continue
+            except FAILURES:
+                break
+        return tuple(missing)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -170,12 +170,13 @@ class Examiner:
         cache = Cache(url, self._settings)
         try:
             works = cache.ping()
+            failure, missing = cache.last_error, cache.missing_rights()
         except ChatMemoryError as error:
             self._failed("redis", error)
             return
         finally:
             cache.close()
-        self._checks.append(checks.redis_check(redis_address(url), works, cache.last_error))
+        self._checks.append(checks.redis_check(redis_address(url), works, failure, missing))
 
 
 def _asked_llm(settings: Settings) -> str:

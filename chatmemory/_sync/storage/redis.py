@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from redis import Redis, RedisCluster
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, RedisClusterException, RedisError, ResponseError
 from redis.retry import Retry
 
 from chatmemory import _forks
@@ -19,7 +19,8 @@ from chatmemory.errors import ConfigurationError
 from chatmemory.settings import Settings
 from chatmemory.storage.breaker import Breaker
 from chatmemory.storage.redis_deadline import reading_limits
-from chatmemory.storage.redis_keys import digest, script
+from chatmemory.storage.redis_keys import PROBE, digest, script
+from chatmemory.storage.redis_rights import COMMANDS, missing_right
 
 # The errors that redis-py may raise, also for replies that are not of Redis. RuntimeError: the event loop has changed.
 FAILURES = (
@@ -33,9 +34,12 @@ FAILURES = (
     KeyError,
     RuntimeError,
 )
-# Error replies, perhaps from within a script, that concern the whole server and not just this key.
-REFUSALS = re.compile(r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b")
-PROBE = "cm:probe"
+# Plain error replies, perhaps from within a script, that concern the whole server or its user and not just this key.
+# For others that do, redis-py has classes; before Redis 7, an error within a script has the code in its text.
+REFUSALS = re.compile(
+    r"\b(READONLY|OOM|MISCONF|LOADING|NOAUTH|WRONGPASS|NOPERM|CLUSTERDOWN|MASTERDOWN)\b"
+    r"|unknown command|user executing the script can't|ACL failure"
+)
 DROPPED_AT_ONCE = 500  # keys in one command
 
 
@@ -89,7 +93,7 @@ class Cache:
             with within(self._settings.redis_timeout_seconds):
                 return self._evaluate(name, key, args)
         except ResponseError as error:
-            if REFUSALS.search(str(error)):
+            if type(error) is not ResponseError or REFUSALS.search(str(error)):
                 self._failed(error, key)
             else:
                 self.drop(key)
@@ -167,18 +171,16 @@ class Cache:
             self._stale = {key: until for key, until in self._stale.items() if until > now}
 
     def _probe(self) -> None:
-        """See whether Redis holds what it is given, and drop what has become stale meanwhile."""
+        """See whether Redis runs scripts and holds what they store, and drop what has become stale meanwhile."""
         self._forget_expired()
         try:
             with within(self._settings.redis_timeout_seconds):
-                client = self._client or self._connect()
                 asked = uuid4().hex
-                client.set(PROBE, asked, px=1000)
-                if client.get(PROBE) not in (asked, asked.encode()):
+                if self._evaluate("probe", PROBE, (asked,)) not in (asked, asked.encode()):
                     raise RedisError("it did not return the stored value")
             while (key := self._next_stale()) is not None:
                 with within(self._settings.redis_timeout_seconds):
-                    self._delete(client, key)
+                    self._delete(self._client or self._connect(), key)
         except FAILURES as error:
             self.last_error = _reason(error)
             self._breaker.failed(time.monotonic())
@@ -213,6 +215,21 @@ class Cache:
         if not self._closed:
             self._probe()
         return self._breaker.is_closed and not self._closed
+
+    def missing_rights(self) -> tuple[str, ...]:
+        """Return the rights that Redis refuses this user, as ACL rules; none if it does not answer."""
+        missing: dict[str, None] = {}  # in order, once each
+        for command, arguments in COMMANDS.items():
+            try:
+                with within(self._settings.redis_timeout_seconds):
+                    (self._client or self._connect()).execute_command(command, *arguments)
+            except NoPermissionError as error:
+                missing[missing_right(str(error))] = None
+            except ResponseError:  # it may run the command
+                continue
+            except FAILURES:
+                break
+        return tuple(missing)
 
     def close(self) -> None:
         """Close all connections."""

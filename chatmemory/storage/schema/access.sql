@@ -31,10 +31,13 @@ with name as (
     union all
     select t.oid, t.relname, 'versions_are_public', null, 'all', 'true'
         from relation t where t.is_table and starts_with(t.relname, 'schema_')
-), pgvector as (  -- 0.7 or newer
-    select to_regprocedure(format('%1$I.binary_quantize(%1$I.vector)', coalesce((
-        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'
-    ), 'pg_catalog'))) is not null as is_there
+), pgvector as (  -- 0.7 or newer; to_regprocedure() fails on a missing type before Postgres 16
+    select exists (
+        select from pg_extension e
+            join pg_depend d on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e'
+            join pg_proc p on d.classid = 'pg_proc'::regclass and d.objid = p.oid
+        where e.extname = 'vector' and p.proname = 'binary_quantize'
+    ) as is_there
 ), recorded as (
     select name, revision, checksum from chatmemory.schema_parts
 ), expected(proname, kind, revision, checksum) as (
