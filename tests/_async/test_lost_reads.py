@@ -64,7 +64,7 @@ def test_reading_functions_store_nothing(postgres_url: str) -> None:
         rows = connection.execute(
             "select proname::text, prosrc from pg_proc where pronamespace = 'chatmemory'::regnamespace"
         )
-        bodies: dict[str, str] = {name: body for name, body in rows}
+        bodies: dict[str, str] = {row[0]: row[1] for row in rows}
     todo, seen = sorted(READING_FUNCTIONS & bodies.keys()), set[str]()
     assert len(todo) >= len(READING_FUNCTIONS) - 1  # without pgvector there is no find_near
     while todo:
