@@ -9,6 +9,7 @@ from chatmemory.files.json_stream import first_value, items
 from chatmemory.json_form import FORMAT
 from chatmemory.messages.records import Message, NewMessage
 from chatmemory.records import JsonObject
+from chatmemory.runs.metric_checks import check_curve
 from chatmemory.runs.metric_records import MetricCurve
 from chatmemory.sessions.records import SessionInfo
 
@@ -72,9 +73,6 @@ def _metrics(file: BinaryIO, start: int) -> Iterator[MetricCurve]:
 def _curve(item: Any, index: int) -> MetricCurve:
     values: JsonObject = item if isinstance(item, dict) else {}
     try:
-        curve = MetricCurve.from_dict({"total": len(values.get("steps") or ()), **values})
+        return check_curve(MetricCurve.from_dict({"total": len(values.get("steps") or ()), **values}))
     except InvalidInputError as error:
         raise InvalidInputError(f"Metric {index} in the file cannot be read: {error}") from None
-    if not len(curve.steps) == len(curve.values) == len(curve.times):
-        raise InvalidInputError(f"Metric {index} in the file needs as many steps as values and times.")
-    return curve

@@ -92,7 +92,7 @@ class AsyncLifecycleMethods:
         number, values = check_metrics(metrics or {}, step)
         status: Outcome = "completed" if success else "failed"
         last = last.at_the_end()
-        return await self._end(End(status, last, True, share_result, values, number, keep_run_status))
+        return await self._end(End(status, last, True, share_result, values, number, bool(keep_run_status)))
 
     async def expire(self, *, reason: str | None = None) -> SessionInfo:
         """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.

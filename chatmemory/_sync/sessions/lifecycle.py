@@ -94,7 +94,7 @@ class LifecycleMethods:
         number, values = check_metrics(metrics or {}, step)
         status: Outcome = "completed" if success else "failed"
         last = last.at_the_end()
-        return self._end(End(status, last, True, share_result, values, number, keep_run_status))
+        return self._end(End(status, last, True, share_result, values, number, bool(keep_run_status)))
 
     def expire(self, *, reason: str | None = None) -> SessionInfo:
         """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.
