@@ -70,7 +70,7 @@ class LifecycleMethods:
         A run goes to the final run status that its kind has for this, unless it is in one already. Where its kind
         says so, its result becomes a memory, which recall(kinds=["result"]) finds.
 
-        No value keeps a session from ending: of results, details, metadata and error, what is too large is cut as by
+        What results, details, metadata and error hold keeps no session from ending: what is too large is cut as by
         update(), what JSON cannot represent becomes a string that says what it was, and a detail that does not fit
         the kind is stored as NAME_as_given.
 
@@ -87,6 +87,7 @@ class LifecycleMethods:
                 otherwise; else such an end is refused.
 
         Raises:
+            InvalidInputError: An argument has the wrong type, as details that are no mapping, or a metric that is no number.
             MoveError: The run has ended otherwise.
             SessionNotFoundError: The session was deleted or erased.
         """
