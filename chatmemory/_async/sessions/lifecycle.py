@@ -85,7 +85,7 @@ class AsyncLifecycleMethods:
                 otherwise; else such an end is refused.
 
         Raises:
-            InvalidInputError: An argument has the wrong type, as details that are no mapping, or a metric that is no number.
+            InvalidInputError: An argument has the wrong type: details that are no mapping, or no number as a metric.
             MoveError: The run has ended otherwise.
             SessionNotFoundError: The session was deleted or erased.
         """
