@@ -3,9 +3,9 @@
 import difflib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chatmemory._public import public
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     )
     # sessions.py
     session_timeout_hours: float | None = Field(
-        24.0, gt=0, le=CENTURY_HOURS, description='idle hours after which a session expires; "none": never'
+        24.0, gt=0, le=CENTURY_HOURS, description="idle hours after which a session expires; none: never"
     )
     max_sessions_per_user: int = Field(20, ge=1, le=MAX_INT, description="maximum active sessions of one kind per user")
     session_limit_policy: Literal["end_oldest", "refuse"] = Field(
@@ -185,10 +185,12 @@ class Settings(BaseSettings):
         """Read arguments, then the environment, then .env, which may have variables of other programs."""
         return init_settings, env_settings, _OwnVariables(settings_cls)
 
-    @field_validator("session_timeout_hours", mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _read_none(cls, value: object) -> object:
-        return None if isinstance(value, str) and value.strip().lower() == "none" else value
+    def _read_none(cls, value: object, info: ValidationInfo) -> object:
+        """Read the word "none", the only way to write None in a variable, of every setting that may be None."""
+        is_word = isinstance(value, str) and value.strip().lower() == "none"
+        return None if is_word and type(None) in get_args(cls.model_fields[str(info.field_name)].annotation) else value
 
     @model_validator(mode="before")
     @classmethod

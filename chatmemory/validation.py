@@ -115,11 +115,16 @@ def check_role(role: object) -> Role:
     return stored
 
 
-def check_list(values: object, what: str) -> list[Any]:
-    """Return the values of a list or another iterable; a string or a mapping is none."""
+def check_iterable(values: object, what: str) -> Iterable[Any]:
+    """Return a list or another iterable; a string or a mapping is none."""
     if isinstance(values, (str, bytes, bytearray, Mapping)) or not isinstance(values, Iterable):
         raise InvalidInputError(f"{what} must be a list, not {type(values).__name__}.")
-    return list(values)
+    return values
+
+
+def check_list(values: object, what: str) -> list[Any]:
+    """Return the values of a list or another iterable."""
+    return list(check_iterable(values, what))
 
 
 def check_title(title: str | None) -> str | None:

@@ -16,7 +16,8 @@ def settings_page() -> str:
     lines = [
         "# Settings\n",
         GENERATED.strip() + "\n",
-        "As `Settings(name=…)`, as a variable, or in an `.env` file.\n",
+        "As `Settings(name=…)`, as a variable, or in an `.env` file. Where the table says what none means, "
+        "the variable may be set to `none`; an empty variable is not set.\n",
         "| variable | default | meaning |",
         "| --- | --- | --- |",
     ]

@@ -58,7 +58,8 @@ class AsyncTenant:
         """Import the conversations of a file, each into a session under its own id; a second import adds what is new.
 
         Accepted are ChatGPT's conversations.json, of which the branch of each conversation that was shown last is
-        taken, Claude's conversations.json, the .zip in which either is downloaded, and the JSON of session.export().
+        taken, Claude's conversations.json, the .zip in which either is downloaded, the JSON of session.export(), and
+        the sessions in the JSON Lines of session.export_lines(), users.export() and export().
         Each session keeps its dates, and is ended as it had ended; a run comes with its metrics, and one that had not
         ended is cancelled. A session that was imported before is reopened for its new messages, and ended again. The
         file is read piece by piece, in bounded memory. The import goes on as the results are iterated.

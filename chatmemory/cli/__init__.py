@@ -18,6 +18,7 @@ from chatmemory.cli.reembed import reembed
 from chatmemory.cli.runs import runs
 from chatmemory.cli.sessions import export, sessions, show
 from chatmemory.cli.users import users
+from chatmemory.cli.wording import in_options
 from chatmemory.cli.worker import worker
 from chatmemory.errors import ChatMemoryError
 
@@ -58,7 +59,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; every expected error is one message on stderr and exit code 1."""
+    """Run the command line; an expected error is one message on stderr and exit code 1, wrong usage exit code 2."""
     warnings.simplefilter("ignore", UserWarning)  # the commands report fallbacks themselves
     for stream in (sys.stdout, sys.stderr):
         _escape_unencodable(stream)
@@ -67,7 +68,7 @@ def main() -> None:
     except BrokenPipeError:
         raise SystemExit(1) from None
     except ChatMemoryError as error:
-        _fail(str(error))
+        _fail(in_options(str(error), typer.main.get_command(app), sys.argv[1:]))
     except OSError as error:
         _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
 

@@ -53,7 +53,7 @@ def chat(
     ] = None,
     context: Annotated[
         int | None,
-        typer.Option(min=1, help="Newest messages in the prompt; default: max_context_messages."),
+        typer.Option(min=1, help="Newest messages in the prompt; default: CHATMEMORY_MAX_CONTEXT_MESSAGES."),
     ] = None,
     recall: Annotated[
         bool, typer.Option("--recall/--no-recall", help="Recall memories for each line, as data in the prompt.")

@@ -61,10 +61,11 @@ def import_(
 ) -> None:
     """Import conversations; a second import adds what is new.
 
-    Accepts ChatGPT's and Claude's exports (the .zip as it is downloaded, or its conversations.json) and the JSON that
-    `chatmemory export` writes. Of a conversation of ChatGPT's, the branch that was shown last is taken; what is left
-    out is counted. Each conversation becomes a session under its own id, with its dates, and is ended; runs come with
-    their metrics, and end as they had ended (one that had not, as cancelled).
+    Accepts ChatGPT's and Claude's exports (the .zip as it is downloaded, or its conversations.json) and the JSON and
+    JSON Lines that `chatmemory export` writes, of the latter the sessions. Of a conversation of ChatGPT's, the branch
+    that was shown last is taken; what is left out is counted. Each conversation becomes a session under its own id,
+    with its dates, and is ended; runs come with their metrics, and end as they had ended (one that had not, as
+    cancelled).
 
     With --from, accepts the store of another library: its conversations become sessions under their own ids, as if
     they had been idle since, and go on when the app returns to them (docs/migrate.md).
@@ -101,7 +102,7 @@ def _import_files(files: list[Path], tenant: str, user: str | None, postgres: st
                     for result in _with_progress(results, source):
                         summary.add(result)
             except ChatMemoryError as error:
-                failure = f"{_name(file)}: {error} {after_failure(summary.counts['imported'] - before)}"
+                failure = f"{_name(file)}: {error}{after_failure(summary.counts['imported'] - before)}"
                 if not isinstance(error, InvalidInputError):  # the other files would fail, too
                     show(summary, as_json, failed=True)
                     raise type(error)(failure) from None

@@ -125,7 +125,7 @@ def import_store(
                 summary.add(result)
     except ChatMemoryError as error:
         show(summary, as_json, failed=True)
-        raise type(error)(f"{error} {after_failure(summary.counts['imported'])}") from None
+        raise type(error)(f"{error}{after_failure(summary.counts['imported'])}") from None
     show(summary, as_json)
     if summary.of("refused"):
         raise typer.Exit(1)

@@ -71,7 +71,8 @@ def _lines(summary: Summary, *, failed: bool) -> Iterator[str]:
 
 
 def after_failure(count: int) -> str:
-    """Return what an import had stored when it failed."""
-    were = "conversation before it was" if count == 1 else "conversations before it were"
-    stored = f"The {count:,} {were} imported. " if count else ""
-    return f"{stored}Importing again is safe: it adds only what is missing."
+    """Return what an import had stored when it failed; nothing if that is nothing."""
+    if not count:
+        return ""
+    were = "conversation before it was" if count == 1 else f"{count:,} conversations before it were"
+    return f" The {were} imported. Importing again is safe: it adds only what is missing."

@@ -12,15 +12,20 @@ from chatmemory.cli.options import (
     PostgresOption,
     SessionArgument,
     TenantOption,
+    elsewhere,
     memory_on,
     session_of,
 )
 
 if TYPE_CHECKING:
-    from chatmemory import Erasure
+    from chatmemory import ChatMemory, Erasure
 
 SessionsArgument = Annotated[list[str], typer.Argument(metavar="ID...", help="The sessions' ids.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+THINGS = {  # that an erasure counts
+    "sessions": "session", "messages": "message", "events": "event", "memories": "memory", "spend": "expense",
+    "metrics": "metric point", "items": "item",
+}  # fmt: skip
 LimitOption = Annotated[int, typer.Option(min=1, help="How many to show.")]
 OffsetOption = Annotated[int, typer.Option(min=0, help="How many to skip.")]
 
@@ -64,6 +69,8 @@ def rename(
     postgres: PostgresOption = None,
 ) -> None:
     """Give a session another title."""
+    if not title.strip():
+        raise typer.BadParameter("TITLE is empty; give a title.")
     with memory_on(postgres) as memory:
         session_of(memory, tenant, session_id).update(title=title)
     print(f"{session_id}: renamed")
@@ -82,7 +89,22 @@ def restore(
 ) -> None:
     """Show deleted sessions again."""
     with memory_on(postgres) as memory:
-        each(session_ids, "restored", memory.tenant(tenant).sessions.restore)
+        each(session_ids, "restored", lambda id: _restore(memory, tenant, id))
+
+
+def _restore(memory: "ChatMemory", tenant: str, id: str) -> None:
+    from chatmemory.errors import SessionNotFoundError
+
+    try:
+        memory.tenant(tenant).sessions.restore(id)
+    except SessionNotFoundError:
+        try:
+            memory.tenant(tenant).sessions.get(id)
+        except SessionNotFoundError:
+            problem = f"There is no session {id!r} in tenant {tenant!r}{elsewhere(tenant)}, deleted or not: erased?"
+        else:
+            problem = f"Session {id!r} is not deleted; `chatmemory show` shows it."
+        raise SessionNotFoundError(problem) from None
 
 
 def erase(
@@ -99,7 +121,10 @@ def erase(
     """
     if bool(session_ids) == everything:
         raise typer.BadParameter("give the ids of sessions, or --all.")
-    what = f"everything of tenant {tenant!r}" if everything else f"{len(session_ids or ())} sessions and their memories"
+    from chatmemory.cli.terminal import many
+
+    these = f"{many(len(session_ids or ()), 'session')} with messages and memories"
+    what = f"everything of tenant {tenant!r}" if everything else these
     confirm(f"Erase {what} for good?", yes=yes)
     with memory_on(postgres) as memory:
         if everything:
@@ -142,11 +167,11 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def receipt(what: str, erased: "Erasure", *, as_json: bool) -> None:
     """Print what an erasure has removed."""
-    from chatmemory.cli.terminal import plain, to_json
+    from chatmemory.cli.terminal import many, plain, to_json
 
     counts = erased.to_dict()
     if as_json:
         print(to_json({"erased": what, **counts}))
         return
-    gone = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing"
+    gone = ", ".join(many(count, THINGS[name]) for name, count in counts.items() if count) or "nothing"
     print(plain(f"{what}: erased {gone}"))

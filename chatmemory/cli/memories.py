@@ -40,7 +40,7 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List memories, newest first."""
-    from chatmemory.cli.terminal import stdout, text
+    from chatmemory.cli.terminal import many, stdout, text
 
     kinds: Any = [kind] if kind else None  # the library checks it
     with memory_on(postgres) as memory:
@@ -55,17 +55,13 @@ def list_(
         return
     _show_list(list(page))
     more = f", shown: {offset + 1}-{offset + len(page)}" if 0 < len(page) < page.total else ""
-    stdout().print(text(f"{_counted(page.total)} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
+    stdout().print(text(f"{many(page.total, 'memory')} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 
 
 def _print_json(value: Any) -> None:
     from chatmemory.cli.terminal import to_json
 
     print(to_json(value))
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} {'memory' if count == 1 else 'memories'}"
 
 
 def _show_list(found: "Sequence[Memory]") -> None:
@@ -237,13 +233,15 @@ def prune(
 
     Only memories that were never recalled are closed. Nothing is removed. Use --dry-run first.
     """
+    from chatmemory.cli.terminal import many
+
     if undo == (older_than is not None) or (undo and dry_run):
         raise typer.BadParameter("Give either --older-than, with or without --dry-run, or --undo.")
     with memory_on(postgres) as memory:
         of_tenant = memory.tenant(tenant).memories
         if older_than is None:
             opened = of_tenant.unprune(user)
-            print(f'{{"opened": {opened}}}' if as_json else f"{_counted(opened)} reopened")
+            print(f'{{"opened": {opened}}}' if as_json else f"{many(opened, 'memory')} reopened")
             return
         found = of_tenant.prune(
             older_than=timedelta(days=older_than),
@@ -257,4 +255,4 @@ def prune(
         return
     if found:
         _show_list(found)
-    print(f"{_counted(len(found))} {'would be closed' if dry_run else 'closed'}")
+    print(f"{many(len(found), 'memory')} {'would be closed' if dry_run else 'closed'}")

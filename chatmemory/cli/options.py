@@ -71,9 +71,16 @@ def session_of(memory: "ChatMemory", tenant: str, session_id: str, user: str | N
     except SessionNotFoundError:
         owner = f" of user {user!r}" if user else ""
         raise SessionNotFoundError(
-            f"There is no session {session_id!r}{owner} in tenant {tenant!r}{elsewhere(tenant)}; "
-            f"`chatmemory sessions` lists them.{' --user names another user.' if user else ''}"
+            f"{no_session(session_id, tenant, owner)}{' --user names another user.' if user else ''}"
         ) from None
+
+
+def no_session(session_id: str, tenant: str, owner: str = "") -> str:
+    """Return the message about a session that is missing, erased or deleted, which no call tells apart."""
+    return (
+        f"There is no session {session_id!r}{owner} in tenant {tenant!r}{elsewhere(tenant)}; `chatmemory sessions` "
+        "lists them. If it was deleted, `chatmemory restore` brings it back."
+    )
 
 
 def elsewhere(tenant: str) -> str:

@@ -1,7 +1,6 @@
 """`sessions`, `show`, `export`: listing, showing and exporting sessions."""
 
 from enum import StrEnum
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from chatmemory import Context, Event, Message, Page, SessionInfo
+    from chatmemory import Context, Event, Message, Page, SessionInfo, Sessions
 
 STATUS_STYLES = {"active": "green", "failed": "red", "expired": "dim", "cancelled": "yellow"}
 TEXTS = ("text", "input_text", "output_text")  # blocks of LangChain and Anthropic, and of the Responses API
@@ -174,6 +173,7 @@ def show(
         events = session.events()
         run = run_of(session) if session.info.run_status else None
         messages = session.history(50 if limit is None else limit)
+        successors = _successors(memory.tenant(tenant).sessions, session.info)
     if as_json:
         _print_json(
             {
@@ -181,10 +181,20 @@ def show(
                 **(run_as_json(run) if run else {}),
                 "events": [event.to_dict() for event in events],
                 "messages": [message.to_dict() for message in messages],
+                **({"continued_by": successors} if successors else {}),
             }
         )
     else:
-        _show_session(session.info, events, messages, run)
+        _show_session(session.info, events, messages, run, successors)
+
+
+def _successors(sessions: "Sessions", info: "SessionInfo") -> list[str]:
+    """Return the sessions that continue an ended one under its id, the newest first; forks are no such sessions."""
+    if info.is_active:
+        return []
+    later = sessions.list(user_id=info.user_id, kind=info.kind, created_after=info.created_at, order="created")
+    children = [each.id for each in later if each.parent_id == info.id]
+    return [id for id in children if "continues" in sessions.get(id).events()[0].data]
 
 
 def _show_context(context: "Context", *, as_json: bool) -> None:
@@ -204,22 +214,26 @@ def _show_context(context: "Context", *, as_json: bool) -> None:
     show_context(context)
 
 
-def _show_session(info: "SessionInfo", events: "list[Event]", messages: "list[Message]", run: "Run | None") -> None:
+def _show_session(
+    info: "SessionInfo", events: "list[Event]", messages: "list[Message]", run: "Run | None", successors: list[str]
+) -> None:
     from rich.table import Table
 
     from chatmemory.cli.terminal import stdout, text
+    from chatmemory.cli.timeline import show_timeline
 
     console = stdout()
     console.print(text(_one_line(info.title) or "untitled", "bold"))
     facts = Table.grid(padding=(0, 2))
-    for name, value in _session_facts(info).items():
+    for name, value in {**_session_facts(info), "continued by": "\n".join(successors)}.items():
+        if not value:
+            continue
         facts.add_row(text(name, "dim"), text(value))
     console.print(facts)
     if run is not None:
         show_run(console, run)
     console.rule("timeline", style="dim", align="left")
-    for _, same in groupby(events, key=lambda event: (event.type, str(event.data))):
-        show_events(console, list(same))
+    show_timeline(console, events)
     console.rule("messages", style="dim", align="left")
     omitted = info.message_count - len(messages)
     if omitted > 0:
@@ -253,17 +267,6 @@ def _compact(value: object) -> str:
     import json
 
     return json.dumps(value, ensure_ascii=False)
-
-
-def show_events(console: "Console", same: "list[Event]") -> None:
-    """Print one line of the timeline for consecutive equal events."""
-    from chatmemory.cli.terminal import clock, text
-
-    event = same[0]
-    data = _compact(event.data) if event.data else ""
-    times = f"{len(same)} times, until {clock(same[-1].at)}" if len(same) > 1 else ""
-    parts = [text(clock(event.at), "dim"), text(event.type), text(data, "dim"), text(times, "dim")]
-    console.print(*[part for part in parts if part], soft_wrap=True)
 
 
 def show_message(console: "Console", message: "Message", *, tokens: bool = False) -> None:
@@ -315,7 +318,7 @@ def export(
 ) -> None:
     """Export a whole session, or the whole tenant.
 
-    `chatmemory import` reads the JSON of a session; the JSON Lines of a tenant are for archives.
+    `chatmemory import` reads both; of the JSON Lines of a tenant, the sessions with their messages and metrics.
     """
     from chatmemory.cli.terminal import many, note, write
 

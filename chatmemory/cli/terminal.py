@@ -116,4 +116,7 @@ def ago(at: datetime) -> str:
 
 def many(count: int, thing: str) -> str:
     """Format a count with its noun."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    if count == 1:
+        return f"1 {thing}"
+    stem, ending = (thing[:-1], "ies") if thing.endswith("y") else (thing, "es" if thing.endswith("ch") else "s")
+    return f"{count:,} {stem}{ending}"

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 NOTHING_DUE = (
-    "Nothing is due: a session is due when it has ended or has enough new messages (consolidation_messages, "
-    "consolidation_tokens); after a failure it waits. `chatmemory doctor` counts waiting sessions."
+    "Nothing is due: a session is due when it has ended or has enough new messages (CHATMEMORY_CONSOLIDATION_MESSAGES, "
+    "CHATMEMORY_CONSOLIDATION_TOKENS); after a failure it waits. `chatmemory doctor` counts waiting sessions."
 )
 
 
@@ -60,7 +60,7 @@ def _show(report: "Report", *, once: bool) -> None:
     if once and not (report.processed or report.failed):
         console.print(text(NOTHING_DUE))
     else:
-        console.print(text(f"Learnt from {many(report.processed, 'batch').replace('batchs', 'batches')}."))
+        console.print(text(f"Learnt from {many(report.processed, 'batch')} of messages."))
     if report.failed:
         console.print(
             text(f"{many(report.failed, 'attempt')} failed and will be retried; the log has the reasons.", "red")

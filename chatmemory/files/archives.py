@@ -12,8 +12,8 @@ from chatmemory.files import formats
 from chatmemory.files.conversations import Conversation, RefusedConversation
 from chatmemory.records import shorten
 
-MAX_RATIO = 100  # of all that is unpacked to the archive; conversations come to about 10
-SMALL = 100_000_000  # bytes that may be unpacked of any archive
+MAX_RATIO = 100  # of what is unpacked to its size in the archive; conversations come to about 10
+SMALL = 10_000_000  # bytes that may be unpacked of any archive: reading them takes about a second
 MAX_DIRECTORY_BYTES = 16_000_000  # of the list of files, which is read into memory
 _BEGINS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _END, _END_SIZE, _MAX_COMMENT = b"PK\x05\x06", 22, 65_535
@@ -75,9 +75,9 @@ def _wanted(archive: ZipFile, file: BinaryIO) -> list[ZipInfo]:
     wanted = wanted or [each for each in members if each.filename.lower().endswith(".json")]
     if not wanted:
         raise InvalidInputError(f"The archive has no conversations.json. Accepted are: {formats.ACCEPTED}.")
-    size = file.seek(0, 2)
-    if sum(each.file_size for each in wanted) > max(SMALL, MAX_RATIO * size):
-        raise InvalidInputError(f"The archive unpacks to more than {MAX_RATIO} times its size.")
+    packed = min(sum(each.compress_size for each in wanted), file.seek(0, 2))  # files may be said to lie in one place
+    if sum(each.file_size for each in wanted) > max(SMALL, MAX_RATIO * packed):
+        raise InvalidInputError(f"The conversations in the archive unpack to more than {MAX_RATIO} times their size.")
     for each in wanted:
         if each.flag_bits & _ENCRYPTED:
             raise InvalidInputError(f"{_name(each)} in the archive is encrypted; unpack it, and import the file.")

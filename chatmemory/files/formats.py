@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeAlias
 
 from chatmemory.errors import InvalidInputError
-from chatmemory.files import chatgpt, claude, own_export
+from chatmemory.files import chatgpt, claude, own_export, own_lines
 from chatmemory.files.conversations import Conversation, RefusedConversation
 from chatmemory.files.json_stream import CHUNK, exact, first_value, raw_items, skip_mark
 from chatmemory.json_form import FORMAT
@@ -14,7 +14,8 @@ Reader: TypeAlias = Callable[[JsonObject], Conversation]
 LINES = b'{"record"'  # the beginning of an export as JSON Lines
 MAX_STRANGE = 1_000  # items before the first conversation
 ACCEPTED = (
-    f"ChatGPT's and Claude's conversations.json (a JSON array), and our own export (a JSON object of \"{FORMAT}\")"
+    "ChatGPT's and Claude's conversations.json (a JSON array), and our own exports (JSON or JSON Lines of "
+    f'"{FORMAT}")'
 )
 
 
@@ -29,11 +30,8 @@ def conversations(file: BinaryIO) -> Iterator[Conversation | RefusedConversation
     begins = head[:1]
     file.seek(start)
     if head.startswith(LINES):
-        raise InvalidInputError(
-            "The file is an export as JSON Lines (of a user, a tenant, or export_lines()), which cannot be imported; "
-            "import what session.export() or `chatmemory export ID` wrote."
-        )
-    if begins == b"[":
+        yield from own_lines.conversations(file)
+    elif begins == b"[":
         yield from _array(file)
     elif begins == b"{" and first_value(file, "format") == FORMAT:
         file.seek(start)

@@ -25,7 +25,7 @@ _FIRST_NUMBER = re.compile(_OF_NUMBERS + rb"*")
 _LAST_NUMBER = re.compile(rb"(?<!%b)%b+\Z" % (_OF_NUMBERS, _OF_NUMBERS))
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _OPENING = frozenset(b"[{")
-_BETWEEN_VALUES = (b"[", b"{[")  # what is open while all that was built has been handed out
+_BETWEEN_VALUES = (b"", b"[", b"{[")  # what is open while all that was built has been handed out
 
 
 class GuardedFile:

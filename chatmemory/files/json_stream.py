@@ -35,12 +35,18 @@ def items(file: BinaryIO, prefix: str) -> Iterator[Any]:
     return map(exact, raw_items(file, prefix))
 
 
-def raw_items(file: BinaryIO, prefix: str) -> Iterator[Any]:
-    """Read the values at `prefix` as the parser gives them, one at a time; errors are items()'."""
+def raw_items(file: BinaryIO, prefix: str, *, lines: bool = False) -> Iterator[Any]:
+    """Read the values at `prefix` as the parser gives them, one at a time; errors are items()'.
+
+    Args:
+        file: The open file.
+        prefix: Where the values are; "": the whole document.
+        lines: Whether the file is JSON Lines, of which each is a document.
+    """
     try:
-        yield from ijson.items(GuardedFile(file), prefix, buf_size=CHUNK)
+        yield from ijson.items(GuardedFile(file), prefix, buf_size=CHUNK, multiple_values=lines)
     except ijson.JSONError as error:
-        raise malformed(file, error) from None
+        raise malformed(file, error, lines=lines) from None
     except ArithmeticError:
         raise InvalidInputError(_OUT_OF_RANGE) from None
 
@@ -72,18 +78,18 @@ def _float(value: Decimal) -> float:
     return number
 
 
-def malformed(file: BinaryIO, error: ijson.JSONError) -> InvalidInputError:
+def malformed(file: BinaryIO, error: ijson.JSONError, *, lines: bool = False) -> InvalidInputError:
     """Say at which byte the file stops being JSON: the parser only says that it does."""
-    position, line = _first_bad_byte(file)
+    position, line = _first_bad_byte(file, lines)
     reason = str(error).removeprefix("b'").replace("\\n", "\n").partition("\n")[0]
     return InvalidInputError(f"The file is not valid JSON at byte {position:,} (line {line:,}): {reason}")
 
 
-def _first_bad_byte(file: BinaryIO) -> tuple[int, int]:
+def _first_bad_byte(file: BinaryIO, lines: bool) -> tuple[int, int]:
     file.seek(0)
     position = skip_mark(file)
     line = 1
-    good = _accepted(file)
+    good = _accepted(file, lines)
     file.seek(position)
     for size in good:
         chunk = file.read(size)
@@ -92,23 +98,23 @@ def _first_bad_byte(file: BinaryIO) -> tuple[int, int]:
     return position, line
 
 
-def _accepted(file: BinaryIO) -> list[int]:
+def _accepted(file: BinaryIO, lines: bool) -> list[int]:
     """The sizes of the pieces the parser takes, from here to the first byte it does not."""
     start = file.tell()
     sizes: list[int] = []
-    parser = ijson.basic_parse_coro(_Ignore())
+    parser = ijson.basic_parse_coro(_Ignore(), multiple_values=lines)
     try:
         while chunk := file.read(CHUNK):
             parser.send(chunk)
             sizes.append(len(chunk))
     except (ijson.JSONError, StopIteration):
-        return sizes + [1] * _accepted_bytes(file, start, sizes, chunk)
+        return sizes + [1] * _accepted_bytes(file, start, sizes, chunk, lines)
     return sizes
 
 
-def _accepted_bytes(file: BinaryIO, start: int, sizes: list[int], chunk: bytes) -> int:
+def _accepted_bytes(file: BinaryIO, start: int, sizes: list[int], chunk: bytes, lines: bool) -> int:
     """How many bytes of a refused chunk were still good."""
-    parser = ijson.basic_parse_coro(_Ignore())
+    parser = ijson.basic_parse_coro(_Ignore(), multiple_values=lines)
     file.seek(start)
     for size in sizes:
         parser.send(file.read(size))

@@ -1,6 +1,6 @@
 """Our own export of one session: its fields, its messages, and of a run its status history and metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from chatmemory.errors import InvalidInputError
@@ -9,6 +9,7 @@ from chatmemory.files.json_stream import first_value, items
 from chatmemory.json_form import FORMAT
 from chatmemory.messages.records import Message, NewMessage
 from chatmemory.records import JsonObject
+from chatmemory.runs.metric_checks import check_curve
 from chatmemory.runs.metric_records import MetricCurve
 from chatmemory.sessions.records import SessionInfo
 
@@ -27,15 +28,22 @@ def conversations(file: BinaryIO, start: int) -> Iterator[Conversation]:
         InvalidInputError: The session, a message or a metric lacks a field.
     """
     values = first_value(file, "session")
+    file.seek(start)
+    history = first_value(file, "status_history")
+    file.seek(start)
+    yield conversation(values, history, messages(items(file, "messages.item")), _metrics(file, start))
+
+
+def conversation(
+    values: Any, history: Any, messages: Iterable[NewMessage], metrics: Iterable[MetricCurve]
+) -> Conversation:
+    """Make the conversation of a session's record, the moves of its run, its messages and its metrics."""
     try:
         info = SessionInfo.from_dict(values)
     except InvalidInputError as error:
         raise InvalidInputError(f"The session in the file cannot be read: {error}") from None
-    file.seek(start)
-    history = first_value(file, "status_history")
-    file.seek(start)
     origin = {"from": FORMAT, **{name: values[name] for name in _PAST if values.get(name)}}
-    yield Conversation(
+    return Conversation(
         id=info.id,
         source=FORMAT,
         created_at=info.created_at,
@@ -48,14 +56,15 @@ def conversations(file: BinaryIO, start: int) -> Iterator[Conversation]:
         details=info.details,
         results=info.results,
         origin={**origin, "status_history": history} if history else origin,
-        messages=_messages(file),
+        messages=messages,
         run={name: getattr(info, name) for name in _RUN if getattr(info, name) is not None},
-        metrics=_metrics(file, start),
+        metrics=metrics,
     )
 
 
-def _messages(file: BinaryIO) -> Iterator[NewMessage]:
-    for index, item in enumerate(items(file, "messages.item"), start=1):
+def messages(records: Iterable[Any]) -> Iterator[NewMessage]:
+    """Read messages of their records."""
+    for index, item in enumerate(records, start=1):
         try:
             message = Message.from_dict(item)
         except InvalidInputError as error:
@@ -65,16 +74,18 @@ def _messages(file: BinaryIO) -> Iterator[NewMessage]:
 
 def _metrics(file: BinaryIO, start: int) -> Iterator[MetricCurve]:
     file.seek(start)
-    for index, item in enumerate(items(file, "metrics.item"), start=1):
+    yield from curves(items(file, "metrics.item"))
+
+
+def curves(records: Iterable[Any]) -> Iterator[MetricCurve]:
+    """Read curves of their records."""
+    for index, item in enumerate(records, start=1):
         yield _curve(item, index)
 
 
 def _curve(item: Any, index: int) -> MetricCurve:
     values: JsonObject = item if isinstance(item, dict) else {}
     try:
-        curve = MetricCurve.from_dict({"total": len(values.get("steps") or ()), **values})
+        return check_curve(MetricCurve.from_dict({"total": len(values.get("steps") or ()), **values}))
     except InvalidInputError as error:
         raise InvalidInputError(f"Metric {index} in the file cannot be read: {error}") from None
-    if not len(curve.steps) == len(curve.values) == len(curve.times):
-        raise InvalidInputError(f"Metric {index} in the file needs as many steps as values and times.")
-    return curve

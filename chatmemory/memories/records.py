@@ -343,11 +343,11 @@ class NewMemory(NamedTuple):
         }
 
 
-_AROUND_WORDS = ".,;:!?\"'()[]…“”\u2018\u2019"
+_AROUND_WORDS = ".,;:!\"'()[]…“”\u2018\u2019"
 
 
 def normalised(text: str) -> str:
-    """Return a text without case, extra spacing, and punctuation at the ends of words."""
+    """Return a text without case, extra spacing, and punctuation at the ends of words; a question is no statement."""
     return " ".join(filter(None, (word.strip(_AROUND_WORDS) for word in text.casefold().split())))
 
 

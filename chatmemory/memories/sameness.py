@@ -5,11 +5,12 @@ embedder, and so are two numbers, names, units or dates in one sentence. So near
 """
 
 import re
-from unicodedata import normalize
+from unicodedata import decomposition, normalize
 
 _TOKEN = re.compile(r"[-+]?\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[^\w\s]|_")
 _DIGITS = re.compile(r"\d+")
-_PUNCTUATION = frozenset(".,;:!?\"'()[]{}-_…“”‘’«»‹›„¿¡、。「」『』【】〈〉《》・·؟،؛।॥״׳–—")  # noqa: RUF001
+_PUNCTUATION = frozenset(".,;:!\"'()[]{}-_…“”‘’«»‹›„¿¡、。「」『』【】〈〉《》・·،؛।॥״׳–—")  # noqa: RUF001
+_NOT_FOLDED = ("<super>", "<sub>", "<fraction>")
 _ARTICLES = frozenset(("a", "an", "the"))
 _CONTRACTED = (  # in English
     (re.compile(r"\b(?:cannot|can't)\b"), "can not"),
@@ -46,7 +47,8 @@ _NEGATIVE_PARTS = re.compile(
 def says_the_same(one: str, other: str) -> bool:
     """Return whether two sentences certainly say the same: the same words in the same order, wherever it begins.
 
-    Articles, contractions, capitals and punctuation do not matter ("In Lisbon Ann lives", "Ann lives in Lisbon").
+    Articles, contractions, capitals and punctuation do not matter ("In Lisbon Ann lives", "Ann lives in Lisbon"), but a
+    question is no statement.
     """
     first, second = _words(one), _words(other)
     if first == second or sorted(first) != sorted(second):
@@ -66,7 +68,12 @@ def may_say_the_same(new: str, known: str) -> bool:
 
 
 def _folded(text: str) -> str:
-    return normalize("NFKC", text).replace("\u2019", "'")
+    return normalize("NFC", "".join(map(_usual, text))).replace("\u2019", "'").replace("؟", "?")
+
+
+def _usual(character: str) -> str:
+    """Return the usual form of a character: m² is not m2, and 1½ is not 11/2."""
+    return character if decomposition(character).startswith(_NOT_FOLDED) else normalize("NFKC", character)
 
 
 def _words(text: str) -> list[str]:
@@ -81,7 +88,7 @@ def _is_negative(text: str) -> bool:
 
 
 def _numbers(text: str) -> set[str]:
-    return {digits.lstrip("0") for digits in _DIGITS.findall(_folded(text))}
+    return {digits.lstrip("0") for digits in _DIGITS.findall(normalize("NFKC", text))}
 
 
 def _names(text: str) -> set[str]:

@@ -117,8 +117,8 @@ class Tokenizer:
 @cache
 def _warn_once(model: str | None) -> None:
     warnings.warn(
-        f"chatmemory: the vocabulary of {model or DEFAULT_ENCODING} cannot be loaded (tiktoken downloads it once; "
-        "TIKTOKEN_CACHE_DIR names its cache directory). Tokens are estimated at 4 characters each, far too few "
-        "for Chinese or emoji.",
+        "chatmemory: tokens are only estimated, at 4 characters each (far too few for Chinese or emoji); all else "
+        f"works. The vocabulary of {model or DEFAULT_ENCODING} cannot be loaded: tiktoken downloads it at first use, "
+        "which needs the internet. Offline, let TIKTOKEN_CACHE_DIR name a directory to which it was downloaded.",
         stacklevel=2,
     )

@@ -7,7 +7,8 @@ from typing import Any
 
 from chatmemory.errors import InvalidInputError
 from chatmemory.runs.metric_packing import LAST_STEP
-from chatmemory.validation import check_count, check_id
+from chatmemory.runs.metric_records import MetricCurve
+from chatmemory.validation import check_count, check_id, check_time
 
 
 def check_metrics(values: Mapping[str, Any], step: object) -> tuple[int | None, tuple[tuple[str, float], ...]]:
@@ -48,3 +49,22 @@ def _as_float(name: str, value: Any) -> float:
     except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
         pass
     raise InvalidInputError(f"the metric {name!r} must be a number, not {type(value).__name__}.")
+
+
+def check_curve(curve: MetricCurve) -> MetricCurve:
+    """Return a curve that can be logged again, point by point.
+
+    Raises:
+        InvalidInputError: A field has another type, the fields differ in length, or a time is none.
+    """
+    curve = MetricCurve.from_dict(curve.to_dict())
+    if not len(curve.steps) == len(curve.values) == len(curve.times):
+        raise InvalidInputError("it needs as many steps as values and times.")
+    try:
+        points = list(curve)
+    except (OverflowError, ValueError, OSError):
+        raise InvalidInputError("one of its times is no time.") from None
+    for point in points:
+        check_metrics({curve.name: point.value}, point.step)
+        check_time(point.at, "one of its times")
+    return curve

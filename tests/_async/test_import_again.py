@@ -20,7 +20,6 @@ from chatmemory import (
     InvalidInputError,
     NewMessage,
 )
-from chatmemory.files import archives
 from tests.cli.test_import import conversation, lunch, node
 
 LONG_AGO = datetime(2019, 5, 1, 12, 30, 0, 123456, UTC)
@@ -196,9 +195,13 @@ def endless(value: bytes) -> bytes:
 
 NOISE = [conversation("c", node("a", None, "user", os.urandom(2000).hex()))]
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
-    "a bomb": (lambda: archive({"conversations.json": b"[" + b" " * 3_000_000 + b"]"}), "100 times"),
+    "a bomb": (lambda: archive({"conversations.json": b"[" + b" " * 11_000_000 + b"]"}), "100 times"),
+    "a bomb beside a picture": (
+        lambda: archive({"conversations.json": b"[" + b" " * 11_000_000 + b"]", "a.jpg": os.urandom(200_000)}),
+        "100 times",
+    ),
     "many small bombs": (
-        lambda: archive({f"conversations-{n}.json": b"[" + b" " * 300_000 + b"]" for n in range(6)}), "100 times"
+        lambda: archive({f"conversations-{n}.json": b"[" + b" " * 2_000_000 + b"]" for n in range(6)}), "100 times"
     ),
     "damaged": (lambda: damaged(archive({"conversations.json": NOISE})), "damaged"),
     "cut off": (lambda: archive({"conversations.json": NOISE})[:-30], "damaged"),
@@ -214,11 +217,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-async def test_a_hostile_archive_is_refused(
-    async_memory: AsyncChatMemory, what: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_hostile_archive_is_refused(async_memory: AsyncChatMemory, what: str) -> None:
     """Bounded before it is unpacked, with an error that says why; nothing is imported."""
-    monkeypatch.setattr(archives, "SMALL", 1_000_000)
     make, why = HOSTILE[what]
     with pytest.raises(InvalidInputError, match=why):
         await imported(async_memory.tenant("acme"), make())

@@ -76,3 +76,79 @@ async def test_a_field_that_is_missing_is_named(async_memory: AsyncChatMemory, w
     place = "The session in the file" if wrong == "session" else "Message 1 in the file"
     with pytest.raises(InvalidInputError, match=f"{place} cannot be read: .*'created_at'"):
         await imported(async_memory.tenant("other"), document)
+
+
+async def exported(tenant: AsyncTenant) -> list[str]:
+    """The lines of a whole tenant."""
+    return [line async for line in tenant.export()]
+
+
+async def tenant_with_data(memory: AsyncChatMemory) -> AsyncTenant:
+    """A tenant with conversations of two users, a run, a deleted session, a memory and an item."""
+    acme = memory.tenant("acme")
+    for user in ("ann", "bob"):
+        session = await acme.sessions.create(user_id=user, session_id=f"of {user}")
+        await session.append_many([{"role": "user", "content": f"{n} {user}"} for n in range(3)])
+    run = await acme.sessions.create(user_id="ann", session_id="run", kind="training")
+    await run.move("running", reason="go")
+    run.log_metrics({"loss": 0.5}, step=1)
+    await run.append("user", "Train it.")
+    await run.end(results={"rmse": 1})
+    await (await acme.sessions.create(user_id="ann", session_id="gone")).delete()
+    await acme.memories.remember("Likes tea.", user_id="ann")
+    await acme.items.put(("a",), "k", {"v": 1})
+    return acme
+
+
+async def test_the_lines_of_a_tenant(async_memory: AsyncChatMemory) -> None:
+    """Its sessions are imported with their users, messages, moves and metrics; a deleted one stays away."""
+    acme, other = await tenant_with_data(async_memory), async_memory.tenant("other")
+    lines = "\n".join(await exported(acme)).encode()
+    results = await imported(other, lines)
+    assert [(each.id, each.outcome, each.messages) for each in results] == [
+        ("of ann", "imported", 3),
+        ("of bob", "imported", 3),
+        ("run", "imported", 1),
+        ("gone", "refused", 0),
+    ]
+    for id in ("of ann", "of bob", "run"):
+        ours, theirs = await acme.sessions.get(id), await other.sessions.get(id)
+        assert ours.info.user_id == theirs.info.user_id
+        assert await ours.history() == await theirs.history()
+    assert [tuple(curve) for curve in (await theirs.metrics()).values()] == [
+        tuple(curve) for curve in (await ours.metrics()).values()
+    ]
+    moves = theirs.info.metadata["imported"]["status_history"]
+    assert (moves[0]["old"], moves[0]["new"], moves[0]["reason"]) == ("pending", "running", "go")
+    assert theirs.info.results == {"rmse": 1}
+    again = await imported(other, lines)
+    assert [each.outcome for each in again] == ["unchanged", "unchanged", "unchanged", "refused"]
+
+
+async def test_the_lines_of_one_session(async_memory: AsyncChatMemory) -> None:
+    """The lines of a session and of a user are read likewise."""
+    acme = await tenant_with_data(async_memory)
+    lines = [line async for line in (await acme.sessions.get("of bob")).export_lines()]
+    assert [each.id for each in await imported(async_memory.tenant("b"), "\n".join(lines).encode())] == ["of bob"]
+    lines = [line async for line in acme.users.export("bob")]
+    assert [each.id for each in await imported(async_memory.tenant("c"), "\n".join(lines).encode())] == ["of bob"]
+
+
+async def test_broken_lines(async_memory: AsyncChatMemory) -> None:
+    """A bad record refuses its session and no other one; broken JSON ends the import and says where."""
+    acme, other = await tenant_with_data(async_memory), async_memory.tenant("other")
+    lines = await exported(acme)
+    records = [json.loads(line) for line in lines]
+    bad = next(index for index, each in enumerate(records) if each["record"] == "message")
+    del records[bad]["created_at"]
+    results = await imported(other, "\n".join(map(json.dumps, records)).encode())
+    assert [each.outcome for each in results] == ["refused", "imported", "imported", "refused"]
+    assert "'created_at'" in (results[0].reason or "")
+    cut = "\n".join([*lines[: bad + 6], lines[bad + 6][:-10]]).encode()
+    results_so_far = async_memory.tenant("third").import_conversations(io.BytesIO(cut))
+    assert (await anext(results_so_far)).id == "of ann"
+    with pytest.raises(InvalidInputError, match=f"not valid JSON at byte {len(cut):,}"):
+        [each async for each in results_so_far]
+    for head in (b'{"record": "export", "format": "chatmemory/9"}', b'{"record": "session"}', b'{"record"'):
+        with pytest.raises(InvalidInputError):
+            await imported(other, head)

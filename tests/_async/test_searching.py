@@ -101,6 +101,17 @@ async def test_what_cannot_be_searched_is_refused(async_memory: AsyncChatMemory,
         await async_memory.tenant("acme").sessions.search(text)
 
 
+async def forget_all(tenant: AsyncTenant, user: str) -> None:
+    """Store a session, a memory and an item of a user, and remove each by itself."""
+    session = await tenant.sessions.create(user_id=user)
+    fact = await tenant.memories.remember("Likes tea.", user_id=user)
+    await tenant.items.put(("a",), "k", {}, user_id=user)
+    assert user in [each.id for each in await tenant.users.list()]
+    await session.erase()
+    await tenant.memories.forget(fact.id)
+    await tenant.items.delete(("a",), "k")
+
+
 async def test_users_and_tenants_are_listed(async_memory: AsyncChatMemory) -> None:
     """By page, in order; users of every kind of data, and nobody of another tenant."""
     acme = async_memory.tenant("acme")
@@ -113,6 +124,7 @@ async def test_users_and_tenants_are_listed(async_memory: AsyncChatMemory) -> No
     await (await acme.sessions.get("s-2")).delete()
     await acme.memories.remember("The office is closed.")
     await acme.memories.remember("Likes soup.", user_id="only-memories")
+    await forget_all(acme, "gone")
     users = acme.users
     everybody = [(user.id, user.sessions) for user in await users.list()]
     expected = [("only-memories", 0), ("user-0", 1), ("user-1", 2), ("user-2", 0), ("user-3", 1), ("user-4", 1)]

@@ -78,3 +78,77 @@ def test_a_field_that_is_missing_is_named(memory: ChatMemory, wrong: str) -> Non
     place = "The session in the file" if wrong == "session" else "Message 1 in the file"
     with pytest.raises(InvalidInputError, match=f"{place} cannot be read: .*'created_at'"):
         imported(memory.tenant("other"), document)
+
+
+def exported(tenant: Tenant) -> list[str]:
+    """The lines of a whole tenant."""
+    return [line for line in tenant.export()]
+
+
+def tenant_with_data(memory: ChatMemory) -> Tenant:
+    """A tenant with conversations of two users, a run, a deleted session, a memory and an item."""
+    acme = memory.tenant("acme")
+    for user in ("ann", "bob"):
+        session = acme.sessions.create(user_id=user, session_id=f"of {user}")
+        session.append_many([{"role": "user", "content": f"{n} {user}"} for n in range(3)])
+    run = acme.sessions.create(user_id="ann", session_id="run", kind="training")
+    run.move("running", reason="go")
+    run.log_metrics({"loss": 0.5}, step=1)
+    run.append("user", "Train it.")
+    run.end(results={"rmse": 1})
+    acme.sessions.create(user_id="ann", session_id="gone").delete()
+    acme.memories.remember("Likes tea.", user_id="ann")
+    acme.items.put(("a",), "k", {"v": 1})
+    return acme
+
+
+def test_the_lines_of_a_tenant(memory: ChatMemory) -> None:
+    """Its sessions are imported with their users, messages, moves and metrics; a deleted one stays away."""
+    acme, other = tenant_with_data(memory), memory.tenant("other")
+    lines = "\n".join(exported(acme)).encode()
+    results = imported(other, lines)
+    assert [(each.id, each.outcome, each.messages) for each in results] == [
+        ("of ann", "imported", 3),
+        ("of bob", "imported", 3),
+        ("run", "imported", 1),
+        ("gone", "refused", 0),
+    ]
+    for id in ("of ann", "of bob", "run"):
+        ours, theirs = acme.sessions.get(id), other.sessions.get(id)
+        assert ours.info.user_id == theirs.info.user_id
+        assert ours.history() == theirs.history()
+    assert [tuple(curve) for curve in theirs.metrics().values()] == [tuple(curve) for curve in ours.metrics().values()]
+    moves = theirs.info.metadata["imported"]["status_history"]
+    assert (moves[0]["old"], moves[0]["new"], moves[0]["reason"]) == ("pending", "running", "go")
+    assert theirs.info.results == {"rmse": 1}
+    again = imported(other, lines)
+    assert [each.outcome for each in again] == ["unchanged", "unchanged", "unchanged", "refused"]
+
+
+def test_the_lines_of_one_session(memory: ChatMemory) -> None:
+    """The lines of a session and of a user are read likewise."""
+    acme = tenant_with_data(memory)
+    lines = [line for line in acme.sessions.get("of bob").export_lines()]
+    assert [each.id for each in imported(memory.tenant("b"), "\n".join(lines).encode())] == ["of bob"]
+    lines = [line for line in acme.users.export("bob")]
+    assert [each.id for each in imported(memory.tenant("c"), "\n".join(lines).encode())] == ["of bob"]
+
+
+def test_broken_lines(memory: ChatMemory) -> None:
+    """A bad record refuses its session and no other one; broken JSON ends the import and says where."""
+    acme, other = tenant_with_data(memory), memory.tenant("other")
+    lines = exported(acme)
+    records = [json.loads(line) for line in lines]
+    bad = next(index for index, each in enumerate(records) if each["record"] == "message")
+    del records[bad]["created_at"]
+    results = imported(other, "\n".join(map(json.dumps, records)).encode())
+    assert [each.outcome for each in results] == ["refused", "imported", "imported", "refused"]
+    assert "'created_at'" in (results[0].reason or "")
+    cut = "\n".join([*lines[: bad + 6], lines[bad + 6][:-10]]).encode()
+    results_so_far = memory.tenant("third").import_conversations(io.BytesIO(cut))
+    assert next(results_so_far).id == "of ann"
+    with pytest.raises(InvalidInputError, match=f"not valid JSON at byte {len(cut):,}"):
+        [each for each in results_so_far]
+    for head in (b'{"record": "export", "format": "chatmemory/9"}', b'{"record": "session"}', b'{"record"'):
+        with pytest.raises(InvalidInputError):
+            imported(other, head)

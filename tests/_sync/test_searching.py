@@ -101,6 +101,17 @@ def test_what_cannot_be_searched_is_refused(memory: ChatMemory, text: Any) -> No
         memory.tenant("acme").sessions.search(text)
 
 
+def forget_all(tenant: Tenant, user: str) -> None:
+    """Store a session, a memory and an item of a user, and remove each by itself."""
+    session = tenant.sessions.create(user_id=user)
+    fact = tenant.memories.remember("Likes tea.", user_id=user)
+    tenant.items.put(("a",), "k", {}, user_id=user)
+    assert user in [each.id for each in tenant.users.list()]
+    session.erase()
+    tenant.memories.forget(fact.id)
+    tenant.items.delete(("a",), "k")
+
+
 def test_users_and_tenants_are_listed(memory: ChatMemory) -> None:
     """By page, in order; users of every kind of data, and nobody of another tenant."""
     acme = memory.tenant("acme")
@@ -113,6 +124,7 @@ def test_users_and_tenants_are_listed(memory: ChatMemory) -> None:
     acme.sessions.get("s-2").delete()
     acme.memories.remember("The office is closed.")
     acme.memories.remember("Likes soup.", user_id="only-memories")
+    forget_all(acme, "gone")
     users = acme.users
     everybody = [(user.id, user.sessions) for user in users.list()]
     expected = [("only-memories", 0), ("user-0", 1), ("user-1", 2), ("user-2", 0), ("user-3", 1), ("user-4", 1)]

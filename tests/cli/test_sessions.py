@@ -104,7 +104,7 @@ def test_show_context(cli: Cli, session: Session) -> None:
     assert "omitted: 2 messages, seq 1 to 2" in short
     for wrong in (["--max-tokens", "9"], ["--context", "--limit", "1"], ["--context", "--max-tokens", "-5"]):
         assert "Usage" in cli("show", session.id, *wrong, code=2).stderr
-    assert "Raise max_tokens" in cli("show", session.id, "--context", "--max-tokens", "2", code=1).stderr
+    assert "Raise --max-tokens" in cli("show", session.id, "--context", "--max-tokens", "2", code=1).stderr
 
 
 def test_show_context_shows_the_summary(cli: Cli, memory: ChatMemory) -> None:

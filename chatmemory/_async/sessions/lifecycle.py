@@ -68,7 +68,7 @@ class AsyncLifecycleMethods:
         A run goes to the final run status that its kind has for this, unless it is in one already. Where its kind
         says so, its result becomes a memory, which recall(kinds=["result"]) finds.
 
-        No value keeps a session from ending: of results, details, metadata and error, what is too large is cut as by
+        What results, details, metadata and error hold keeps no session from ending: what is too large is cut as by
         update(), what JSON cannot represent becomes a string that says what it was, and a detail that does not fit
         the kind is stored as NAME_as_given.
 
@@ -85,6 +85,7 @@ class AsyncLifecycleMethods:
                 otherwise; else such an end is refused.
 
         Raises:
+            InvalidInputError: An argument has the wrong type: details that are no mapping, or no number as a metric.
             MoveError: The run has ended otherwise.
             SessionNotFoundError: The session was deleted or erased.
         """
@@ -92,7 +93,7 @@ class AsyncLifecycleMethods:
         number, values = check_metrics(metrics or {}, step)
         status: Outcome = "completed" if success else "failed"
         last = last.at_the_end()
-        return await self._end(End(status, last, True, share_result, values, number, keep_run_status))
+        return await self._end(End(status, last, True, share_result, values, number, bool(keep_run_status)))
 
     async def expire(self, *, reason: str | None = None) -> SessionInfo:
         """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.

@@ -268,9 +268,10 @@ class AsyncSessions(AsyncRunsFound):
     ) -> Page[SessionInfo]:
         """Find the sessions whose title, or one of whose messages, has all of these words; last active first.
 
-        Upper and lower case are the same, and a word may be a part of another: this needs no spaces between words. No
-        index of words slows appends down. Instead each call reads at most about 20,000 messages, from the sessions
-        that were active last on, so a page may be short, or empty, while `next` says that there is more to search.
+        Upper and lower case are the same, letters with and without accents are not, and a word may be a part of
+        another: this needs no spaces between words. No index of words slows appends down. Instead each call reads at
+        most about 20,000 messages, from the sessions that were active last on, so a page may be short, or empty, while
+        `next` says that there is more to search.
 
         Args:
             text: The words, at most 8.

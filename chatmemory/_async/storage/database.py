@@ -112,7 +112,7 @@ class AsyncDatabase:
             connection = await pool.getconn(deadline.left)
             try:
                 connection.begin(deadline.at, self._server.lives if patient else None)
-                connection.may_be_stored = True
+                connection.may_be_stored = queries.effects.may_store(query)
                 cursor = await connection.execute(query, params, prepare=self._prepare, binary=True)
                 rows = await cursor.fetchall()
             finally:
@@ -146,7 +146,7 @@ class AsyncDatabase:
     ) -> list[Row]:
         if not self._pins:
             async with self._live_connection(subject, deadline) as connection:
-                connection.may_be_stored = True
+                connection.may_be_stored = queries.effects.may_store(query)
                 try:
                     return await (await connection.execute(query, params, binary=True)).fetchall()
                 except DRIVER_ERRORS as error:

@@ -48,7 +48,7 @@ class AsyncTransaction:
         self._prepare = prepare
         self._how = queries.admin.BEGIN_SNAPSHOT if snapshot else queries.admin.BEGIN
         self._renew = renew
-        self._begun = self._finished = False
+        self._begun = self._finished = self._stores = False
 
     async def run(self, *statements: Statement) -> list[list[Row]]:
         """Run statements in one round trip; return the rows of each."""
@@ -66,17 +66,23 @@ class AsyncTransaction:
     async def execute(self, query: LiteralString, params: Params | None = None) -> AsyncCursor[Row]:
         """Run one statement whose cursor is needed, for its row count."""
         await self._begin()
+        self._note(query)
         return await self._connection.execute(query, params, binary=True)
 
     async def execute_many(self, query: LiteralString, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each of many rows."""
         await self._begin()
+        self._note(query)
         await self._connection.cursor().executemany(query, rows)
 
     async def cursor(self, name: str) -> AsyncServerCursor[Row]:
         """Open a cursor on the server, to read what would not fit into memory."""
         await self._begin()
         return self._connection.cursor(name=name, binary=True)
+
+    def _note(self, query: str) -> None:
+        """Remember whether there is something to commit."""
+        self._stores = self._stores or queries.effects.may_store(query)
 
     async def _begin(self) -> None:
         if not self._begun:
@@ -116,10 +122,11 @@ class AsyncTransaction:
                 enter = (queries.admin.ENTER_TENANT, (self._tenant_id,))
             await self._connection.execute(*enter, prepare=self._prepare)
         for query, params in statements:
+            self._note(query)
             # Binary: the text of a value depends on settings such as DateStyle.
             cursors.append(await self._connection.execute(query, params, prepare=self._prepare, binary=True))
         if commit:
-            self._finished = self._connection.may_be_stored = True
+            self._finished, self._connection.may_be_stored = True, self._stores
             await self._connection.execute(queries.admin.COMMIT)
 
     async def leave(self, *, failed: bool) -> None:
@@ -129,7 +136,7 @@ class AsyncTransaction:
         if self._connection.closed or self._connection.info.transaction_status == TransactionStatus.IDLE:
             return
         if not failed and self._begun and not self._finished:
-            self._connection.may_be_stored = True
+            self._connection.may_be_stored = self._stores
             await self._connection.execute(queries.admin.COMMIT)
         else:
             await async_undisturbed(self._connection.execute, queries.admin.ROLLBACK)

@@ -25,6 +25,7 @@ from chatmemory.files.conversations import Conversation, RefusedConversation, ba
 from chatmemory.files.records import ImportedConversation, ImportOutcome
 from chatmemory.files.storable import storable
 from chatmemory.kinds import find
+from chatmemory.records import shorten
 from chatmemory.runs.metric_records import MetricCurve
 from chatmemory.storage import queries
 from chatmemory.validation import check_messages
@@ -192,7 +193,7 @@ def _is_unfinished(session: Session) -> bool:
 
 
 def _past(time: datetime | None) -> datetime | None:
-    """Return a time of a file; None if it lies in the future, so that it cannot be right."""
+    """Return a time of the source; None if it lies in the future, so that it cannot be right."""
     return time if time is None or time <= datetime.now(UTC) else None
 
 
@@ -204,7 +205,7 @@ def _is_file(source: object) -> bool:
 def _opened(source: Source, max_bytes: int) -> Iterator[Iterator[Conversation | RefusedConversation]]:
     """The conversations of a source; a file that the caller opened stays open."""
     if isinstance(source, (str, PathLike)):
-        with Path(source).open("rb") as file:
+        with _open(source) as file:
             yield conversations(file)
     elif _is_file(source):
         yield conversations(cast(BinaryIO, source))
@@ -215,6 +216,14 @@ def _opened(source: Source, max_bytes: int) -> Iterator[Iterator[Conversation | 
             f"file must be a path, a binary file that can seek, or an iterable of conversations, "
             f"not {type(source).__name__}."
         )
+
+
+def _open(path: str | PathLike[str]) -> BinaryIO:
+    try:
+        return Path(path).open("rb")
+    except (OSError, ValueError) as error:  # ValueError: no file has such a name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInputError(f"The file {shorten(str(path), 200)!r} cannot be read: {reason}.") from None
 
 
 def _in_thread(values: Iterator[T]) -> Iterator[T]:

@@ -70,7 +70,7 @@ class LifecycleMethods:
         A run goes to the final run status that its kind has for this, unless it is in one already. Where its kind
         says so, its result becomes a memory, which recall(kinds=["result"]) finds.
 
-        No value keeps a session from ending: of results, details, metadata and error, what is too large is cut as by
+        What results, details, metadata and error hold keeps no session from ending: what is too large is cut as by
         update(), what JSON cannot represent becomes a string that says what it was, and a detail that does not fit
         the kind is stored as NAME_as_given.
 
@@ -87,6 +87,7 @@ class LifecycleMethods:
                 otherwise; else such an end is refused.
 
         Raises:
+            InvalidInputError: An argument has the wrong type: details that are no mapping, or no number as a metric.
             MoveError: The run has ended otherwise.
             SessionNotFoundError: The session was deleted or erased.
         """
@@ -94,7 +95,7 @@ class LifecycleMethods:
         number, values = check_metrics(metrics or {}, step)
         status: Outcome = "completed" if success else "failed"
         last = last.at_the_end()
-        return self._end(End(status, last, True, share_result, values, number, keep_run_status))
+        return self._end(End(status, last, True, share_result, values, number, bool(keep_run_status)))
 
     def expire(self, *, reason: str | None = None) -> SessionInfo:
         """End the session as expired, as the clean-up does with idle ones; expiring it again changes nothing.

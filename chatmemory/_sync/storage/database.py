@@ -114,7 +114,7 @@ class Database:
             connection = pool.getconn(deadline.left)
             try:
                 connection.begin(deadline.at, self._server.lives if patient else None)
-                connection.may_be_stored = True
+                connection.may_be_stored = queries.effects.may_store(query)
                 cursor = connection.execute(query, params, prepare=self._prepare, binary=True)
                 rows = cursor.fetchall()
             finally:
@@ -146,7 +146,7 @@ class Database:
     def _on_live_connection(self, query: LiteralString, params: Params, subject: str, deadline: Deadline) -> list[Row]:
         if not self._pins:
             with self._live_connection(subject, deadline) as connection:
-                connection.may_be_stored = True
+                connection.may_be_stored = queries.effects.may_store(query)
                 try:
                     return connection.execute(query, params, binary=True).fetchall()
                 except DRIVER_ERRORS as error:

@@ -4,6 +4,6 @@ A statement that is a transaction of its own, in one round trip, calls a functio
 and its search_path. search_path is not pinned before that: such a statement qualifies every function and operator.
 """
 
-from chatmemory.storage.queries import admin, items, learning, memories, messages, ownership, runs, sessions
+from chatmemory.storage.queries import admin, effects, items, learning, memories, messages, ownership, runs, sessions
 
-__all__ = ["admin", "items", "learning", "memories", "messages", "ownership", "runs", "sessions"]
+__all__ = ["admin", "effects", "items", "learning", "memories", "messages", "ownership", "runs", "sessions"]

@@ -118,12 +118,14 @@ ERASE: dict[Scope, dict[str, LiteralString]] = {
     scope: {table.name: query for table in TABLES if (query := _erase(table, scope)) is not None} for scope in _SESSIONS
 }
 
-# Every user that a row names.
-_USERS_NAMED = " union ".join(
-    f"select m.{table.user} from chatmemory.{table.name} m"
+# Every user that a row names; and those of whom there is more than the row that counts their memories.
+_NAMING = {
+    table.name: f"select m.{table.user} from chatmemory.{table.name} m"
     for table in TABLES
     if table.user is not None and table.part_of is None and table.cites is None
-)
+}
+_USERS_NAMED = " union ".join(_NAMING.values())
+_USERS_STORED = " union ".join({**_NAMING, "memory_users": _NAMING["memory_users"] + " where m.places > 0"}.values())
 
 # All users of a tenant, one batch at a time; the empty name stands for the tenant as a whole. The users of memories are
 # read from memory_users.
@@ -137,7 +139,7 @@ USERS_OF_TENANT = (
 # The users of a tenant, by their ids, with their sessions that are not deleted.
 LIST_USERS = (
     "select u.id, s.count, s.last_active_at from ("
-    f"select n.id from ({_USERS_NAMED}) n(id) where n.id <> '' "
+    f"select n.id from ({_USERS_STORED}) n(id) where n.id <> '' "
     "and (%(after_id)s::text is null or n.id > %(after_id)s) order by n.id limit %(limit)s offset %(offset)s) u "
     "cross join lateral (select count(*) as count, max(m.last_active_at) as last_active_at "
     "from chatmemory.sessions m where m.user_id = u.id and m.deleted_at is null) s order by u.id"
