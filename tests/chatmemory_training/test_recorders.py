@@ -71,12 +71,12 @@ def test_a_run_that_raises_is_recorded_as_failed(tenant: Tenant) -> None:
 
 
 def test_a_name_that_ended_goes_on_beside(tenant: Tenant) -> None:
-    """The next session is NAME.2; another user's session of the name is not touched."""
+    """The next session is NAME-2; another user's session of the name is not touched."""
     tenant.sessions.create(user_id="bob", session_id="r")
     for _ in range(2):
         with record_run(tenant, "r", user_id="ann") as run:
             run.log({"loss": 1.0})
-    assert [session.id for session in tenant.sessions.list(user_id="ann")] == ["r.3", "r.2"]
+    assert [session.id for session in tenant.sessions.list(user_id="ann")] == ["r-3", "r-2"]
     assert tenant.sessions.get("r").info.is_active
 
 

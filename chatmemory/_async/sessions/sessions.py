@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
+from chatmemory._async.runs.lost import async_end_lost
 from chatmemory._async.sessions.ending import AsyncEndings
 from chatmemory._async.sessions.hiding import async_show
 from chatmemory._async.sessions.session import AsyncSession
@@ -38,6 +39,7 @@ from chatmemory.validation import (
 )
 
 Infos: TypeAlias = list[SessionInfo]  # inside the class, `list` is the method
+Results: TypeAlias = list[list[Row]]
 Statements: TypeAlias = list[Statement]
 
 
@@ -181,7 +183,7 @@ class AsyncSessions:
         id = check_id(session_id, "session_id")
         user = None if user_id is None else check_id(user_id, "user_id")
         params = {"id": id, "user_id": user}
-        rows = await self._database.fetch(self._tenant_id, queries.sessions.GET_SESSION, params, subject=id)
+        [rows] = await self._current(((queries.sessions.GET_SESSION, params),), subject=id)
         if not rows:
             raise not_found(id)
         return self._handle(session_from_row(rows[0]))
@@ -251,7 +253,7 @@ class AsyncSessions:
         statements: Statements = [(query, {**given, **request.params})]
         if with_total:
             statements.append((queries.sessions.count_sessions(given), given))
-        rows, *counted = await self._database.run(self._tenant_id, *statements)
+        rows, *counted = await self._current(statements)
         total = counted[0][0][0] if counted else None
         if not rows and not offset:
             list(map(check_kind, kinds))
@@ -314,8 +316,8 @@ class AsyncSessions:
         """
         ids = [check_id(session_id, "session_id") for session_id in check_list(session_ids, "session_ids")]
         await self._parts.metrics.flush()
-        rows, extremes = await self._database.run(
-            self._tenant_id, (queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))
+        rows, extremes = await self._current(
+            ((queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,)))
         )
         try:
             return comparison_from_rows(ids, rows, extremes)
@@ -355,6 +357,13 @@ class AsyncSessions:
             SessionNotFoundError: There is no deleted session with this id.
         """
         return self._handle(await async_show(self._parts, self._tenant_id, check_id(session_id, "session_id")))
+
+    async def _current(self, statements: Sequence[Statement], subject: str = "") -> Results:
+        """Run statements, the first of which reads sessions; again, if runs among them turn out to be lost."""
+        found = await self._database.run(self._tenant_id, *statements, subject=subject)
+        if await async_end_lost(self._parts, self._tenant_id, map(session_from_row, found[0])):
+            return await self._database.run(self._tenant_id, *statements, subject=subject)
+        return found
 
     async def _began(self, info: SessionInfo, rows: Sequence[Row]) -> AsyncSession:
         """A handle on a new or reopened session, for which the user's oldest may have ended."""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
 from chatmemory._public import public
+from chatmemory._sync.runs.lost import end_lost
 from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.sessions.hiding import show
 from chatmemory._sync.sessions.session import Session
@@ -40,6 +41,7 @@ from chatmemory.validation import (
 )
 
 Infos: TypeAlias = list[SessionInfo]  # inside the class, `list` is the method
+Results: TypeAlias = list[list[Row]]
 Statements: TypeAlias = list[Statement]
 
 
@@ -183,7 +185,7 @@ class Sessions:
         id = check_id(session_id, "session_id")
         user = None if user_id is None else check_id(user_id, "user_id")
         params = {"id": id, "user_id": user}
-        rows = self._database.fetch(self._tenant_id, queries.sessions.GET_SESSION, params, subject=id)
+        [rows] = self._current(((queries.sessions.GET_SESSION, params),), subject=id)
         if not rows:
             raise not_found(id)
         return self._handle(session_from_row(rows[0]))
@@ -253,7 +255,7 @@ class Sessions:
         statements: Statements = [(query, {**given, **request.params})]
         if with_total:
             statements.append((queries.sessions.count_sessions(given), given))
-        rows, *counted = self._database.run(self._tenant_id, *statements)
+        rows, *counted = self._current(statements)
         total = counted[0][0][0] if counted else None
         if not rows and not offset:
             list(map(check_kind, kinds))
@@ -316,9 +318,7 @@ class Sessions:
         """
         ids = [check_id(session_id, "session_id") for session_id in check_list(session_ids, "session_ids")]
         self._parts.metrics.flush()
-        rows, extremes = self._database.run(
-            self._tenant_id, (queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))
-        )
+        rows, extremes = self._current(((queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))))
         try:
             return comparison_from_rows(ids, rows, extremes)
         except KeyError as error:
@@ -357,6 +357,13 @@ class Sessions:
             SessionNotFoundError: There is no deleted session with this id.
         """
         return self._handle(show(self._parts, self._tenant_id, check_id(session_id, "session_id")))
+
+    def _current(self, statements: Sequence[Statement], subject: str = "") -> Results:
+        """Run statements, the first of which reads sessions; again, if runs among them turn out to be lost."""
+        found = self._database.run(self._tenant_id, *statements, subject=subject)
+        if end_lost(self._parts, self._tenant_id, map(session_from_row, found[0])):
+            return self._database.run(self._tenant_id, *statements, subject=subject)
+        return found
 
     def _began(self, info: SessionInfo, rows: Sequence[Row]) -> Session:
         """A handle on a new or reopened session, for which the user's oldest may have ended."""

@@ -24,6 +24,7 @@ END_SESSIONS = (
     "select " + ", ".join(f"(session).{column}" for column in SESSION.split(", ")) + ", refused "
     "from chatmemory.end_sessions(%s, %s, %s)"
 )
+REOPEN_RUN = "select " + SESSION + " from chatmemory.reopen_run(%s, %s, %s, %s, %s)"
 CLEAN_UP = "select expired, archived from chatmemory.clean_up(%s, %s, %s)"
 
 # Get a session that is not deleted.
