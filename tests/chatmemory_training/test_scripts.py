@@ -59,7 +59,7 @@ def test_a_fresh_run_is_a_new_run(tmp_path: Path, tenant: Tenant, postgres_url: 
     infos = {info.id: info.run_status for info in tenant.sessions.list(order="created")}
     assert infos == {"lstm": "failed", "lstm-2": "completed", "lstm-3": "completed"}
     assert tenant.sessions.get("lstm").status_history()[-1].reason == "lost"
-    assert [len(losses(tenant, id)) for id in infos] == [10, 20, 30]
+    assert {id: len(losses(tenant, id)) for id in infos} == {"lstm": 30, "lstm-2": 20, "lstm-3": 10}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == set(infos)
 
 
