@@ -6,9 +6,11 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python $(NEW_ENOUGH) && echo $$python && break; done)
 BIN := .venv/bin
 ARGS ?=
+# optional: test-trainers passes where pip finds no CPU build of torch.
+TRAINERS ?= required
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-servers lint sync bench bench-scale docs clean
+.PHONY: help demo test test-servers test-trainers lint sync bench bench-scale docs clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
@@ -21,6 +23,14 @@ test: .venv/.installed ## the whole suite, on real servers; make test ARGS="-k o
 
 test-servers: .venv/.installed ## a part of the suite on each Postgres and Redis that this machine or a wheel has
 	$(BIN)/python -m scripts.servers $(ARGS)
+
+test-trainers: ## real trainings with Hugging Face, Lightning, Keras and torchrun, in an environment of their own
+	@if $(MAKE) --no-print-directory .venv-trainers/.installed; then \
+		.venv-trainers/bin/pytest -n 2 tests/chatmemory_training/test_trainers.py $(ARGS); \
+	else \
+		echo 'Trainers are not tested: pip finds no CPU build of torch ($(TORCH)), or no trainers.'; \
+		test '$(TRAINERS)' = optional; \
+	fi
 
 lint: .venv/.installed ## ruff, mypy --strict, and whether the generated half is current
 	$(BIN)/ruff check
@@ -45,7 +55,7 @@ docs: .venv/.installed ## write the pages of docs/ that are made from the code
 	$(BIN)/python -m chatmemory.cli.reference > docs/cli.md
 
 clean: ## remove .venv, caches and build results
-	rm -rf .venv .venv-servers .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .venv-servers .venv-trainers .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 define MAKE_VENV
@@ -65,6 +75,15 @@ endef
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,all]'
 	@# its wheel carries tiktoken's vocabularies, which the tests read from there; the rest of it is of no use
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps litellm
+	@touch $@
+
+# The CPU build is 190 MB; the one on PyPI needs 3 GB. PIP_FIND_LINKS names the folder of the wheel.
+TORCH := torch==2.13.0+cpu
+.venv-trainers/.installed: pyproject.toml constraints.txt
+	@.venv-trainers/bin/pip --version >/dev/null 2>&1 || '$(PYTHON)' -m venv --clear .venv-trainers
+	@.venv-trainers/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '$(TORCH)' \
+		transformers accelerate lightning keras 'jsonargparse[signatures]' -e '.[test]' 2>/dev/null
+	@.venv-trainers/bin/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps litellm
 	@touch $@
 
 # What the demo needs: a fifth of what the tests do.

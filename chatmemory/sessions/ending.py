@@ -76,6 +76,7 @@ class Ending(NamedTuple):
         row |= {name: values.get(name) for name in ("metadata", "details", "results", "progress", "error", "is_work")}
         row |= {"updated_at": info.updated_at.isoformat(), "last_active_at": info.last_active_at.isoformat()}
         row["has_result"] = info.learns == "result"
+        row["is_work"] = row["is_work"] and end.by_user  # the end of a lost run is not its last activity
         return self._after(end.status, values), row
 
     def _after(self, status: Outcome, values: JsonObject) -> SessionInfo:

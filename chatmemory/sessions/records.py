@@ -36,6 +36,8 @@ class SessionInfo(Shown):
         learns: The source of long-term memories: "messages", the "result" of the run, or "nothing".
         prior_summary: The summary of the ended session that this one continues; `summary` begins with it.
         imported_at: The time when the session was stored, if it was created with a created_at of its own.
+        lost_after_seconds: Seconds without activity after which an active run counts as lost; None: its process does
+            not beat, and it never does.
     """
 
     tenant_id: str
@@ -66,6 +68,7 @@ class SessionInfo(Shown):
     learns: Learns = "messages"
     prior_summary: str | None = None
     imported_at: datetime | None = None
+    lost_after_seconds: int | None = None
 
     @property
     def born_at(self) -> datetime:
@@ -224,7 +227,11 @@ def status_change_from_row(row: Sequence[Any]) -> StatusChange:
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanUp(Record):
-    """The numbers of sessions that a clean-up expired and archived, and of expired items it removed, in all tenants."""
+    """The numbers of sessions that a clean-up ended and archived, and of expired items it removed, in all tenants.
+
+    Attributes:
+        expired: The sessions that it ended, because they were idle or, being runs, lost.
+    """
 
     expired: int
     archived: int

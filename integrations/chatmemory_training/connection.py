@@ -1,4 +1,4 @@
-"""The tenant of a service: given directly, or opened on the database of a SQLAlchemy session."""
+"""The tenant of a service or recorder: given directly, by its id, or on the database of a SQLAlchemy session."""
 
 import atexit
 import threading
@@ -8,30 +8,35 @@ from chatmemory import ChatMemory, ChatMemoryError, ConfigurationError, Tenant
 
 TENANT = "default"
 
-_memories: dict[str, ChatMemory] = {}
+_memories: dict[str | None, ChatMemory] = {}
 _lock = threading.Lock()
 
 
 def tenant_of(given: Any) -> Tenant:
-    """Return the tenant itself, or tenant "default" on the database of a SQLAlchemy session.
+    """Return the tenant itself, the tenant of this id, or tenant "default" on the database of a SQLAlchemy session.
 
-    Services on one database share its connections, which are closed when the process ends.
+    An id is one on the configured database. All that is opened here is shared, and closed when the process ends.
 
     Raises:
         ConfigurationError: The argument is neither, or its database is not Postgres.
     """
     if isinstance(given, Tenant):
         return given
+    if isinstance(given, str):
+        return _opened(None).tenant(given)
     if not callable(getattr(given, "get_bind", None)):
         raise ConfigurationError(
-            f"tenant must be a Tenant, as returned by ChatMemory.tenant(), or a SQLAlchemy Session, "
+            f"tenant must be a Tenant, as returned by ChatMemory.tenant(), its id, or a SQLAlchemy Session, "
             f"not a {type(given).__name__}."
         )
-    url = _url_of(given)
+    return _opened(_url_of(given)).tenant(TENANT)
+
+
+def _opened(url: str | None) -> ChatMemory:
     with _lock:
         if url not in _memories:
             _memories[url] = ChatMemory.open(url)
-        return _memories[url].tenant(TENANT)
+        return _memories[url]
 
 
 def _url_of(session: Any) -> str:

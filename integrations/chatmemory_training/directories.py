@@ -17,7 +17,7 @@ from chatmemory_training.run_names import sanitize_run_name
 LOG = logging.getLogger("chatmemory_training")
 PRIVATE = 0o700
 LOCK, CONFIG = ".lock", "effective_config.json"
-MAX_SAME_NAME = 1000  # concurrent runs of one name
+MAX_SAME_NAME = 10_000  # runs of one name in one directory
 
 _locked_paths: set[str] = set()  # a process can take its own file lock twice, so its locks are listed here
 _guard = threading.Lock()
@@ -66,7 +66,8 @@ def _is_same_file(path: str, lock: Any) -> bool:
 class Directories(NamedTuple):
     """The paths of one run."""
 
-    name: str  # the run's name, with a number if another run of that name is in progress
+    name: str  # the run's name, with a number if another run has used that name
+    number: int
     run: Path
     models: Path
     log: Path
@@ -74,25 +75,34 @@ class Directories(NamedTuple):
     lock: RunLock
 
 
-def create_directories(config: Any, run_name: str) -> Directories:
-    """Create a run's directories, private to the user, and lock them.
+class Claim(NamedTuple):
+    """A locked directory of one run."""
 
-    If a run of this name is still in progress, the name gets a number: NAME-2. If their place cannot be used, they are
-    created in the user's state directory, or else in the directory for temporary files.
+    name: str  # the run's name, with a number if another run has used that name
+    number: int  # that number; 1 for the name itself
+    path: Path
+    lock: RunLock
+
+
+def create_directories(config: Any, run_name: str, *, resume: bool = False) -> Directories:
+    """Create a run's directories, private to the user, and lock them; to resume a run, lock those that it has.
+
+    If a run of this name has used them, the name gets a number: NAME-2. If their place cannot be used, they are created
+    in the user's state directory, or else in the directory for temporary files.
 
     Raises:
         DirectoryError: They cannot be created, or a link leads out of the parent directory.
     """
     try:
         root = Path(from_environment("LOG_DIR") or config_value(config, "logging.model_dir") or "logs")
-        name, run, lock = _claim_first([root, *_fallbacks()], run_name)
+        name, number, run, lock = _claim_first([root, *_fallbacks()], run_name, resume)
         model_root = from_environment("MODEL_DIR")
         models = _subdirectory(_created(Path(model_root)), name) if model_root else _subdirectory(run, "models")
     except OSError as error:
         raise DirectoryError(f"Failed to setup directories: {error.strerror or error}: {error.filename}") from error
     log = sanitize_run_name(config_value(config, "logging.log_file") or "training.log")
     log = "training.log" if log in (CONFIG, "evaluation.log", "models") else log
-    return Directories(name, run, models, run / log, run / "evaluation.log", lock)
+    return Directories(name, number, run, models, run / log, run / "evaluation.log", lock)
 
 
 def _fallbacks() -> list[Path]:
@@ -104,17 +114,17 @@ def _user_number() -> int:
     return os.getuid() if hasattr(os, "getuid") else 0
 
 
-def _claim_first(roots: list[Path], run_name: str) -> tuple[str, Path, RunLock]:
+def _claim_first(roots: list[Path], run_name: str, resume: bool) -> Claim:
     """Claim a directory below the first root that can be used; the error is that of the first one."""
     first: OSError | None = None
     for root in roots:
         try:
-            claimed = claim(root, run_name)
+            claimed = claim(root, run_name, resume=resume)
         except OSError as error:
             first = first or error
         else:
             if first is not None:
-                LOG.warning("%s cannot be used (%s); the run's files are in %s", roots[0], first.strerror, claimed[1])
+                LOG.warning("%s cannot be used (%s); the run's files are in %s", roots[0], first.strerror, claimed.path)
             return claimed
     assert first is not None
     raise first
@@ -125,21 +135,35 @@ def from_environment(name: str) -> str | None:
     return os.environ.get(f"CHATMEMORY_{name}") or os.environ.get(f"KEISEI_{name}")
 
 
-def claim(root: Path, run_name: str) -> tuple[str, Path, RunLock]:
-    """Create and lock a run's directory; the name gets a number if another run of that name is in progress.
+def claim(root: Path, run_name: str, *, resume: bool = False) -> Claim:
+    """Create and lock a directory that no other run has used; to resume a run, lock its newest one instead.
 
     Raises:
         OSError: The directory cannot be created.
         DirectoryError: A link leads out of the root, or too many runs have this name.
     """
     root = _created(root)
-    for number in range(1, MAX_SAME_NAME):
-        name = run_name if number == 1 else f"{run_name}-{number}"
+    numbers = range(1, MAX_SAME_NAME)
+    used = [number for number in numbers if resume and (root / _numbered(run_name, number)).exists()]
+    for number in [*used[::-1], *numbers]:
+        name = _numbered(run_name, number)
+        if number not in used and not _is_unused(root / name):
+            continue
         run = _subdirectory(root, name)
         lock = RunLock(run)
         if lock.acquire():
-            return name, run, lock
+            if number in used or _is_unused(run):
+                return Claim(name, number, run, lock)
+            lock.release()
     raise DirectoryError(f"Failed to setup directories: {MAX_SAME_NAME} runs are already named {run_name!r}.")
+
+
+def _numbered(run_name: str, number: int) -> str:
+    return run_name if number == 1 else f"{run_name}-{number}"
+
+
+def _is_unused(run: Path) -> bool:
+    return not run.exists() or all(path.name == LOCK for path in run.iterdir())
 
 
 def remove_empty(run: Path) -> None:

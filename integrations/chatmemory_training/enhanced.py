@@ -25,6 +25,7 @@ class EnhancedSessionManager(SessionManager):
         tenant: As for SessionManager.
         user_id: As for SessionManager.
         share_result: As for SessionManager.
+        resume: As for SessionManager.
 
     Attributes:
         plugin_manager: Holds the plugins; register() adds one.
@@ -45,8 +46,11 @@ class EnhancedSessionManager(SessionManager):
         tenant: Tenant | None = None,
         user_id: object = None,
         share_result: bool = False,
+        resume: bool | str | None = None,
     ) -> None:
-        super().__init__(config, args, run_name, tenant=tenant, user_id=user_id, share_result=share_result)
+        super().__init__(
+            config, args, run_name, tenant=tenant, user_id=user_id, share_result=share_result, resume=resume
+        )
         self.plugin_manager = PluginManager(plugins)
         self.rank, self.world_size = 0, 1
         self._began: float | None = None

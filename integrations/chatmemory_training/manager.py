@@ -17,9 +17,11 @@ from chatmemory_training import checkpoints, effective_config, wandb_run
 from chatmemory_training.config_reading import config_value
 from chatmemory_training.directories import CONFIG, Directories, create_directories
 from chatmemory_training.errors import ConfigSaveError, SessionManagerError
-from chatmemory_training.json_values import as_float
 from chatmemory_training.metric_sinks import CLOSE_SECONDS, MetricSink, close_all, open_metric_sink, send
+from chatmemory_training.metric_values import numbers_in
+from chatmemory_training.process_group import process_group
 from chatmemory_training.run_details import configured_details, declared_details
+from chatmemory_training.run_identity import identify
 from chatmemory_training.run_names import choose_run_name, sanitize_run_name
 from chatmemory_training.run_reporter import Reporter
 from chatmemory_training.seeding import seed_everything
@@ -48,6 +50,8 @@ class SessionManager:
         tenant: The tenant that records the run; None: the run is not recorded.
         user_id: The run's user; None: the user that runs this process.
         share_result: Whether the result is remembered for the whole tenant instead of for the user alone.
+        resume: Whether to go on with the newest run of this name, in its directories and its session; or the id of the
+            session to go on with. None: whether args.resume is set.
 
     Attributes:
         config: As given.
@@ -63,10 +67,12 @@ class SessionManager:
         tenant: Tenant | None = None,
         user_id: object = None,
         share_result: bool = False,
+        resume: bool | str | None = None,
     ) -> None:
         self.config, self.args = config, args
+        self._resume = bool(config_value(args, "resume")) if resume is None else resume
         self._tenant, self._user_id, self._share = tenant, user_id, share_result
-        self._run_name = choose_run_name(run_name, args, config)
+        self._run_name = self._asked_name = choose_run_name(run_name, args, config)
         self._run_artifact_dir: str | None = None
         self._model_dir: str | None = None
         self._log_file_path: str | None = None
@@ -92,7 +98,7 @@ class SessionManager:
     def setup_directories(self) -> dict[str, str]:
         """Create the run's directories, private to the user, and lock them.
 
-        If a run of this name is still in progress, the name gets a number: NAME-2.
+        If a run of this name has used them, the name gets a number: NAME-2. A resumed run gets its own again.
 
         Returns:
             run_artifact_dir, model_dir, log_file_path, eval_log_file_path.
@@ -101,9 +107,10 @@ class SessionManager:
             DirectoryError: "Failed to setup directories: …".
         """
         if self._directories is None:
-            directories = create_directories(self.config, self._run_name)
-            if directories.name != self._run_name:
-                LOG.warning("a run %r is already in progress; this one is named %r", self._run_name, directories.name)
+            goes_on = bool(self._resume) or process_group().is_restart
+            directories = create_directories(self.config, self._run_name, resume=goes_on)
+            if directories.name != self._run_name and not goes_on:
+                LOG.warning("there is a run %r already; this one is named %r", self._run_name, directories.name)
             weakref.finalize(self, directories.lock.release)
             self._directories, self._run_name = directories, directories.name
             self._run_artifact_dir, self._model_dir = str(directories.run), str(directories.models)
@@ -234,12 +241,12 @@ class SessionManager:
         """Record metrics in chatmemory, wandb and the other backends, without waiting for a database.
 
         Args:
-            values: Values by metric name; values that are not numbers are skipped.
+            values: Values by metric name. Lists become series, NAME.0, NAME.1 …; what is no number is named in the log.
             step: The step, 0 or more; None: the next one.
         """
-        numbers = {name: found for name, value in values.items() if (found := as_float(value)) is not None}
+        numbers, _ = numbers_in(values)
         self._last_metrics |= numbers if step is None else {**numbers, "step": step}
-        self._open_reporter().log(numbers, step)
+        self._open_reporter().log(values, step)  # it names the values that are none
         send([*self._sinks, *([self._wandb] if self._wandb is not None else [])], numbers, step)
         if self._checkpoints is not None and step is not None:
             self._checkpoints.at_step(step)
@@ -383,7 +390,12 @@ class SessionManager:
         if self._reporter is None:
             run = self._directories.run if self._directories else None
             spool = spool_path(run, self._tenant) if run and self._tenant is not None else None
-            self._reporter = Reporter(self._tenant, self._user_id, "training", self._run_name, spool, self._share)
+            alone = process_group()._replace(rank=0, start=None)  # enable_distributed_session() says who records
+            number = self._directories.number if self._directories else 1
+            identity = identify(
+                "training", self._asked_name, self._user_id, resume=self._resume, number=number, group=alone
+            )
+            self._reporter = Reporter(self._tenant, identity, spool, share=self._share)
         return self._reporter
 
     def __repr__(self) -> str:

@@ -3,13 +3,17 @@
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chatmemory import Tenant
 from chatmemory_training.json_values import to_json_value
 from chatmemory_training.run_recording import Recording
+from chatmemory_training.run_reporter import LOST_AFTER
 from chatmemory_training.signals import SigtermHandler, end_status
+
+_around: ContextVar[tuple[str, Recording] | None] = ContextVar("recording", default=None)
 
 
 @contextmanager
@@ -24,6 +28,9 @@ def record_run(
     user_id: object = None,
     share_result: bool = False,
     spool_dir: Path | str | None = None,
+    resume: bool | str = False,
+    ranks: Literal["first", "all"] = "first",
+    lost_after: int = LOST_AFTER,
 ) -> Iterator[Recording]:
     """Record the body of the with statement as one run: metrics, results and end status.
 
@@ -38,12 +45,19 @@ def record_run(
         share_result: Whether the result is remembered for the whole tenant instead of for the user alone.
         spool_dir: Directory for entries that the database does not have yet; None: CHATMEMORY_LOG_DIR, or the user's
             state directory.
+        resume: Whether to go on with the newest run of this name, or the id of the run to go on with.
+        ranks: Of the processes of a distributed training, the "first" records; "all": the others add to its run.
+        lost_after: Seconds after which the run counts as lost if its process gives no sign of life.
 
     Yields:
         The recording: run.log({"loss": 0.1}), run.results(accuracy=0.9), run.update(artifacts="model.joblib").
     """
-    run = Recording(tenant, name, kind=kind, user_id=user_id, share_result=share_result, spool_dir=spool_dir)
+    run = Recording(
+        tenant, name, kind=kind, user_id=user_id, share_result=share_result, spool_dir=spool_dir,
+        resume=resume, ranks=ranks, lost_after=lost_after,
+    )  # fmt: skip
     run.begin({**describe_model(model), "dataset_name": dataset, **(details or {})})
+    before = _around.set((tenant.id, run))
     error: BaseException | None = None
     try:
         with SigtermHandler():
@@ -52,10 +66,22 @@ def record_run(
         error = raised
         raise
     finally:
-        status, reason = end_status(type(error) if error else None, error)
-        if status == "failed" and error is not None:
-            reason = "".join(traceback.format_exception(error))
-        run.end(status, reason)
+        _around.reset(before)
+        end_with(run, error)
+
+
+def recording_around(tenant: Tenant) -> Recording | None:
+    """Return the recording of the innermost record_run() around the caller, if it is of this tenant."""
+    around = _around.get()
+    return around[1] if around is not None and around[0] == tenant.id else None
+
+
+def end_with(run: Recording, error: BaseException | None) -> None:
+    """End a run as the exception that left it says."""
+    status, reason = end_status(type(error) if error else None, error)
+    if status == "failed" and error is not None:
+        reason = "".join(traceback.format_exception(error))
+    run.end(status, reason)
 
 
 def describe_model(model: Any) -> dict[str, Any]:

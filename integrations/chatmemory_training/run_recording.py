@@ -1,9 +1,10 @@
 """The recording of one run, for recorders without a run directory."""
 
 import logging
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from platformdirs import user_state_path
 
@@ -11,8 +12,10 @@ from chatmemory import Tenant
 from chatmemory_training.directories import RunLock, claim, from_environment, remove_empty
 from chatmemory_training.errors import DirectoryError
 from chatmemory_training.json_values import as_text, to_json_value
+from chatmemory_training.process_group import process_group
+from chatmemory_training.run_identity import identify
 from chatmemory_training.run_names import generate_run_name, sanitize_run_name
-from chatmemory_training.run_reporter import Reporter
+from chatmemory_training.run_reporter import LOST_AFTER, Reporter
 from chatmemory_training.spool_delivery import spool_path
 
 LOG = logging.getLogger("chatmemory_training")
@@ -30,6 +33,11 @@ class Recording:
         share_result: Whether the result is remembered for the whole tenant instead of for the user alone.
         spool_dir: Directory for entries that the database does not have yet; None: CHATMEMORY_LOG_DIR, or the user's
             state directory.
+        resume: Whether to go on with the newest run of this name, or the id of the run to go on with. Steps that are
+            logged again replace those of before.
+        ranks: Of the processes of a distributed training, the "first" records; "all": the others add their metrics
+            and results to its run, as rank1/NAME and so on.
+        lost_after: Seconds after which the run counts as lost if its process gives no sign of life.
     """
 
     def __init__(
@@ -41,14 +49,25 @@ class Recording:
         user_id: object = None,
         share_result: bool = False,
         spool_dir: Path | str | None = None,
+        resume: bool | str = False,
+        ranks: Literal["first", "all"] = "first",
+        lost_after: int = LOST_AFTER,
     ) -> None:
         self.name = sanitize_run_name(name) if name else generate_run_name({"wandb": {"run_name_prefix": kind}})
+        group = process_group()
+        run = identify(kind, self.name, user_id, resume=resume, asked=name, group=group)
+        self._attempt = run.attempt
+        is_recorded = group.rank == 0 or ranks == "all"
         self._directory: Path | None = None
         self._lock: RunLock | None = None
         self._results: dict[str, Any] = {}
         root = spool_dir or from_environment("LOG_DIR") or user_state_path("chatmemory") / "runs"
+        directory = f"{self.name}-rank{group.rank}" if group.rank else self.name
         try:
-            self.name, self._directory, self._lock = claim(Path(root), self.name)
+            if is_recorded:
+                _, _, self._directory, self._lock = claim(
+                    Path(root), directory, resume=bool(resume) or group.is_restart
+                )
         except (OSError, DirectoryError) as error:
             LOG.warning(
                 "%s cannot be used (%s); entries that the database does not have yet are in memory only",
@@ -56,12 +75,20 @@ class Recording:
                 type(error).__name__,
             )
         spool = spool_path(self._directory, tenant) if self._directory else None
-        self._reporter = Reporter(tenant, user_id, kind, self.name, spool, share_result)
+        self._reporter = Reporter(
+            tenant if is_recorded else None, run, spool, share=share_result, lost_after=lost_after
+        )
+        self._abandoned = weakref.finalize(self, _abandon, self._reporter, self._lock)
 
     @property
     def session_id(self) -> str | None:
         """The session's id; None until the database has the session."""
         return self._reporter.session_id
+
+    @property
+    def attempt(self) -> str:
+        """The id of this recording, by which a later one can resume its run."""
+        return self._attempt
 
     @property
     def problem(self) -> str | None:
@@ -78,10 +105,11 @@ class Recording:
         self._reporter.begin(details, {} if artifacts is None else {"artifacts": as_text(artifacts)})
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Record metrics; values that are not numbers are skipped.
+        """Record metrics.
 
         Args:
-            values: Values by metric name.
+            values: Values by metric name. True and False are 1 and 0; the numbers of a list are recorded as NAME.0,
+                NAME.1 …, those of a dict as NAME/KEY. A value that is none of these is named in the log, once.
             step: The step, 0 or more; None: the next one.
         """
         self._reporter.log(values, step)
@@ -118,3 +146,9 @@ class Recording:
             if delivered:
                 remove_empty(self._directory)
             lock.release()
+
+
+def _abandon(reporter: Reporter, lock: RunLock | None) -> None:
+    """End a recording that nobody can end any more: it was collected, or its process exits."""
+    reporter.end("failed", error="lost: the recording was left without end()")
+    reporter.close(0.0, lambda _: lock.release() if lock is not None else None)

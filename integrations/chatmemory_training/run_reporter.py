@@ -3,17 +3,18 @@
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from getpass import getuser
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from chatmemory import ChatMemoryError, StorageError, Tenant
-from chatmemory_training.json_values import as_float, clean_text, metric_name, to_json_value, valid_step
+from chatmemory_training.json_values import clean_text, metric_name, to_json_value, valid_step
+from chatmemory_training.metric_values import numbers_in
 from chatmemory_training.run_details import declared_details
+from chatmemory_training.run_identity import RunIdentity
 from chatmemory_training.spool import Entry, Spool
 from chatmemory_training.spool_delivery import deliver_spools
 from chatmemory_training.spool_replay import SpoolReplay
@@ -21,6 +22,7 @@ from chatmemory_training.spool_replay import SpoolReplay
 LOG = logging.getLogger("chatmemory_training")
 BATCH_SIZE = 1000  # entries between two confirmations
 FIRST_WAIT, MAX_WAIT = 0.2, 10.0  # seconds between two attempts to reach the database
+LOST_AFTER, BEATS = 300, 10  # seconds without a beat after which a run is lost, and the beats in that time
 MAX_ERROR_CHARACTERS = 20_000
 
 
@@ -29,25 +31,31 @@ class Reporter:
 
     Args:
         tenant: The run's tenant; None: nothing is recorded.
-        user_id: The run's user; None: the user that runs this process.
-        kind: training or testing.
-        name: The run's name and its session's id, with a number after it if the id is taken.
+        run: Which run it is.
         spool: The file that holds entries until the database has them; None: memory only.
         share: Whether the result is remembered for the whole tenant.
+        lost_after: Seconds without a sign of life after which the run counts as lost, 1 or more.
     """
 
     def __init__(
-        self, tenant: Tenant | None, user_id: object, kind: str, name: str, spool: Path | None, share: bool = False
+        self,
+        tenant: Tenant | None,
+        run: RunIdentity,
+        spool: Path | None,
+        *,
+        share: bool = False,
+        lost_after: int = LOST_AFTER,
     ) -> None:
-        self._tenant, self._kind, self._name, self._share = tenant, kind, name, share
-        self._user = str(_os_user() if user_id is None else user_id)
+        self._tenant, self._run_identity, self._name, self._share = tenant, run, run.name, share
         self._spool = Spool(spool if tenant is not None else None)
         self._changed = threading.Condition()
         self._entries: deque[Entry] = deque(self._spool.read())
-        self._replay = SpoolReplay(tenant, len(self._entries)) if tenant is not None else None
+        self._replay = SpoolReplay(tenant, len(self._entries), lost_after) if tenant is not None else None
+        self._beat_seconds = lost_after / BEATS
+        self._next_beat = time.monotonic() + self._beat_seconds
+        self._dropped: set[str] = set()  # names of values that are no numbers: said once
         self._last = 0.0
         self._closing = threading.Event()
-        self._is_delivered = False  # the spool was emptied, so the next entry needs a "go_on" entry before it
         self._applied = 0  # entries that are written and not yet confirmed
         self._ended = False
         self._unswept = self._spool.path
@@ -70,21 +78,18 @@ class Reporter:
         return os.getpid() != self._pid
 
     def begin(self, details: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
-        """Begin the run, or resume the run of the same name."""
-        self._add(
-            op="begin",
-            attempt=str(uuid4()),
-            user=self._user,
-            kind=self._kind,
-            name=self._name,
-            details=declared_details(details),
-            metadata=to_json_value(metadata or {}),
-        )
+        """Begin the run, or go on with the one that is resumed."""
+        known = {"details": declared_details(details), "metadata": to_json_value(metadata or {})}
+        self._add(**self._run_identity.entry(), **known)
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Record metrics; values that are not numbers are skipped."""
-        floats = {metric_name(name): as_float(value) for name, value in values.items()}
-        numbers = {name: value for name, value in floats.items() if value is not None and name is not None}
+        """Record metrics; values that are not numbers are skipped, and named in the log once."""
+        numbers, refused = numbers_in(values)
+        for name in refused.keys() - self._dropped:
+            self._dropped.add(name)
+            LOG.warning("%r of run %r is not recorded, now and later: %s", name, self._name, refused[name])
+        if numbers and self._run_identity.contributes:
+            numbers = {metric_name(f"rank{self._run_identity.rank}/{name}") or name: numbers[name] for name in numbers}
         if numbers:
             self._add(op="log", step=valid_step(step), values=numbers)
 
@@ -104,7 +109,9 @@ class Reporter:
         self, status: str, *, results: Any = None, details: Mapping[str, Any] | None = None, error: str | None = None
     ) -> None:
         """End the run: completed, failed or cancelled. Only the first call counts."""
-        if not self._ended:
+        if self._run_identity.contributes:
+            self.update(results={f"rank{self._run_identity.rank}": results} if results else None)
+        elif not self._ended:
             self._ended = True
             fields = {
                 "results": to_json_value(results),
@@ -149,6 +156,7 @@ class Reporter:
                 return
             on_closed, self._on_closed = self._on_closed, None
         if not self._entries:
+            self._spool.clear()
             self._spool.close()
         on_closed(not self._entries)
 
@@ -157,9 +165,6 @@ class Reporter:
             return
         with self._changed:
             self._last = entry["at"] = max(datetime.now(UTC).timestamp(), self._last + 2e-6)
-            if self._is_delivered:
-                self._spool.add(self._resume_entry())
-                self._is_delivered = False
             self._spool.add(entry)
             self._entries.append(entry)
             if self._thread is None:
@@ -169,10 +174,11 @@ class Reporter:
             self._changed.notify_all()
 
     def _resume_entry(self) -> Entry:
-        """Return the first entry of an emptied spool: it names the session that a later process continues."""
+        """Return the first entry of an emptied spool: it names the session, for a process that finds the spool."""
         info = self._replay.session.info if self._replay and self._replay.session else None
         session = {} if info is None else {"session": info.id, "created_at": info.created_at.isoformat()}
-        return {"op": "go_on", "user": self._user, **session}
+        run = self._run_identity
+        return {"op": "go_on", "user": run.user, "attempt": run.attempt, "is_guest": run.contributes, **session}
 
     def _run(self) -> None:
         try:
@@ -188,6 +194,7 @@ class Reporter:
         while self._has_work():
             try:
                 self._deliver_batch()
+                self._beat()
                 wait = FIRST_WAIT
                 self._sweep()
             except StorageError as error:
@@ -199,6 +206,8 @@ class Reporter:
                     wait = FIRST_WAIT
                 wait = min(MAX_WAIT, 2 * wait)
             except Exception as error:  # noqa: BLE001  # a failed recording must not stop the run
+                if self._given_up.is_set():  # the memory was closed meanwhile; close() has said what waits
+                    return
                 self.problem = str(error) if isinstance(error, ChatMemoryError) else type(error).__name__
                 LOG.warning("recording of run %r stopped: %s", self._name, self.problem)
                 return
@@ -206,8 +215,15 @@ class Reporter:
     def _has_work(self) -> bool:
         with self._changed:
             while not self._entries and not self._closing.is_set():
-                self._changed.wait()
+                if not self._changed.wait(max(0.0, self._next_beat - time.monotonic())):
+                    return True  # a beat is due
             return bool(self._entries) and not self._given_up.is_set()
+
+    def _beat(self) -> None:
+        """Say that the process is alive, if that is due."""
+        if self._replay is not None and time.monotonic() >= self._next_beat:
+            self._next_beat = time.monotonic() + self._beat_seconds
+            self._replay.beat()
 
     def _sweep(self) -> None:
         """Deliver, once, the spools of earlier runs in the same directory."""
@@ -224,14 +240,7 @@ class Reporter:
         with self._changed:
             for _ in range(self._applied):
                 self._entries.popleft()
-            self._applied = 0
-            if not self._entries:
+            delivered, self._applied = self._applied, 0
+            if delivered and not self._entries:
                 self._spool.clear()
-                self._is_delivered = True
-
-
-def _os_user() -> str:
-    try:
-        return getuser()
-    except (OSError, KeyError, ImportError):  # the user has no passwd entry, as in some containers
-        return "nobody"
+                self._spool.add(self._resume_entry())

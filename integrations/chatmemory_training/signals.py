@@ -33,11 +33,11 @@ class SigtermHandler:
 
 def end_status(kind: type[BaseException] | None, error: BaseException | None) -> tuple[str, str | None]:
     """Return the end status (completed, failed, cancelled) and the reason, from the exception that left the run."""
-    if kind is None or (issubclass(kind, SystemExit) and not issubclass(kind, Terminated) and _is_exit_code_0(error)):
+    if kind is None or (kind is SystemExit and _is_exit_code_0(error)):
         return "completed", None
     if issubclass(kind, KeyboardInterrupt):
         return "cancelled", "Ctrl-C"
-    if issubclass(kind, Terminated):
+    if issubclass(kind, SystemExit) and kind is not SystemExit:  # Terminated, or that of a trainer
         return "cancelled", "SIGTERM"
     return "failed", None
 

@@ -21,6 +21,7 @@ def spool_path(run: Path, tenant: Tenant) -> Path:
 def deliver_spools(directory: Path | str, tenant: Tenant) -> int:
     """Deliver the entries that runs below a directory could not write to the database; skip runs still in progress.
 
+    A run whose process is gone without an end is ended as failed, for the reason `lost`; it can be resumed.
     A spool that the database rejects stays where it is, and the reason is logged.
 
     Args:
@@ -56,6 +57,7 @@ def _deliver(path: Path, tenant: Tenant) -> int:
     for entry in entries:
         replay.apply(entry)
     replay.confirm()
+    replay.end_as_lost()  # whoever had the lock is gone
     spool.clear()
     spool.close()
     return len(entries)

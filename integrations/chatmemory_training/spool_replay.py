@@ -1,8 +1,8 @@
 """Writing of a run's spooled entries to its session: in order, each once."""
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 
 from chatmemory import (
@@ -11,17 +11,18 @@ from chatmemory import (
     MoveError,
     Session,
     SessionEndedError,
-    SessionExistsError,
     SessionNotFoundError,
+    StorageUnavailableError,
     Tenant,
 )
 from chatmemory_training.piecewise import append_piecewise, update_piecewise
+from chatmemory_training.run_lookup import ATTEMPT, attempt_metadata, create_session, own_session, session_to_resume
 from chatmemory_training.spool import Entry
 
 REJECTIONS = (SessionEndedError, MoveError, InvalidInputError, MessageConflictError, SessionNotFoundError)
 LOG = logging.getLogger("chatmemory_training")
-ATTEMPT = "attempt"  # metadata key: the attempt that recorded to the session last
-LATE = "late"  # metadata key: updates that arrived after another process had ended the session
+LATE = "late"  # metadata key: updates that arrived after another process had ended or taken over the session
+LOST, IDLE = "lost", "idle"  # reasons of ends that a process that is alive takes back
 
 
 class SpoolReplay:
@@ -30,15 +31,19 @@ class SpoolReplay:
     Args:
         tenant: The run's tenant.
         leftover: Number of leading entries that an earlier process left; the database may have some of them already.
+        lost_after: Seconds without a beat after which the run counts as lost; None: this process only delivers.
     """
 
-    def __init__(self, tenant: Tenant, leftover: int = 0) -> None:
+    def __init__(self, tenant: Tenant, leftover: int = 0, lost_after: int | None = None) -> None:
         self.session: Session | None = None
         self._tenant = tenant
-        self._leftover = leftover
+        self._leftover, self._lost_after = leftover, lost_after
         self._stored_points: set[tuple[str, datetime]] | None = None
         self._warnings: set[str] = set()
         self._attempt: str | None = None
+        self._has_ended = False
+        self._is_guest = False  # another process begins and ends the run
+        self._repeats_before: datetime | None = None  # points of earlier attempts that the next step may repeat
 
     def apply(self, entry: Entry) -> None:
         """Write one entry to the database; log and skip an entry that it rejects.
@@ -53,13 +58,57 @@ class SpoolReplay:
         except REJECTIONS as error:
             if entry["op"] == "begin" and not is_leftover:
                 raise
-            if not is_leftover or entry["op"] in ("begin", "go_on", "log"):  # the database may have the others already
+            if not is_leftover or entry["op"] in ("begin", "join", "go_on", "log"):  # it may have the others already
                 self._warn(str(error))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             if not is_leftover:
                 raise
             self._warn(f"a leftover entry of an earlier process cannot be read ({type(error).__name__})")
         self._leftover = max(0, self._leftover - 1)
+
+    def beat(self) -> None:
+        """Say that the run's process is alive, unless the run has ended.
+
+        Raises:
+            StorageError: The database cannot be reached.
+        """
+        if self.session is None or self._has_ended or self._is_guest or self._lost_after is None:
+            return
+        try:
+            self.session.beat(self._lost_after)
+        except SessionEndedError:
+            self._revive()  # if not, the next entry says why it is rejected
+        except SessionNotFoundError as error:
+            self._warn(str(error))
+
+    def _revive(self) -> bool:
+        """Reopen the run if only silence has ended it, and this attempt is its last; return whether it goes on."""
+        if self.session is None or self._is_guest:
+            return False
+        info = self.session.refresh()
+        if info.is_active or info.metadata.get(ATTEMPT) != self._attempt:
+            return False
+        history = self.session.status_history()
+        if not history or history[-1].reason not in (LOST, IDLE):
+            return False
+        self.session.reopen_run(reason="its process is alive" if self._lost_after else "it is delivered late")
+        return True
+
+    def end_as_lost(self) -> None:
+        """End the run as failed if its entries lack its end, because its process is gone.
+
+        Raises:
+            StorageError: The database cannot be reached.
+        """
+        if self.session is None or self._has_ended or self._is_guest:
+            return
+        info = self.session.refresh()
+        if info.is_active and info.metadata.get(ATTEMPT) == self._attempt:
+            try:
+                self.session.update(run_status="failed", reason=LOST, error="lost: its process is gone")
+            except MoveError:
+                self.session.refresh()  # it moved to a final status by itself
+            self.session.end(success=False, keep_run_status=True)
 
     def _warn(self, why: str) -> None:
         """Log the reason for a skipped entry, each reason once."""
@@ -76,40 +125,80 @@ class SpoolReplay:
         if self.session is not None:
             self.session.flush()
 
+    def _leave_session(self) -> Session | None:
+        """Write what is still buffered of the session before, and return it."""
+        self.confirm()
+        last, self.session, self._stored_points, self._has_ended = self.session, None, None, False
+        return last
+
     def _begin(self, entry: Entry, _is_leftover: bool) -> None:
-        self._stored_points = self.session = None
+        last = self._leave_session()
         try:
-            self._begin_as(entry)
+            self._begin_as(entry, last)
         except InvalidInputError:  # perhaps of one detail: begin without any, and add them one by one
-            self._begin_as({**entry, "details": {}, "metadata": {}})
+            self._begin_as({**entry, "details": {}, "metadata": {}}, last)
             self._update_piecewise({name: entry[name] for name in ("details", "metadata")})
 
-    def _begin_as(self, entry: Entry) -> None:
-        self.session = _find_or_create(self._tenant, entry)
-        info = self.session.info
-        self._attempt = entry["attempt"]
-        if not info.is_active:
+    def _begin_as(self, entry: Entry, last: Session | None) -> None:
+        session, self._attempt = own_session(self._tenant, entry), entry["attempt"]
+        resumed = session_to_resume(self._tenant, entry, last) if session is None else None
+        if resumed is not None:
+            if resumed.info.is_active:
+                LOG.warning("run %r goes on in session %r, which was active", entry["name"], resumed.id)
+            else:
+                resumed.reopen_run(reason="resumed")
+            resumed.update(metadata=attempt_metadata(entry), details=entry["details"])
+        if resumed is not None or entry.get("resume") or entry.get("is_restart"):
+            self._repeats_before = datetime.fromtimestamp(entry["at"], UTC)
+        session = session or resumed or create_session(self._tenant, entry)
+        self.session = session.with_own_buffer()
+        if not self.session.info.is_active and not self._revive():
             return
-        if info.metadata.get(ATTEMPT) != entry["attempt"]:
-            self.session.update(metadata={ATTEMPT: entry["attempt"], **entry["metadata"]}, details=entry["details"])
         if self.session.info.run_status == "pending":
             self.session.move("running")
+        self.beat()
+
+    def _join(self, entry: Entry, _is_leftover: bool) -> None:
+        """Find the run that another process of the job records."""
+        self._leave_session()
+        self._is_guest, self._attempt = True, entry["attempt"]
+        session = own_session(self._tenant, entry)
+        if session is None:
+            raise StorageUnavailableError(f"The first process of run {entry['name']!r} has not begun it yet.")
+        self.session = session.with_own_buffer()
 
     def _go_on(self, entry: Entry, _is_leftover: bool) -> None:
-        self._stored_points = self.session = None
+        self._leave_session()
+        self._attempt, self._is_guest = entry.get("attempt", self._attempt), entry.get("is_guest", False)
         session = self._tenant.sessions.get(entry["session"], user_id=entry["user"])
         if session.info.created_at.isoformat() != entry["created_at"]:
             raise SessionNotFoundError(f"Session {session.id!r} was erased, and a new session has its id.")
-        self.session = session
+        self.session = session.with_own_buffer()
 
     def _log(self, entry: Entry, is_leftover: bool) -> None:
         at = datetime.fromtimestamp(entry["at"], UTC)
         values = entry["values"]
+        self._drop_repeated(entry["step"])
         if is_leftover:
             stored = self._points()
             values = {name: value for name, value in values.items() if (name, at) not in stored}
         if self.session is not None and values:
             self.session.log_metrics(values, step=entry["step"], at=at)
+
+    def _drop_repeated(self, step: int | None) -> None:
+        """Remove the points of earlier attempts that a resumed run repeats, from the first step that it logs."""
+        before, self._repeats_before = self._repeats_before, None
+        if before is None or step is None or self.session is None:
+            return
+        try:
+            gone = self.session.drop_metrics(step, before=before)
+        except StorageUnavailableError:
+            self._repeats_before = before
+            raise
+        if gone:
+            LOG.info(
+                "session %r repeats step %s: %s points of an earlier attempt are removed", self.session.id, step, gone
+            )
 
     def _points(self) -> set[tuple[str, datetime]]:
         """Return the name and time of each point that the session already has."""
@@ -120,20 +209,31 @@ class SpoolReplay:
 
     def _append(self, entry: Entry, _is_leftover: bool) -> None:
         if self.session is not None:
+            session, messages = self.session, entry["messages"]
             try:
-                self.session.append_many(entry["messages"])  # stored once: each has an id
+                self._unless_silent(lambda: session.append_many(messages))  # stored once: each has an id
             except InvalidInputError:
-                self._warn_of(append_piecewise(self.session, entry["messages"]))
+                self._warn_of(append_piecewise(session, messages))
 
     def _update(self, entry: Entry, _is_leftover: bool) -> None:
         if self.session is not None:
+            session, changes = self.session, entry["changes"]
             try:
-                self.session.update(**entry["changes"])
+                self._unless_silent(lambda: session.update(**changes))
             except InvalidInputError:
-                self._update_piecewise(entry["changes"])
+                self._update_piecewise(changes)
             except SessionEndedError:
-                self._store_late(entry["changes"])
+                self._store_late(changes)
                 raise
+
+    def _unless_silent(self, write: Callable[[], object]) -> None:
+        """Write; if the session was ended because it was silent, reopen it first."""
+        try:
+            write()
+        except SessionEndedError:
+            if not self._revive():
+                raise
+            write()
 
     def _end(self, entry: Entry, _is_leftover: bool) -> None:
         if self.session is None:
@@ -141,8 +241,9 @@ class SpoolReplay:
         fields: dict[str, Any] = entry["how"]
         try:
             info = self.session.refresh()
-            if not info.is_active and info.metadata.get(ATTEMPT) != self._attempt:
-                raise SessionEndedError(f"Session {info.id!r} was ended by another run of the same name.")
+            if info.metadata.get(ATTEMPT) != self._attempt:
+                raise SessionEndedError(f"Session {info.id!r} was taken up by another run of the same name.")
+            self._revive()
             try:
                 self._end_as(entry["as"], fields)
             except InvalidInputError:  # a run always ends
@@ -151,6 +252,8 @@ class SpoolReplay:
         except (SessionEndedError, MoveError):
             self._store_late({"ended_as": entry["as"], **fields})
             raise
+        finally:
+            self._has_ended = True
 
     def _end_as(self, status: str, fields: dict[str, Any]) -> None:
         assert self.session is not None
@@ -185,28 +288,3 @@ def merge_deep(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         for name, each in new.items()
     }
     return {**old, **inner}
-
-
-def _find_or_create(tenant: Tenant, entry: Entry) -> Session:
-    """Return the active session of this name, or create one: NAME, or NAME.2 if NAME has ended or is another user's."""
-    for number in count(1):
-        id = entry["name"] if number == 1 else f"{entry['name']}.{number}"
-        try:
-            session = tenant.sessions.get(id, user_id=entry["user"])
-        except SessionNotFoundError:
-            try:
-                return tenant.sessions.create(
-                    session_id=id,
-                    user_id=entry["user"],
-                    kind=entry["kind"],
-                    title=entry["name"],
-                    metadata={ATTEMPT: entry["attempt"], **entry["metadata"]},
-                    details=entry["details"],
-                    on_limit="exceed",  # no new run may end another one
-                )
-            except SessionExistsError:
-                continue
-        is_same_attempt = session.info.metadata.get(ATTEMPT) == entry["attempt"]
-        if session.info.kind == entry["kind"] and (session.info.is_active or is_same_attempt):
-            return session
-    raise AssertionError("count() has no end")

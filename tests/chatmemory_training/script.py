@@ -14,7 +14,8 @@ def main(name: str, url: str, steps: int, last: str) -> None:
     settings = Settings(cleanup_inactive_sessions=False, postgres_timeout_seconds=1.0)
     with ChatMemory.open(url, settings=settings) as memory:
         config = {"logging": {"model_dir": "runs"}, "training": {"total_epochs": 10}}
-        with SessionManager(config, None, name, tenant=memory.tenant("acme"), user_id="ann") as run:
+        args = {"resume": os.environ.get("RESUME")}
+        with SessionManager(config, args, name, tenant=memory.tenant("acme"), user_id="ann") as run:
             print("name", run.run_name, flush=True)
             for step in range(steps):
                 run.log_metrics({"loss": 1 / (step + 1)})

@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -42,12 +43,34 @@ def losses(tenant: Tenant, id: str) -> list[int]:
 def test_a_killed_run_goes_on_under_its_name(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
     """The resumed run continues the steps in the same session, without a gap; SIGKILL costs nothing."""
     ended(train(tmp_path, "lstm", postgres_url, 300, "kill"), -signal.SIGKILL)
-    ended(train(tmp_path, "lstm", postgres_url, 200))
+    ended(train(tmp_path, "lstm", postgres_url, 200, env={**os.environ, "RESUME": "1"}))
     assert losses(tenant, "lstm") == list(range(500))
     info = tenant.sessions.get("lstm").info
     assert (info.status, info.run_status, info.results) == ("completed", "completed", {"rmse": 0.25})
     assert tenant.sessions.list(with_total=True).total == 1
     assert tenant.memories.list(kinds=["result"], with_total=True).total == 1
+
+
+def test_a_fresh_run_is_a_new_run(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
+    """It takes up neither the session nor the directory of one that was killed, and tells that that one is lost."""
+    ended(train(tmp_path, "lstm", postgres_url, 30, "kill"), -signal.SIGKILL)
+    ended(train(tmp_path, "lstm", postgres_url, 20))
+    ended(train(tmp_path, "lstm", postgres_url, 10))
+    infos = {info.id: info.run_status for info in tenant.sessions.list(order="created")}
+    assert infos == {"lstm": "failed", "lstm-2": "completed", "lstm-3": "completed"}
+    assert tenant.sessions.get("lstm").status_history()[-1].reason == "lost"
+    assert {id: len(losses(tenant, id)) for id in infos} == {"lstm": 30, "lstm-2": 20, "lstm-3": 10}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == set(infos)
+
+
+def test_a_supervisor_that_starts_it_again_goes_on_with_it(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
+    """In the job that it names; a completed run is left alone."""
+    job = {**os.environ, "CHATMEMORY_RUN_GROUP": "nightly-7"}
+    ended(train(tmp_path, "lstm", postgres_url, 30, "kill", env=job), -signal.SIGKILL)
+    ended(train(tmp_path, "lstm", postgres_url, 20, env={**job, "CHATMEMORY_RUN_GROUP": "nightly-8"}))
+    ended(train(tmp_path, "lstm", postgres_url, 20, "kill", env=job), -signal.SIGKILL)
+    ended(train(tmp_path, "lstm", postgres_url, 20, env=job))
+    assert sorted(info.id for info in tenant.sessions.list()) == ["lstm", "lstm-2"]
 
 
 def test_a_run_without_its_database_is_delivered_later(tmp_path: Path, tenant: Tenant) -> None:
@@ -79,7 +102,7 @@ def test_a_half_delivered_run_is_completed_once(tmp_path: Path, tenant: Tenant) 
     deliver_spools(tmp_path / "runs", tenant)
     values = tenant.sessions.get("half").metrics()["loss"].values
     assert list(values) == [1 / (step + 1) for step in range(50)]
-    assert tenant.sessions.get("half").info.is_active
+    assert tenant.sessions.get("half").status_history()[-1].reason == "lost"  # its process is gone
 
 
 def test_the_next_run_delivers_what_others_left(tmp_path: Path, tenant: Tenant, postgres_url: str) -> None:
@@ -115,7 +138,7 @@ def test_two_scripts_of_one_name_at_once(tmp_path: Path, tenant: Tenant, postgre
     assert first.stdout is not None
     assert first.stdout.readline() == "name twin\n"
     second = train(tmp_path, "twin", postgres_url, 40)
-    assert "is already in progress" in ended(second)
+    assert "already; this one is named" in ended(second)
     first.communicate("\n", timeout=60)
     assert (losses(tenant, "twin"), losses(tenant, "twin-2")) == (list(range(30)), list(range(40)))
 

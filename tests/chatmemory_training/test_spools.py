@@ -66,10 +66,10 @@ def half_told(root: Path, tenant: Tenant) -> tuple[Recording, Path]:
     run._reporter._unswept = None  # its thread would look for spools after this function released the lock
     run.begin()
     path = spool_path(root / "r", tenant)
-    while run.session_id is None or path.stat().st_size:
+    while run.session_id is None or '"op":"begin"' in path.read_text():
         time.sleep(0.01)
     run._reporter._thread = None  # as after a SIGKILL: nobody delivers any more
-    run._reporter._spool.add(run._reporter._resume_entry())
+    run._abandoned.detach()
     run._reporter._spool.add(log(7))
     assert run._lock is not None
     run._lock.release()
@@ -106,20 +106,36 @@ def test_a_run_that_expired_keeps_what_it_tells_later(tmp_path: Path, tenant: Te
     assert (info.status, info.metadata["late"]) == ("expired", {"ended_as": "completed", "results": {"rmse": 0.5}})
 
 
-def test_two_runs_of_a_name_in_two_places_lose_no_results(
+def test_two_machines_never_share_a_session(tmp_path: Path, tenant: Tenant) -> None:
+    """Each has a session of its own, with its own results, whoever ends first."""
+    one, two = (Recording(tenant, "r", user_id="ann", spool_dir=tmp_path / place) for place in "ab")
+    for run in (one, two):
+        run.begin()
+        run.log({"loss": 1.0})
+        while run.session_id is None:
+            time.sleep(0.01)
+    for number, run in enumerate((one, two)):
+        run.results(number=number)
+        assert run.end()
+    ended = {run.session_id: tenant.sessions.get(run.session_id).info for run in (one, two)}
+    assert {id: info.results for id, info in ended.items()} == {"r": {"number": 0}, "r-2": {"number": 1}}
+    assert {info.run_status for info in ended.values()} == {"completed"}
+
+
+def test_a_run_that_another_machine_takes_up_loses_no_results(
     tmp_path: Path, tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two machines cannot distinguish a running run from a killed one, so they share a session."""
+    """The other was told to resume it while it was running: what the first one says at its end is kept, and said."""
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path / "a") as one:
         while one.session_id is None:
             time.sleep(0.01)
-        with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path / "b") as two:
+        with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path / "b", resume=True) as two:
             two.results(b=2)
         one.results(a=1)
     info = tenant.sessions.get("r").info
-    assert info.results == {"b": 2}
+    assert (two.session_id, info.results) == ("r", {"b": 2})
     assert info.metadata["late"] == {"ended_as": "completed", "results": {"a": 1}}
-    assert "another run of the same name" in caplog.text
+    assert "taken up by another run" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["end", "delete", "erase"])
@@ -132,7 +148,7 @@ def test_last_steps_that_have_no_place_are_told_of(
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path) as run:
         run.log({"loss": 0.5}, 8)
     assert "record is incomplete" in caplog.text
-    assert run.session_id == ("r" if how == "erase" else "r.2")
+    assert run.session_id == ("r" if how == "erase" else "r-2")
     assert steps(tenant, str(run.session_id)) == [8]
 
 

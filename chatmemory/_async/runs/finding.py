@@ -1,10 +1,13 @@
 """Finding and comparing the runs of a tenant."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from chatmemory._async.runs.lost import async_end_lost
 from chatmemory._async.shared import AsyncShared
+from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory.paging import check_page
 from chatmemory.runs.comparison import Comparison, comparison_from_rows
+from chatmemory.sessions.records import session_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
 from chatmemory.storage.queries.finding_runs import Sql, condition_on_runs, find_runs, order_of_runs
@@ -77,10 +80,17 @@ class AsyncRunsFound:
         """
         ids = [check_id(session_id, "session_id") for session_id in check_list(session_ids, "session_ids")]
         await self._parts.metrics.flush()
-        rows, extremes = await self._parts.database.run(
-            self._tenant_id, (queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))
+        rows, extremes = await self._current(
+            ((queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,)))
         )
         try:
             return comparison_from_rows(ids, rows, extremes)
         except KeyError as error:
             raise not_found(error.args[0]) from None
+
+    async def _current(self, statements: Sequence[Statement], subject: str = "") -> list[list[Row]]:
+        """Run statements, the first of which reads sessions; again, if runs among them turn out to be lost."""
+        found = await self._parts.database.run(self._tenant_id, *statements, subject=subject)
+        if await async_end_lost(self._parts, self._tenant_id, map(session_from_row, found[0])):
+            return await self._parts.database.run(self._tenant_id, *statements, subject=subject)
+        return found

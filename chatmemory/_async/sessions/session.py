@@ -6,6 +6,7 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 
 from chatmemory._async.memories.memories import AsyncMemories
 from chatmemory._async.ownership.export import AsyncExporter
+from chatmemory._async.runs.metrics import AsyncMetrics
 from chatmemory._async.sessions.appending import AsyncAppending
 from chatmemory._async.sessions.copying import async_fork
 from chatmemory._async.sessions.lifecycle import AsyncLifecycleMethods
@@ -55,6 +56,15 @@ class AsyncSession(AsyncRunMethods, AsyncLifecycleMethods):
     def summary(self) -> str | None:
         """The summary of what was said up to info.summary_seq, as this handle last saw it."""
         return self.info.summary
+
+    def with_own_buffer(self) -> Self:
+        """Return a handle whose metrics wait in a buffer of its own, for a caller who keeps them elsewhere as well.
+
+        Only its own flush(), metrics() and end() write them. Closing the memory does not, and does not report them as
+        lost.
+        """
+        parts = self._state.parts
+        return type(self)(self.info, parts._replace(metrics=AsyncMetrics(parts.database, by_itself=False)))
 
     async def refresh(self) -> SessionInfo:
         """Read the session again.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from chatmemory._async.context.reading import AsyncContexts
+from chatmemory._async.runs.lost import async_end_lost
 from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Row
 from chatmemory.sessions.records import Appended, SessionInfo, after, session_from_row
@@ -77,6 +78,10 @@ class AsyncSessionState:
         Raises:
             SessionNotFoundError: It was deleted or erased.
         """
+        info = await self._read()
+        return await self._read() if await async_end_lost(self.parts, self.tenant_id, [info]) else info
+
+    async def _read(self) -> SessionInfo:
         params = {"id": self.id, "user_id": None}
         query = queries.sessions.GET_SESSION
         return self.take_row(await self.parts.database.fetch(self.tenant_id, query, params, subject=self.id))

@@ -2,11 +2,14 @@
 # Do not edit: change that file, then run: make sync
 """Finding and comparing the runs of a tenant."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from chatmemory._sync.runs.lost import end_lost
 from chatmemory._sync.shared import Shared
+from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.paging import check_page
 from chatmemory.runs.comparison import Comparison, comparison_from_rows
+from chatmemory.sessions.records import session_from_row
 from chatmemory.storage import queries
 from chatmemory.storage.postgres_errors import not_found
 from chatmemory.storage.queries.finding_runs import Sql, condition_on_runs, find_runs, order_of_runs
@@ -79,10 +82,15 @@ class RunsFound:
         """
         ids = [check_id(session_id, "session_id") for session_id in check_list(session_ids, "session_ids")]
         self._parts.metrics.flush()
-        rows, extremes = self._parts.database.run(
-            self._tenant_id, (queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))
-        )
+        rows, extremes = self._current(((queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))))
         try:
             return comparison_from_rows(ids, rows, extremes)
         except KeyError as error:
             raise not_found(error.args[0]) from None
+
+    def _current(self, statements: Sequence[Statement], subject: str = "") -> list[list[Row]]:
+        """Run statements, the first of which reads sessions; again, if runs among them turn out to be lost."""
+        found = self._parts.database.run(self._tenant_id, *statements, subject=subject)
+        if end_lost(self._parts, self._tenant_id, map(session_from_row, found[0])):
+            return self._parts.database.run(self._tenant_id, *statements, subject=subject)
+        return found

@@ -18,10 +18,15 @@ PACKED_AT_ONCE = 5_000  # calls, so that an event loop is not blocked for long
 
 
 class Metrics:
-    """The metrics of all runs of one memory. Writing a row is idempotent, so a retry doubles nothing."""
+    """The metrics of all runs of one memory. Writing a row is idempotent, so a retry doubles nothing.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    Args:
+        database: The memory's database.
+        by_itself: Whether points are written in the background, and not by flush() alone.
+    """
+
+    def __init__(self, database: Database, *, by_itself: bool = True) -> None:
+        self._database, self._by_itself = database, by_itself
         self._closed = False
         self._begin()
         _forks.watch(self)
@@ -49,7 +54,8 @@ class Metrics:
         if self._closed:
             raise ConfigurationError("This ChatMemory is closed; open a new one.")
         self._waiting.append(Logged(run, step, values, time.time() if at is None else at))
-        self._flusher.start()
+        if self._by_itself:
+            self._flusher.start()
 
     def flush(self) -> bool:
         """Write everything logged so far; return whether there was anything.

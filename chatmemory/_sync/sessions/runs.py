@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from chatmemory._sync.sessions.state import SessionState
-from chatmemory.errors import SessionEndedError
+from chatmemory.errors import MoveError, SessionEndedError
 from chatmemory.records import Json
 from chatmemory.runs.metric_checks import check_metrics
 from chatmemory.runs.metric_packing import run_of
@@ -110,6 +110,55 @@ class RunMethods:
         """
         return self._change(Changes(run_status=RUNNING, only_from=PAUSED, reason=reason))
 
+    def beat(self, lost_after_seconds: int = 300) -> SessionInfo:
+        """Say that the run's process is alive; as an activity, this also keeps the run from expiring.
+
+        From now on, whoever reads the run ends it as failed for the reason `lost` if nothing is heard of it for longer
+        than this. The time is the database's.
+
+        Args:
+            lost_after_seconds: The time after which the run counts as lost, 1 or more. Beat several times as often.
+
+        Raises:
+            MoveError: It is no run.
+            SessionEndedError: It has ended, perhaps as lost; reopen_run() continues it.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        seconds = check_count(lost_after_seconds, "lost_after_seconds", least=1)
+        params = {"id": self._state.id, "born": self._state.origin.born_at, "seconds": seconds}
+        rows = self._state.parts.database.fetch(
+            self._state.tenant_id, queries.runs.BEAT, params, subject=self._state.id
+        )
+        if rows:
+            return self._state.take_row(rows)
+        info = self._state.refresh()
+        if info.is_active:
+            raise MoveError(f"Session {info.id!r} is no run: its kind is {info.kind}. Only runs beat.")
+        raise SessionEndedError(f"Session {info.id!r} is {info.status}; reopen_run() continues it.")
+
+    def reopen_run(self, *, reason: str | None = None, by: object = None) -> SessionInfo:
+        """Continue a run that has ended, as when its training goes on from a checkpoint; an active one stays as it is.
+
+        It gets back the run status from before its end, and its details, results and metrics stay. The error goes into
+        the timeline. Its result is forgotten, and remembered anew at its next end. No other session ends for it.
+
+        Args:
+            reason: Why, for the timeline and the status history.
+            by: Who reopens it; None: the session's user.
+
+        Raises:
+            MoveError: It is no run.
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        info = self._state.origin
+        if info.run_status is None:
+            raise MoveError(f"Session {info.id!r} is no run: its kind is {info.kind}. reopen() reopens conversations.")
+        changes = Changes(reason=reason, by=by).checked()  # type: ignore[arg-type]  # it makes a string of `by`
+        params = (info.tenant_id, info.id, info.born_at, changes.reason, changes.by or info.user_id)
+        rows = self._state.parts.database.call(queries.sessions.REOPEN_RUN, params, subject=info.id)
+        self._state.parts.windows.forget_user(info.tenant_id, info.user_id)
+        return self._state.take_row(rows)
+
     def status_history(self) -> list[StatusChange]:
         """Every move of the run, oldest first, also after its end.
 
@@ -155,6 +204,23 @@ class RunMethods:
             StorageUnavailableError: Postgres cannot be reached; they are kept, and written later.
         """
         self._state.parts.metrics.flush()
+
+    def drop_metrics(self, from_step: int, *, before: datetime | None = None) -> int:
+        """Remove points of a run that is repeated from a step on, as from a checkpoint; return their number.
+
+        Args:
+            from_step: The first step to remove, 0 or more.
+            before: Only points measured before this time, with a time zone; None: all.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or erased.
+        """
+        step, time = check_count(from_step, "from_step"), check_time(before, "before")
+        self._state.parts.metrics.flush()
+        self._state.parts.metrics.forget(self._state.tenant_id, self._state.id)
+        params = (*run_of(self._state.origin), step, time)
+        [(count,)] = self._state.parts.database.call(queries.runs.DROP_METRICS, params, subject=self._state.id)
+        return int(count)
 
     def metrics(self, names: Iterable[str] | None = None, *, max_points: int | None = None) -> MetricSeries:
         """The logged points, in the order of their steps.

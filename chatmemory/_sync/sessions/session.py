@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 from chatmemory._public import public
 from chatmemory._sync.memories.memories import Memories
 from chatmemory._sync.ownership.export import Exporter
+from chatmemory._sync.runs.metrics import Metrics
 from chatmemory._sync.sessions.appending import Appending
 from chatmemory._sync.sessions.copying import fork
 from chatmemory._sync.sessions.lifecycle import LifecycleMethods
@@ -57,6 +58,15 @@ class Session(RunMethods, LifecycleMethods):
     def summary(self) -> str | None:
         """The summary of what was said up to info.summary_seq, as this handle last saw it."""
         return self.info.summary
+
+    def with_own_buffer(self) -> Self:
+        """Return a handle whose metrics wait in a buffer of its own, for a caller who keeps them elsewhere as well.
+
+        Only its own flush(), metrics() and end() write them. Closing the memory does not, and does not report them as
+        lost.
+        """
+        parts = self._state.parts
+        return type(self)(self.info, parts._replace(metrics=Metrics(parts.database, by_itself=False)))
 
     def refresh(self) -> SessionInfo:
         """Read the session again.

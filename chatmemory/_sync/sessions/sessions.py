@@ -183,7 +183,7 @@ class Sessions(RunsFound):
         id = check_id(session_id, "session_id")
         user = None if user_id is None else check_id(user_id, "user_id")
         params = {"id": id, "user_id": user}
-        rows = self._database.fetch(self._tenant_id, queries.sessions.GET_SESSION, params, subject=id)
+        [rows] = self._current(((queries.sessions.GET_SESSION, params),), subject=id)
         if not rows:
             raise not_found(id)
         return self._handle(session_from_row(rows[0]))
@@ -253,7 +253,7 @@ class Sessions(RunsFound):
         statements: Statements = [(query, {**given, **request.params})]
         if with_total:
             statements.append((queries.sessions.count_sessions(given), given))
-        rows, *counted = self._database.run(self._tenant_id, *statements)
+        rows, *counted = self._current(statements)
         total = counted[0][0][0] if counted else None
         if not rows and not offset:
             list(map(check_kind, kinds))

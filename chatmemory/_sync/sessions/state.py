@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 
 from chatmemory._sync.context.reading import Contexts
+from chatmemory._sync.runs.lost import end_lost
 from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row
 from chatmemory.sessions.records import Appended, SessionInfo, after, session_from_row
@@ -79,6 +80,10 @@ class SessionState:
         Raises:
             SessionNotFoundError: It was deleted or erased.
         """
+        info = self._read()
+        return self._read() if end_lost(self.parts, self.tenant_id, [info]) else info
+
+    def _read(self) -> SessionInfo:
         params = {"id": self.id, "user_id": None}
         query = queries.sessions.GET_SESSION
         return self.take_row(self.parts.database.fetch(self.tenant_id, query, params, subject=self.id))

@@ -1,6 +1,22 @@
 """Runs: their status history and their metrics."""
 
+from chatmemory.storage.queries.columns import SESSION
+
 READ_METRICS = "select * from chatmemory.read_metrics(%s, %s, %s, %s, %s)"
+DROP_METRICS = "select chatmemory.drop_metrics(%s, %s, %s, %s, %s)"
+
+# Keep an active run from being lost or idle, by the server's clock.
+BEAT = (
+    "update chatmemory.sessions set last_active_at = clock_timestamp(), lost_after_seconds = %(seconds)s "
+    "where id = %(id)s and born_at = %(born)s and status = 'active' and run_status is not null "
+    "and deleted_at is null returning " + SESSION
+)
+# Get the runs whose processes have stopped beating, longest lost first.
+LOST_RUNS = (
+    "select id from chatmemory.sessions where ended_at is null and deleted_at is null "
+    "and lost_after_seconds is not null "
+    "and last_active_at < clock_timestamp() - make_interval(secs => lost_after_seconds) order by last_active_at"
+)
 
 # Get all moves between run statuses; a session without any gives one row of nulls.
 STATUS_HISTORY = (

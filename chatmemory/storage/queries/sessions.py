@@ -24,6 +24,7 @@ END_SESSIONS = (
     "select " + ", ".join(f"(session).{column}" for column in SESSION.split(", ")) + ", refused "
     "from chatmemory.end_sessions(%s, %s, %s)"
 )
+REOPEN_RUN = "select " + SESSION + " from chatmemory.reopen_run(%s, %s, %s, %s, %s)"
 CLEAN_UP = (
     "select expired, archived, chatmemory.sweep_items(%(limit)s) "
     "from chatmemory.clean_up(%(timeout)s, %(archive)s, %(limit)s)"
