@@ -11,7 +11,7 @@ _begun: Counter[tuple[str | None, str]] = Counter()  # recordings of this proces
 
 
 class RunIdentity(NamedTuple):
-    """What the first entry of a spool says of its run.
+    """The description of a run in the first entry of its spool.
 
     Attributes:
         kind: training or testing.

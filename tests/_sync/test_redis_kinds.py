@@ -10,7 +10,7 @@ import pytest
 
 from chatmemory import ChatMemory, Settings
 from chatmemory.storage.redis_keys import sessions_key, window_key
-from tests._sync.test_redis_faults import FAULTS, NEVER_LONGER, converse, healed, open_memory
+from tests._sync.test_redis_faults import FAULTS, NEVER_LONGER, QUICK, converse, healed, open_memory
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.tls import TlsProxy
 
@@ -26,7 +26,7 @@ def test_a_cluster_serves_contexts_and_sessions(
 ) -> None:
     """Contexts come from there, and sessions are resumed from there without Postgres, on the nodes that hold them."""
     nodes = redis_cluster(2)
-    settings = settings.model_copy(update={"redis_cluster": True, "redis_timeout_seconds": 60})
+    settings = settings.model_copy(update={"redis_cluster": True})
     sessions = {f"s{number}": f"u{number}" for number in range(4)}
     with open_memory(postgres_url, nodes[0].url, settings) as memory:
         for id, user in sessions.items():
@@ -57,7 +57,7 @@ def test_a_cluster_that_was_gone_is_used_again(
     """Every call answers from Postgres, and soon; when it is back, with its slots, contexts come from there."""
     [server] = redis_cluster(1)
     breaks, mends = FAULTS[fault]
-    settings = settings.model_copy(update={"redis_cluster": True})
+    settings = settings.model_copy(update={"redis_cluster": True, **QUICK})
     with open_memory(postgres_url, server.url, settings) as memory:
         session = memory.tenant("acme").sessions.create(user_id="ann")
         healed(memory, session)
@@ -75,7 +75,6 @@ def test_tls_with_a_trusted_certificate(
 ) -> None:
     """The URL names who vouches for the certificate: contexts come from there."""
     proxy = tls(own_redis().socket)
-    settings = settings.model_copy(update={"redis_timeout_seconds": 60})
     url = f"{proxy.url}?ssl_ca_certs={authority_file}"
     with ChatMemory.open(postgres_url, redis=url, settings=settings) as memory:
         session = memory.tenant("acme").sessions.create(user_id="ann")

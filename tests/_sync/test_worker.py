@@ -110,7 +110,7 @@ def test_idle_sessions_expire_and_are_learnt_from(postgres_url: str, openai_serv
     with ChatMemory.open(postgres_url, settings=settings) as memory:
         session = talk(memory)
         rows(postgres_url, "update chatmemory.sessions set last_active_at = now() - interval '2 days'")
-        until, processed = time.monotonic() + 30, 0
+        until, processed = time.monotonic() + 60, 0
         while not processed:  # what the memory does on its own may hold the row just now
             assert time.monotonic() < until
             processed = memory.run_due().processed
@@ -151,7 +151,7 @@ def until(server: OpenAIServer) -> None:
     """Wait until the model was asked."""
     from chatmemory._concurrency import in_thread
 
-    assert in_thread(lambda: server.asked.wait(20)), "the model was never asked"
+    assert in_thread(lambda: server.asked.wait(60)), "the model was never asked"
 
 
 def test_a_fork_is_learnt_from_behind_what_was_learnt(taught: ChatMemory, openai_server: OpenAIServer) -> None:
@@ -699,7 +699,7 @@ def test_a_session_erased_while_it_is_learnt_from_leaves_nothing(
         gone = threading.Event()
 
         def chat(_: Any) -> Reply:
-            gone.wait(20)
+            gone.wait(60)
             return learnt("x", fact("Ann is tall.", 1))
 
         openai_server.chat = chat

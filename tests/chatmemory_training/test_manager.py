@@ -438,10 +438,10 @@ def test_a_wandb_that_hangs_holds_up_nobody(root: Path, monkeypatch: pytest.Monk
     began = time.monotonic()
     thread = threading.Thread(target=made.finalize_session)
     thread.start()
-    thread.join(30)
+    thread.join(50)
     for_ever.set()
     assert not thread.is_alive()
-    assert time.monotonic() - began < 10.5
+    assert time.monotonic() - began < 19  # once for both: two waits would take 20
     assert asked == [None, 1]
 
 

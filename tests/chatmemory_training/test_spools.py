@@ -38,7 +38,7 @@ def left(root: Path, tenant: Tenant, name: str, *entries: dict[str, Any]) -> Pat
 
 def until_swept(path: Path) -> None:
     """Wait until somebody has delivered a file."""
-    for _ in range(500):
+    for _ in range(3000):
         if not path.exists():
             return
         time.sleep(0.02)

@@ -210,11 +210,11 @@ def test_ctrl_c(cli: Cli, memory: ChatMemory) -> None:
     process.stdin.write("hello\n")
     process.stdin.flush()
     assert "offline responder" in process.stdout.readline()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while only_session(memory).info.message_count < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, trouble = process.communicate(timeout=30)
+    _, trouble = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Resume with: " in trouble
     assert "Traceback" not in trouble

@@ -19,7 +19,7 @@ PATIENT = Settings(
 )
 CANCELLATIONS = 200
 MOST = 5
-SOON = 5.0  # seconds; it takes 0.05
+SOON = 60.0  # seconds; it takes 0.05
 WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 

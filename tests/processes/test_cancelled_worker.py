@@ -13,6 +13,7 @@ from chatmemory._concurrency import async_side_by_side, side_by_side
 from chatmemory.storage import queries
 from tests.fixtures.openai_server import HANGS, OpenAIServer, learnt
 
+PATIENCE = 60.0  # seconds, for what takes none
 CLAIMS = "select lease_owner, attempts, summary_seq from chatmemory.sessions"
 
 
@@ -34,7 +35,7 @@ async def test_a_cancelled_pass_hands_its_claim_back(postgres_url: str, openai_s
     async with AsyncChatMemory.open(postgres_url, settings=openai_server.settings()) as memory:
         await talk(memory)
         task = asyncio.create_task(memory.run_due())
-        assert await asyncio.to_thread(openai_server.asked.wait, 20)
+        assert await asyncio.to_thread(openai_server.asked.wait, PATIENCE)
         [(owner, attempts, _)] = claims(postgres_url)
         assert (owner is not None, attempts) == (True, 1)
         task.cancel()
@@ -74,10 +75,10 @@ async def test_closing_ends_a_worker_with_an_error_of_ours(postgres_url: str, op
     memory = AsyncChatMemory.open(postgres_url, settings=openai_server.settings(worker_poll_seconds=0.02))
     await talk(memory)
     task = asyncio.create_task(memory.run_worker(concurrency=3))
-    assert await asyncio.to_thread(openai_server.asked.wait, 20)
+    assert await asyncio.to_thread(openai_server.asked.wait, PATIENCE)
     await memory.close()
     with pytest.raises(ConfigurationError, match="closed"):
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, PATIENCE)
 
 
 def test_closing_ends_a_worker_of_threads(postgres_url: str, openai_server: OpenAIServer) -> None:
@@ -95,7 +96,7 @@ def test_closing_ends_a_worker_of_threads(postgres_url: str, openai_server: Open
     thread = threading.Thread(target=work)
     thread.start()
     memory.close()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert len(raised) == 1
 
@@ -108,7 +109,7 @@ def test_one_thread_that_fails_tells_the_others_to_end() -> None:
         raise ValueError("one")
 
     def wait() -> None:
-        assert stop.wait(20)
+        assert stop.wait(PATIENCE)
 
     with pytest.raises(ValueError, match="one"):
         side_by_side([wait, fail, wait], stop.set)

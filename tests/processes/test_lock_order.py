@@ -11,6 +11,7 @@ import pytest
 from chatmemory import ChatMemory, Session, Tenant
 
 LOCK_SHARED = "select from chatmemory.memory_users where user_id = '' for no key update"
+PATIENCE = 60.0  # seconds, for what takes none
 WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
 
@@ -63,7 +64,7 @@ def test_users_are_locked_first(acme: Tenant, other: psycopg.Connection, postgre
     assert thread.is_alive(), "it did not wait at all"
     held = other.execute(f"select 1 from chatmemory.{table} for update nowait".encode()).fetchall()
     other.commit()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert held
     assert not thread.is_alive()
 
@@ -81,9 +82,9 @@ def test_a_recall_waits_for_nobody(acme: Tenant, other: psycopg.Connection) -> N
 
     thread = threading.Thread(target=recall)
     thread.start()
-    waited = done.wait(10)
+    waited = done.wait(PATIENCE)
     other.rollback()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert waited
     acme.memories.recall("office", user_id="ann")
     assert acme.memories.get(found.id).recall_count == 1
@@ -124,13 +125,13 @@ def test_users_who_cite_at_the_last_moment_are_locked_first(
             while watching.execute(WAITING).fetchall() != [(count,)]:
                 assert thread.is_alive()
         other.commit()  # Bob's row goes to `bobs`, and the session to the eraser
-        locker.join(20)
+        locker.join(PATIENCE)
         began = time.monotonic()
         while watching.execute(WAITING + " and query like 'select u.user_id%'").fetchall() != [(1,)]:
             assert eraser.is_alive()
-            assert time.monotonic() - began < 20, "it waits for Bob's row while it holds the session"
+            assert time.monotonic() - began < PATIENCE, "it waits for Bob's row while it holds the session"
         assert bobs.execute("select 1 from chatmemory.sessions for update nowait").fetchall() == [(1,)]
-    eraser.join(20)
+    eraser.join(PATIENCE)
     assert receipts == [2]
     assert not acme.memories.list()
 
@@ -150,6 +151,6 @@ def test_sessions_are_locked_in_the_order_of_their_beginning(
     assert eraser.is_alive(), "it did not wait at all"
     free = other.execute("select id from chatmemory.sessions where id = 'a' for update skip locked").fetchall()
     other.rollback()
-    eraser.join(20)
+    eraser.join(PATIENCE)
     assert free == [("a",)]
     assert not acme.sessions.list()

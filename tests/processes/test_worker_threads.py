@@ -16,5 +16,5 @@ def test_a_worker_that_ends_leaves_no_thread(memory: ChatMemory) -> None:
     memory.run_worker(stop=stop)
     for thread in threading.enumerate():
         if thread.name == "chatmemory-wakeup":
-            thread.join(10)
+            thread.join(60)
     assert threading.active_count() <= before

@@ -105,8 +105,8 @@ def modes(directory: Path) -> dict[Path, int]:
 
 
 def dead(pid: int) -> bool:
-    """Return whether a process ends within seconds, reaped or not."""
-    deadline = time.monotonic() + 10
+    """Return whether a process ends, reaped or not."""
+    deadline = time.monotonic() + 60
     with contextlib.suppress(psutil.NoSuchProcess):
         while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
             if time.monotonic() > deadline:

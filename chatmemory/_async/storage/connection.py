@@ -14,6 +14,7 @@ from chatmemory.storage.deadlines import GRACE_SECONDS, LateError, NoAnswerError
 
 Row = tuple[Any, ...]
 NEW_SECONDS = 1.0
+RECONNECT_SECONDS = 0.2  # the pause after a failed attempt to connect; the pool's own is a second, and doubles
 CLOSING_SECONDS = 0.2  # for the pool's own work, which a server that does not answer would hold up
 
 
@@ -124,7 +125,14 @@ def _connecting(work: Any, until: float) -> Any:
 
 
 class AsyncTimedPool(AsyncConnectionPool[AsyncTimedConnection]):
-    """A pool that is closed in bounded time."""
+    """A pool that is closed in bounded time, and that connects for as long as somebody waits."""
+
+    async def reconnect_failed(self) -> None:
+        """Begin a new attempt to connect after one was given up: otherwise only a further request would begin one."""
+        await super().reconnect_failed()
+        async with self._lock:
+            if self._waiting and not self._closed:
+                self._maybe_grow_pool()
 
     async def close(self, timeout: float = CLOSING_SECONDS) -> None:
         """Close all connections that are not in use.

@@ -1,4 +1,4 @@
-"""Whether Postgres keeps vectors."""
+"""The look for vectors in Postgres: whether it keeps them."""
 
 from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory.errors import ConfigurationError

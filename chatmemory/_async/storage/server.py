@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from chatmemory._async.storage.connection import AsyncTimedConnection, AsyncTimedPool
+from chatmemory._async.storage.connection import RECONNECT_SECONDS, AsyncTimedConnection, AsyncTimedPool
 from chatmemory._concurrency import async_in_thread
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.errors import StorageError, StorageUnavailableError
@@ -103,7 +103,7 @@ class AsyncServer:
             min_size=min(self._settings.postgres_pool_min_size, self._settings.postgres_pool_max_size),
             max_size=self._settings.postgres_pool_max_size,
             timeout=self._settings.postgres_timeout_seconds,
-            reconnect_timeout=min(self._settings.postgres_timeout_seconds, 5),  # its back-off doubles without end
+            reconnect_timeout=RECONNECT_SECONDS,
             name="chatmemory",
             open=False,
         )

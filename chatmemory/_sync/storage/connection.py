@@ -16,6 +16,7 @@ from chatmemory.storage.deadlines import GRACE_SECONDS, LateError, NoAnswerError
 
 Row = tuple[Any, ...]
 NEW_SECONDS = 1.0
+RECONNECT_SECONDS = 0.2  # the pause after a failed attempt to connect; the pool's own is a second, and doubles
 CLOSING_SECONDS = 0.2  # for the pool's own work, which a server that does not answer would hold up
 
 
@@ -126,7 +127,14 @@ def _connecting(work: Any, until: float) -> Any:
 
 
 class TimedPool(ConnectionPool[TimedConnection]):
-    """A pool that is closed in bounded time."""
+    """A pool that is closed in bounded time, and that connects for as long as somebody waits."""
+
+    def reconnect_failed(self) -> None:
+        """Begin a new attempt to connect after one was given up: otherwise only a further request would begin one."""
+        super().reconnect_failed()
+        with self._lock:
+            if self._waiting and not self._closed:
+                self._maybe_grow_pool()
 
     def close(self, timeout: float = CLOSING_SECONDS) -> None:
         """Close all connections that are not in use.

@@ -9,7 +9,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from chatmemory._concurrency import in_thread
-from chatmemory._sync.storage.connection import TimedConnection, TimedPool
+from chatmemory._sync.storage.connection import RECONNECT_SECONDS, TimedConnection, TimedPool
 from chatmemory.embedded.server import EmbeddedPostgres
 from chatmemory.errors import StorageError, StorageUnavailableError
 from chatmemory.settings import Settings
@@ -105,7 +105,7 @@ class Server:
             min_size=min(self._settings.postgres_pool_min_size, self._settings.postgres_pool_max_size),
             max_size=self._settings.postgres_pool_max_size,
             timeout=self._settings.postgres_timeout_seconds,
-            reconnect_timeout=min(self._settings.postgres_timeout_seconds, 5),  # its back-off doubles without end
+            reconnect_timeout=RECONNECT_SECONDS,
             name="chatmemory",
             open=False,
         )
