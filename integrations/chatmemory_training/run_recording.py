@@ -78,7 +78,8 @@ class Recording:
         self._reporter = Reporter(
             tenant if is_recorded else None, run, spool, share=share_result, lost_after=lost_after
         )
-        self._abandoned = weakref.finalize(self, _abandon, self._reporter, self._lock)
+        release = self._lock.release if self._lock is not None else None
+        self._abandoned = weakref.finalize(self, self._reporter.abandon, release)
 
     @property
     def session_id(self) -> str | None:
@@ -146,9 +147,3 @@ class Recording:
             if delivered:
                 remove_empty(self._directory)
             lock.release()
-
-
-def _abandon(reporter: Reporter, lock: RunLock | None) -> None:
-    """End a recording that nobody can end any more: it was collected, or its process exits."""
-    reporter.end("failed", error="lost: the recording was left without end()")
-    reporter.close(0.0, lambda _: lock.release() if lock is not None else None)
