@@ -33,8 +33,8 @@ class Recording:
         share_result: Whether the result is remembered for the whole tenant instead of for the user alone.
         spool_dir: Directory for entries that the database does not have yet; None: CHATMEMORY_LOG_DIR, or the user's
             state directory.
-        resume: Whether to go on with the newest run of this name, or the id of the run to go on with. Steps that are
-            logged again replace those of before.
+        resume: Whether to go on with the newest run of this name, or the id of the run to go on with: steps that are
+            logged again replace those of before. Or the `attempt` of a recording, to add to what it recorded.
         ranks: Of the processes of a distributed training, the "first" records; "all": the others add their metrics
             and results to its run, as rank1/NAME and so on.
         lost_after: Seconds after which the run counts as lost if its process gives no sign of life.

@@ -624,7 +624,9 @@ def test_a_step_that_fails_at_the_beginning_leaves_no_lock(root: Path, monkeypat
     made = SessionManager(config(root, env={"seed": "x"}), None, "r")
     with pytest.raises(ValueError, match="invalid literal"), made:
         pass
-    assert RunLock(root / "r").acquire()
+    lock = RunLock(root / "r")
+    assert lock.acquire()
+    lock.release()
 
 
 SECRETS = ("openai_key", "wandb_key", "encryption_key", "signing_key", "openaiKey", "OpenAIKey", "OPENAI_KEY",
