@@ -396,6 +396,8 @@ class SessionManager:
                 "training", self._asked_name, self._user_id, resume=self._resume, number=number, group=alone
             )
             self._reporter = Reporter(self._tenant, identity, spool, share=self._share)
+            release = self._directories.lock.release if self._directories else None
+            weakref.finalize(self, self._reporter.abandon, release)
         return self._reporter
 
     def __repr__(self) -> str:

@@ -33,8 +33,8 @@ class Recording:
         share_result: Whether the result is remembered for the whole tenant instead of for the user alone.
         spool_dir: Directory for entries that the database does not have yet; None: CHATMEMORY_LOG_DIR, or the user's
             state directory.
-        resume: Whether to go on with the newest run of this name, or the id of the run to go on with. Steps that are
-            logged again replace those of before.
+        resume: Whether to go on with the newest run of this name, or the id of the run to go on with: steps that are
+            logged again replace those of before. Or the `attempt` of a recording, to add to what it recorded.
         ranks: Of the processes of a distributed training, the "first" records; "all": the others add their metrics
             and results to its run, as rank1/NAME and so on.
         lost_after: Seconds after which the run counts as lost if its process gives no sign of life.
@@ -78,7 +78,8 @@ class Recording:
         self._reporter = Reporter(
             tenant if is_recorded else None, run, spool, share=share_result, lost_after=lost_after
         )
-        self._abandoned = weakref.finalize(self, _abandon, self._reporter, self._lock)
+        release = self._lock.release if self._lock is not None else None
+        self._abandoned = weakref.finalize(self, self._reporter.abandon, release)
 
     @property
     def session_id(self) -> str | None:
@@ -146,9 +147,3 @@ class Recording:
             if delivered:
                 remove_empty(self._directory)
             lock.release()
-
-
-def _abandon(reporter: Reporter, lock: RunLock | None) -> None:
-    """End a recording that nobody can end any more: it was collected, or its process exits."""
-    reporter.end("failed", error="lost: the recording was left without end()")
-    reporter.close(0.0, lambda _: lock.release() if lock is not None else None)

@@ -149,6 +149,12 @@ class Reporter:
         self._notify_closed()
         return not waiting
 
+    def abandon(self, release: Callable[[], object] | None) -> None:
+        """End a run that nobody can end any more: its recording was collected, or the process exits."""
+        if not self._closing.is_set():
+            self.end("failed", error="lost: the recording was left without an end")
+            self.close(0.0, lambda _: release() if release is not None else None)
+
     def _notify_closed(self) -> None:
         """Close the spool and call on_closed, unless a thread still delivers."""
         with self._changed:

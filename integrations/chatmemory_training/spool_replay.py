@@ -148,9 +148,11 @@ class SpoolReplay:
             else:
                 resumed.reopen_run(reason="resumed")
             resumed.update(metadata=attempt_metadata(entry), details=entry["details"])
-        if resumed is not None or entry.get("resume") or entry.get("is_restart"):
-            self._repeats_before = datetime.fromtimestamp(entry["at"], UTC)
         session = session or resumed or create_session(self._tenant, entry)
+        resume = entry.get("resume")
+        adds = isinstance(resume, str) and resume != session.id  # to an attempt: it repeats nothing of that
+        if (resume or entry.get("is_restart")) and not adds:
+            self._repeats_before = datetime.fromtimestamp(entry["at"], UTC)
         self.session = session.with_own_buffer()
         if not self.session.info.is_active and not self._revive():
             return

@@ -19,6 +19,7 @@ import pytest
 
 from chatmemory import ChatMemoryError, InvalidInputError, Tenant
 from chatmemory_training import SessionManager, generate_run_name
+from chatmemory_training.directories import RunLock
 from chatmemory_training.effective_config import masked
 
 NO_DIRECTORIES = re.escape("Directories not yet set up. Call setup_directories() first.")
@@ -164,13 +165,17 @@ def test_directories_that_cannot_be_made_are_told(root: Path, monkeypatch: pytes
 
 
 def test_two_runs_of_one_name_get_directories_of_their_own(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The second gets a number, as long as the first goes on."""
+    """The second gets a number, also when the first has ended; one that resumes gets the newest."""
     first, second = manager(root), manager(root)
     assert (first.run_name, second.run_name) == ("run-1", "run-1-2")
     assert second.run_artifact_dir == str(root / "run-1-2")
-    assert "is already in progress" in caplog.text
+    assert "already; this one is named" in caplog.text
     first.finalize_session()
-    assert manager(root).run_name == "run-1"
+    assert manager(root).run_name == "run-1-3"
+    for args, resume in (({"resume": "latest"}, None), (None, True)):
+        resumed = SessionManager(config(root), args, "run-1", resume=resume)
+        assert resumed.setup_directories()["run_artifact_dir"] == str(root / "run-1-3")
+        resumed.finalize_session()
 
 
 @pytest.mark.parametrize(
@@ -615,11 +620,13 @@ def test_a_run_that_is_stopped_is_recorded_as_stopped(root: Path, tenant: Tenant
 
 
 def test_a_step_that_fails_at_the_beginning_leaves_no_lock(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next run may have the name."""
+    """The next run may have its directory."""
     made = SessionManager(config(root, env={"seed": "x"}), None, "r")
     with pytest.raises(ValueError, match="invalid literal"), made:
         pass
-    assert manager(root, "r").run_name == "r"
+    lock = RunLock(root / "r")
+    assert lock.acquire()
+    lock.release()
 
 
 SECRETS = ("openai_key", "wandb_key", "encryption_key", "signing_key", "openaiKey", "OpenAIKey", "OPENAI_KEY",

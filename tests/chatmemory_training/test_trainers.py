@@ -27,7 +27,9 @@ every = pytest.mark.parametrize("library", LIBRARIES)
 def start(library: str, url: str, folder: Path, what: str, *launcher: str) -> subprocess.Popen[str]:
     """Start a training."""
     command = [sys.executable, *launcher, "-m", trainings.__name__, library, url, str(folder), what]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CHATMEMORY_LOG_DIR": str(folder / "spools")}
+    environment = {
+        **os.environ, "PYTHONPATH": str(ROOT), "CHATMEMORY_LOG_DIR": str(folder / "spools"), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
     return subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
