@@ -3,16 +3,13 @@
 import ast
 import asyncio
 import re
-<<<<<<< HEAD
 import sys
+import time
 import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import distribution
 from importlib.util import find_spec
-=======
-import time
->>>>>>> engine
 from pathlib import Path
 from typing import Any
 

@@ -76,11 +76,7 @@ async def test_a_wrong_curve(async_memory: AsyncChatMemory, curve: Any) -> None:
 
 @pytest.mark.parametrize("run", [{"run_status": []}, {"stage": 5}, {"error": object()}, {"progress": "half"}])
 async def test_a_wrong_run(async_memory: AsyncChatMemory, run: Any) -> None:
-<<<<<<< HEAD
-    """The state of a run is checked likewise."""
-=======
     """The status, stage, error and progress of a run are checked likewise."""
->>>>>>> findings
     results = await imported(async_memory, replace(GOOD, id="run", kind="training", run=run), GOOD)
     assert [each.outcome for each in results] == ["refused", "imported"]
     assert [info.id for info in await async_memory.tenant("acme").sessions.list()] == ["good"]

@@ -78,11 +78,7 @@ def test_a_wrong_curve(memory: ChatMemory, curve: Any) -> None:
 
 @pytest.mark.parametrize("run", [{"run_status": []}, {"stage": 5}, {"error": object()}, {"progress": "half"}])
 def test_a_wrong_run(memory: ChatMemory, run: Any) -> None:
-<<<<<<< HEAD
-    """The state of a run is checked likewise."""
-=======
     """The status, stage, error and progress of a run are checked likewise."""
->>>>>>> findings
     results = imported(memory, replace(GOOD, id="run", kind="training", run=run), GOOD)
     assert [each.outcome for each in results] == ["refused", "imported"]
     assert [info.id for info in memory.tenant("acme").sessions.list()] == ["good"]
