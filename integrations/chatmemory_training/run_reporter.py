@@ -13,6 +13,7 @@ from typing import Any
 from chatmemory import ChatMemoryError, StorageError, Tenant
 from chatmemory_training.json_values import clean_text, metric_name, to_json_value, valid_step
 from chatmemory_training.metric_values import numbers_in
+from chatmemory_training.provenance import provenance
 from chatmemory_training.run_details import declared_details
 from chatmemory_training.run_identity import RunIdentity
 from chatmemory_training.spool import Entry, Spool
@@ -78,8 +79,9 @@ class Reporter:
         return os.getpid() != self._pid
 
     def begin(self, details: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
-        """Begin the run, or go on with the one that is resumed."""
-        known = {"details": declared_details(details), "metadata": to_json_value(metadata or {})}
+        """Begin the run, or go on with the one that is resumed; its provenance is of the process that does."""
+        whence = {} if self._run_identity.contributes else {"provenance": provenance()}
+        known = {"details": declared_details(details), "metadata": to_json_value({**whence, **(metadata or {})})}
         self._add(**self._run_identity.entry(), **known)
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from chatmemory import ChatMemory
+from chatmemory_training import record_run
+
 SCRIPT = "import json\nfrom chatmemory_training.provenance import provenance\nprint(json.dumps(provenance()))\n"
 
 
@@ -80,3 +83,12 @@ def test_without_a_repository_there_is_no_git(tmp_path: Path) -> None:
     told = told_by(tmp_path / "train.py")
     assert "git" not in told
     assert told["host"]
+
+
+def test_a_run_knows_where_it_comes_from(memory: ChatMemory, tmp_path: Path) -> None:
+    """Beside what its app says of it."""
+    with record_run(memory.tenant("acme"), "run", user_id="ann", spool_dir=tmp_path) as run:
+        run.update(artifacts="model.bin")
+    [found] = memory.tenant("acme").sessions.runs("metadata.provenance.host is not null")
+    assert found.info.metadata["artifacts"] == "model.bin"
+    assert found.info.metadata["provenance"]["packages"]["pydantic"]
