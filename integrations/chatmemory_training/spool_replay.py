@@ -11,6 +11,7 @@ from chatmemory import (
     MoveError,
     Session,
     SessionEndedError,
+    SessionInfo,
     SessionNotFoundError,
     StorageUnavailableError,
     Tenant,
@@ -43,6 +44,7 @@ class SpoolReplay:
         self._attempt: str | None = None
         self._has_ended = False
         self._is_guest = False  # another process begins and ends the run
+        self._ended_as: SessionInfo | None = None  # the run before this guest reopened it
         self._repeats_before: datetime | None = None  # points of earlier attempts that the next step may repeat
 
     def apply(self, entry: Entry) -> None:
@@ -83,16 +85,33 @@ class SpoolReplay:
 
     def _revive(self) -> bool:
         """Reopen the run if only silence has ended it, and this attempt is its last; return whether it goes on."""
-        if self.session is None or self._is_guest:
+        if self.session is None:
             return False
         info = self.session.refresh()
         if info.is_active or info.metadata.get(ATTEMPT) != self._attempt:
             return False
+        if self._is_guest:  # the first process was faster; confirm() ends the run again as it was
+            self._ended_as = info
+            self.session.reopen_run(reason="another process of its job adds to it")
+            return True
         history = self.session.status_history()
         if not history or history[-1].reason not in (LOST, IDLE):
             return False
         self.session.reopen_run(reason="its process is alive" if self._lost_after else "it is delivered late")
         return True
+
+    def _end_again(self) -> None:
+        """End a run again that this process, which is not its first, has reopened."""
+        ended, self._ended_as = self._ended_as, None
+        if ended is not None and self.session is not None:
+            try:
+                if ended.status == "cancelled":
+                    self.session.cancel(reason=ended.error)
+                else:
+                    self.session.end(success=ended.status == "completed", error=ended.error)
+            except StorageUnavailableError:
+                self._ended_as = ended
+                raise
 
     def end_as_lost(self) -> None:
         """End the run as failed if its entries lack its end, because its process is gone.
@@ -124,6 +143,7 @@ class SpoolReplay:
         """
         if self.session is not None:
             self.session.flush()
+            self._end_again()
 
     def _leave_session(self) -> Session | None:
         """Write what is still buffered of the session before, and return it."""
@@ -185,7 +205,8 @@ class SpoolReplay:
             stored = self._points()
             values = {name: value for name, value in values.items() if (name, at) not in stored}
         if self.session is not None and values:
-            self.session.log_metrics(values, step=entry["step"], at=at)
+            session, step = self.session, entry["step"]
+            self._unless_silent(lambda: session.log_metrics(values, step=step, at=at))
 
     def _drop_repeated(self, step: int | None) -> None:
         """Remove the points of earlier attempts that a resumed run repeats, from the first step that it logs."""
