@@ -1,4 +1,4 @@
-"""Whether Postgres keeps vectors."""
+"""The check that Postgres keeps vectors."""
 
 from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory.errors import ConfigurationError
