@@ -1,4 +1,4 @@
-"""The look for vectors in Postgres: whether it keeps them."""
+"""The check that Postgres keeps vectors."""
 
 from chatmemory._async.storage.database import AsyncDatabase
 from chatmemory.errors import ConfigurationError

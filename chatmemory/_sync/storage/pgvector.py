@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/storage/pgvector.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""The look for vectors in Postgres: whether it keeps them."""
+"""The check that Postgres keeps vectors."""
 
 from chatmemory._sync.storage.database import Database
 from chatmemory.errors import ConfigurationError
