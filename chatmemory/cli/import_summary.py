@@ -74,5 +74,5 @@ def after_failure(count: int) -> str:
     """Return what an import had stored when it failed; nothing if that is nothing."""
     if not count:
         return ""
-    were = "conversation before it was" if count == 1 else f"{count:,} conversations before it were"
-    return f" The {were} imported. Importing again is safe: it adds only what is missing."
+    were = "conversation before it was" if count == 1 else "conversations before it were"
+    return f" The {count:,} {were} imported. Importing again is safe: it adds only what is missing."

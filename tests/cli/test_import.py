@@ -483,14 +483,3 @@ def test_own_export_cut_off(cli: Cli, memory: ChatMemory, tmp_path: Path) -> Non
 def test_missing_file_is_wrong_usage(cli: Cli) -> None:
     """A file that is not there is a mistake in the command line."""
     cli("import", "none.json", code=2)
-
-
-def test_an_export_of_a_user_says_that_it_cannot_be_imported(memory: ChatMemory) -> None:
-    """JSON Lines are named as what they are, and not as broken JSON."""
-    acme = memory.tenant("acme")
-    session = acme.sessions.create(user_id="ann")
-    session.append("user", "Hello")
-    for lines in (acme.users.export("ann"), acme.export(), session.export_lines()):
-        with pytest.raises(InvalidInputError, match="JSON Lines"):
-            read("\n".join(lines).encode())
-    assert only(session.export().encode()).id == session.id
