@@ -21,7 +21,7 @@ from chatmemory_training.metric_sinks import CLOSE_SECONDS, MetricSink, close_al
 from chatmemory_training.metric_values import numbers_in
 from chatmemory_training.process_group import process_group
 from chatmemory_training.run_details import configured_details, declared_details
-from chatmemory_training.run_identity import identify
+from chatmemory_training.run_identity import identify_alone
 from chatmemory_training.run_names import choose_run_name, sanitize_run_name
 from chatmemory_training.run_reporter import Reporter
 from chatmemory_training.seeding import seed_everything
@@ -88,8 +88,8 @@ class SessionManager:
         self._finalizing = threading.Lock()
         self._pid = os.getpid()
         self._sigterm = SigtermHandler()
-        if isinstance(config_value(config, "logging.log_level"), str):
-            LOG.setLevel(config_value(config, "logging.log_level").upper())
+        if isinstance(level := config_value(config, "logging.log_level"), str):
+            LOG.setLevel(level.upper())
 
     @staticmethod
     def _sanitize_run_name(name: str) -> str:
@@ -115,12 +115,8 @@ class SessionManager:
             self._directories, self._run_name = directories, directories.name
             self._run_artifact_dir, self._model_dir = str(directories.run), str(directories.models)
             self._log_file_path, self._eval_log_file_path = str(directories.log), str(directories.eval_log)
-        return {
-            "run_artifact_dir": self.run_artifact_dir,
-            "model_dir": self.model_dir,
-            "log_file_path": self.log_file_path,
-            "eval_log_file_path": self.eval_log_file_path,
-        }
+        names = ("run_artifact_dir", "model_dir", "log_file_path", "eval_log_file_path")
+        return {name: getattr(self, name) for name in names}
 
     def save_effective_config(self) -> None:
         """Write the config, with secrets masked, to effective_config.json: whole or not at all.
@@ -192,10 +188,8 @@ class SessionManager:
             SessionManagerError: The directories have not been set up.
         """
         path, suffix = Path(self.model_dir), ".json" if save is None else suffix
-        self._checkpoints = checkpoints.Checkpoints(path, interval, save or self._save_progress, suffix)
-
-    def _save_progress(self, path: Path) -> None:
-        checkpoints.save_progress(path, self.get_session_summary(), self._last_metrics)
+        saves = save or (lambda path: checkpoints.save_progress(path, self.get_session_summary(), self._last_metrics))
+        self._checkpoints = checkpoints.Checkpoints(path, interval, saves, suffix)
 
     def find_latest_checkpoint(self, load: checkpoints.Load | None = None) -> str | None:
         """Return the path of the newest checkpoint that loads; None if there is none.
@@ -382,22 +376,18 @@ class SessionManager:
         }
 
     def _require_directories(self) -> Directories:
-        if self._directories is None:
-            raise SessionManagerError(_NO_DIRECTORIES)
+        _require_path(self._run_artifact_dir)
+        assert self._directories is not None
         return self._directories
 
     def _open_reporter(self) -> Reporter:
         if self._reporter is None:
-            run = self._directories.run if self._directories else None
-            spool = spool_path(run, self._tenant) if run and self._tenant is not None else None
-            alone = process_group()._replace(rank=0, start=None)  # enable_distributed_session() says who records
-            number = self._directories.number if self._directories else 1
-            identity = identify(
-                "training", self._asked_name, self._user_id, resume=self._resume, number=number, group=alone
-            )
+            known = self._directories
+            spool = spool_path(known.run, self._tenant) if known and self._tenant is not None else None
+            number = known.number if known else 1
+            identity = identify_alone(self._asked_name, self._user_id, self._resume, number)
             self._reporter = Reporter(self._tenant, identity, spool, share=self._share)
-            release = self._directories.lock.release if self._directories else None
-            weakref.finalize(self, self._reporter.abandon, release)
+            weakref.finalize(self, self._reporter.abandon)
         return self._reporter
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ _begun: Counter[tuple[str | None, str]] = Counter()  # recordings of this proces
 
 
 class RunIdentity(NamedTuple):
-    """The description of a run in the first entry of its spool.
+    """The first entry of a spool, as far as it tells the run.
 
     Attributes:
         kind: training or testing.
@@ -74,6 +74,12 @@ def identify(
     return RunIdentity(
         kind, name, user, attempt, number, resume, group.job, group.is_restart, group.rank > 0, group.rank
     )
+
+
+def identify_alone(name: str, user_id: object, resume: bool | str, number: int) -> RunIdentity:
+    """Return the identity of a training whose script itself says which of its processes records."""
+    group = process_group()._replace(rank=0, start=None)
+    return identify("training", name, user_id, resume=resume, number=number, group=group)
 
 
 def _os_user() -> str:

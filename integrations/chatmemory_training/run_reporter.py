@@ -151,7 +151,7 @@ class Reporter:
         self._notify_closed()
         return not waiting
 
-    def abandon(self, release: Callable[[], object] | None) -> None:
+    def abandon(self, release: Callable[[], object] | None = None) -> None:
         """End a run that nobody can end any more: its recording was collected, or the process exits."""
         if not self._closing.is_set():
             self.end("failed", error="lost: the recording was left without an end")

@@ -1,4 +1,4 @@
-"""What log() records of what it is given, and what it says of the rest."""
+"""The metrics that log() makes of what it is given, and its words about the rest; runs that resume or are lost."""
 
 import gc
 import time

@@ -70,7 +70,7 @@ def lightning(tenant: Tenant, folder: Path, what: str) -> None:
             return loss
 
         def test_step(self, batch: Any, index: int) -> None:
-            """Log the loss of one batch of the test."""
+            """Lightning calls it for each batch of a test."""
             self.log("test_loss", ((self.line(batch) - 2 * batch) ** 2).mean())
 
         def configure_optimizers(self) -> Any:
