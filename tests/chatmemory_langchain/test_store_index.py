@@ -207,7 +207,7 @@ async def test_async_embeds_without_a_thread(async_memory: AsyncChatMemory) -> N
 
 
 def test_texts_in_any_script(memory: ChatMemory) -> None:
-    """The embedder gets the texts as they were put, character by character."""
+    """A text is embedded and asked for as it was put, character by character."""
     words = ["这是中文", "これは日本語です", "이건 한국어야", "Это русский", "यह रूसी है"]
     vectors = {word: [float(word == each) for each in words] for word in words}
     store = ChatMemoryStore(
