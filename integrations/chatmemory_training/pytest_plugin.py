@@ -12,6 +12,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--chatmemory-tenant", default="default", metavar="ID", help="tenant of the run (default)")
     group.addoption("--chatmemory-user", metavar="ID", help="user of the run (the user that runs pytest)")
     group.addoption("--chatmemory-name", metavar="NAME", help="name of the run (generated)")
+    group.addoption("--chatmemory-resume", action="store_true", help="go on with the newest run of this name")
     group.addoption("--chatmemory-share", action="store_true", help="remember the result for the whole tenant")
 
 

@@ -54,7 +54,7 @@ class OutcomeRecorder:
             self._problem = str(error)
             return
         options = {"user_id": option("--chatmemory-user"), "share_result": option("--chatmemory-share")}
-        self._run = Recording(tenant, name, kind="testing", **options)
+        self._run = Recording(tenant, name, kind="testing", resume=option("--chatmemory-resume"), **options)
         self._run.begin(
             {
                 "test_type": "pytest",

@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_collected_is_told_of(
     assert "test_broken.py" in session.info.results["failed_tests"]
 
 
-def test_a_run_that_was_killed_goes_on_under_its_name(project: Path, tenant: Tenant, postgres_url: str) -> None:
+def test_a_run_that_was_killed_is_resumed_under_its_name(project: Path, tenant: Tenant, postgres_url: str) -> None:
     """Outcomes of the same tests before and after the kill are both recorded."""
     (project / "test_it.py").write_text(
         "import os, signal, pathlib\ndef test_a(): pass\ndef test_kill():\n"
@@ -166,13 +166,13 @@ def test_a_run_that_was_killed_goes_on_under_its_name(project: Path, tenant: Ten
     )
     options = ["--chatmemory", "--chatmemory-tenant=acme", "--chatmemory-name=nightly"]
     run(project, postgres_url, *options, code=-9)
-    run(project, postgres_url, *options, code=0)
+    run(project, postgres_url, *options, "--chatmemory-resume", code=0)
     session = recorded(tenant)
     assert session.info.run_status == "completed"
     assert {test.rpartition("::")[2] for test in recorded_tests(session)} == {"test_a", "test_kill"}
     ids = [message.id for message in session.messages()]
     run(project, postgres_url, *options, code=0)
-    assert not set(ids) & {message.id for message in tenant.sessions.get("nightly.2").messages()}
+    assert not set(ids) & {message.id for message in tenant.sessions.get("nightly-2").messages()}
 
 
 def test_a_run_that_is_interrupted_is_recorded_so(project: Path, tenant: Tenant, postgres_url: str) -> None:
