@@ -6,8 +6,6 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python $(NEW_ENOUGH) && echo $$python && break; done)
 BIN := .venv/bin
 ARGS ?=
-# optional: test-trainers passes where pip finds no CPU build of torch.
-TRAINERS ?= required
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-servers test-trainers lint sync bench bench-scale docs clean
@@ -24,13 +22,8 @@ test: .venv/.installed ## the whole suite, on real servers; make test ARGS="-k o
 test-servers: .venv/.installed ## a part of the suite on each Postgres and Redis that this machine or a wheel has
 	$(BIN)/python -m scripts.servers $(ARGS)
 
-test-trainers: ## real trainings with Hugging Face, Lightning, Keras and torchrun, in an environment of their own
-	@if $(MAKE) --no-print-directory .venv-trainers/.installed; then \
-		.venv-trainers/bin/pytest -n 2 tests/chatmemory_training/test_trainers.py $(ARGS); \
-	else \
-		echo 'Trainers are not tested: pip finds no CPU build of torch ($(TORCH)), or no trainers.'; \
-		test '$(TRAINERS)' = optional; \
-	fi
+test-trainers: .venv-trainers/.installed ## real trainings with Hugging Face, Lightning, Keras and torchrun, in an environment of their own
+	.venv-trainers/bin/pytest -n 2 tests/chatmemory_training/test_trainers.py $(ARGS)
 
 lint: .venv/.installed ## ruff, mypy --strict, and whether the generated half is current
 	$(BIN)/ruff check
@@ -82,7 +75,7 @@ TORCH := torch==2.13.0+cpu
 .venv-trainers/.installed: pyproject.toml constraints.txt
 	@.venv-trainers/bin/pip --version >/dev/null 2>&1 || '$(PYTHON)' -m venv --clear .venv-trainers
 	@.venv-trainers/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '$(TORCH)' \
-		transformers accelerate lightning keras 'jsonargparse[signatures]' -e '.[test]' 2>/dev/null
+		transformers accelerate lightning keras 'jsonargparse[signatures]' -e '.[test]'
 	@.venv-trainers/bin/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps litellm
 	@touch $@
 
