@@ -1,6 +1,7 @@
 """The entry point: opening and closing a memory, its tenants, and work over all tenants."""
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -198,12 +199,15 @@ class AsyncChatMemory:
             "timeout": settings.session_timeout, "archive": settings.enable_session_archiving, "limit": CLEAN_UP_BATCH
         }  # fmt: skip
         done = CleanUp(expired=0, archived=0)
-        while True:
+        more = (CLEAN_UP_BATCH, 0)
+        while max(more) >= CLEAN_UP_BATCH:
             [more] = await self._database.call(queries.sessions.CLEAN_UP, params, patient=True)
-            expired, archived, items = more
-            done = CleanUp(expired=done.expired + expired, archived=done.archived + archived, items=done.items + items)
-            if max(more) < CLEAN_UP_BATCH:
-                return done
+            done = replace(done, expired=done.expired + more[0], archived=done.archived + more[1])
+        items = CLEAN_UP_BATCH
+        while items >= CLEAN_UP_BATCH:
+            [(items,)] = await self._database.call(queries.sessions.SWEEP_ITEMS, params, patient=True)
+            done = replace(done, items=done.items + items)
+        return done
 
     async def run_due(self, limit: int = 100) -> Report:
         """Learn from the due sessions of all tenants, one after the other: for cron, and for tests.

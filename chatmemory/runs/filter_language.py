@@ -7,6 +7,7 @@ from lark import Lark, Transformer, UnexpectedInput, UnexpectedToken, v_args
 
 from chatmemory.errors import InvalidInputError
 from chatmemory.runs.filtering import Absent, Compared, Condition, Field, Key, Like, Not, Operator, Several, Value
+from chatmemory.validation import check_text
 
 LONGEST = 2_000  # characters
 SHOWN = 30  # characters of what cannot be read
@@ -64,10 +65,9 @@ def parse_order(order_by: str) -> tuple[Key, ...]:
     return _parse("order", order_by)
 
 
-def _parse(start: str, text: object) -> tuple[Any, ...]:
+def _parse(start: str, text: str) -> tuple[Any, ...]:
     argument, example = _ARGUMENTS[start]
-    if not isinstance(text, str):
-        raise InvalidInputError(f"{argument} must be a string, not {type(text).__name__}.")
+    check_text(text, argument)
     if len(text) > LONGEST:
         raise InvalidInputError(f"{argument} has {len(text):,} characters; the limit is {LONGEST:,}.")
     try:

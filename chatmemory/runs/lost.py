@@ -1,13 +1,8 @@
-"""Runs whose process is gone: the signs, and the end that they get."""
+"""The signs of a run whose process is gone."""
 
 from datetime import UTC, datetime, timedelta
 
-from chatmemory.sessions.changes import Changes
-from chatmemory.sessions.ending import End
 from chatmemory.sessions.records import SessionInfo
-
-LOST = "lost"  # the reason of the end
-LOST_END = End("failed", Changes(reason=LOST, error="lost: its process has stopped beating"), by_user=False)
 
 
 def looks_lost(info: SessionInfo) -> bool:

@@ -20,6 +20,7 @@ _HARMLESS = re.compile(
     r"(^|_)(primary|foreign|public|sort|partition|group|cache|row|dict|map|label|feature|target|metric|monitor)_key$|"
     r"(^|_)(pad|eos|bos|unk|sep|cls|mask|stop|start|end|image|special)_token$"
 )
+_ASSIGNED = re.compile(r"""([\w.-]+)(["']?\s*[:=]+\s*[rbf]?["']?)([^\s"',;)}\]]+)""")
 _IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 
 
@@ -53,6 +54,16 @@ def masked_arguments(arguments: Iterable[str]) -> list[str]:
         result.append(MASKED if mask_next else f"{name}={MASKED}" if is_secret and has_value else masked(argument))
         mask_next = is_secret and not has_value
     return result
+
+
+def masked_text(text: str) -> str:
+    """Mask the secrets in a text such as source code: values that are assigned to names that denote secrets."""
+
+    def mask(match: re.Match[str]) -> str:
+        name, assigned, value = match.groups()
+        return f"{name}{assigned}{MASKED}" if _is_secret(name, value) else match[0]
+
+    return _IN_URL.sub(f"{MASKED}@", _ASSIGNED.sub(mask, text))
 
 
 def save(config: Any, path: Path) -> None:

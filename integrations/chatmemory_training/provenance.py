@@ -4,15 +4,16 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from chatmemory_training.effective_config import masked, masked_arguments
+from chatmemory_training.effective_config import masked, masked_arguments, masked_text
 from chatmemory_training.json_values import clean_text
 
-GIT_SECONDS = 2.0  # for each command of git: a training does not wait for a slow disk
+GIT_SECONDS = 2.0  # for all that git is asked: a training does not wait for a slow disk
 LARGEST_DIFF = 20_000  # bytes; a larger one is left out, and its size is told
 
 
@@ -21,7 +22,7 @@ def provenance() -> dict[str, Any]:
 
     Returns:
         command, directory, host, platform, python, packages by name; git (commit, branch, remote, dirty, and diff if it
-        has up to 20,000 bytes) in a git repository; gpus where a driver tells of some.
+        has up to 20,000 bytes) in a git repository that answers within two seconds; gpus where a driver tells of some.
     """
     found = {
         "command": [clean_text(argument) for argument in masked_arguments(sys.orig_argv)],
@@ -30,7 +31,7 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "packages": _packages(),
-        "git": _git(_script_directory()),
+        "git": _git(_Git(_script_directory())),
         "gpus": _gpus(),
     }
     return {name: value for name, value in found.items() if value}
@@ -52,39 +53,45 @@ def _packages() -> dict[str, str]:
     return {str(name): str(version) for name, version in sorted(found, key=str) if name}
 
 
-def _git(directory: Path) -> dict[str, Any]:
-    commit = _run_git(directory, "rev-parse", "HEAD")
+class _Git:
+    """Answers of git about one directory, all within GIT_SECONDS; None: it fails, is missing, or takes too long."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._until = directory, time.monotonic() + GIT_SECONDS
+
+    def __call__(self, *arguments: str) -> str | None:
+        """Return what a command prints."""
+        settings = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+        try:
+            done = subprocess.run(  # noqa: S603  # arguments of ours
+                ["git", "-C", str(self._directory), *settings, *arguments],  # noqa: S607  # the user's git
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=max(0.0, self._until - time.monotonic()),
+                env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return clean_text(done.stdout.decode(errors="replace").strip()) if done.returncode == 0 else None
+
+
+def _git(git: _Git) -> dict[str, Any]:
+    commit = git("rev-parse", "HEAD")
     if commit is None:
         return {}
-    changes = _run_git(directory, "status", "--porcelain")
+    changes = git("status", "--porcelain")
     found: dict[str, Any] = {
         "commit": commit,
-        "branch": _run_git(directory, "rev-parse", "--abbrev-ref", "HEAD"),
-        "remote": masked(_run_git(directory, "config", "--get", "remote.origin.url")),
+        "branch": git("rev-parse", "--abbrev-ref", "HEAD"),
+        "remote": masked(git("config", "--get", "remote.origin.url")),
         "dirty": None if changes is None else bool(changes),
     }
     if changes:
-        diff = _run_git(directory, "diff", "--no-ext-diff", "--no-textconv", "HEAD") or ""
+        diff = git("diff", "--no-ext-diff", "--no-textconv", "HEAD") or ""
         size = len(diff.encode())
-        found["diff"] = diff if size <= LARGEST_DIFF else f"[left out: {size:,} bytes]"
+        found["diff"] = masked_text(diff) if size <= LARGEST_DIFF else f"[left out: {size:,} bytes]"
     return {name: value for name, value in found.items() if value not in (None, "")}
-
-
-def _run_git(directory: Path, *arguments: str) -> str | None:
-    """Return what a command of git prints; None: it fails, is missing, or takes too long."""
-    settings = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")  # a repository's own programs are not run
-    try:
-        done = subprocess.run(  # noqa: S603  # arguments of ours
-            ["git", "-C", str(directory), *settings, *arguments],  # noqa: S607  # the user's git
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=GIT_SECONDS,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return clean_text(done.stdout.decode(errors="replace").strip()) if done.returncode == 0 else None
 
 
 def _gpus() -> list[str]:

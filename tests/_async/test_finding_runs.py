@@ -51,8 +51,9 @@ async def found(memory: AsyncChatMemory, where: str | None = None, **more: Any) 
         ("min.accuracy <= 0.1", "a"),
         ("max.val_loss >= .8", "ba"),
         ("metrics.`val/f1 score` > 0", "a"),
-        ("metrics.val_loss is null", "c"),
-        ("metrics.val_loss is not null", "ba"),
+        ("metrics.val_loss is null", "cb"),
+        ("metrics.val_loss > 0", "a"),
+        ("best.val_loss is not null", "ba"),
         ("details.`learning rate` <= 1e-3", "a"),
         ("details.model.layers = 12", "a"),
         ("details.model.layers = '12'", "b"),
@@ -84,6 +85,7 @@ async def test_an_order_puts_what_is_missing_last(async_filled: AsyncChatMemory)
     """By metrics, details of any type, and columns; among equals, the last created first."""
     assert await found(async_filled, order_by="best.accuracy desc") == "abc"
     assert await found(async_filled, order_by="best.accuracy") == "bac"
+    assert await found(async_filled, order_by="metrics.accuracy desc") == "acb"
     assert await found(async_filled, order_by="details.`learning rate` DESC") == "bac"
     assert await found(async_filled, order_by="details.optimizer, created_at asc") == "abc"
     assert await found(async_filled, order_by="metadata.group desc, id") == "abc"
@@ -108,6 +110,9 @@ async def test_an_order_puts_what_is_missing_last(async_filled: AsyncChatMemory)
         ("id = 'a'; drop table sessions", "; drop table"),
         ("id = 'a' -- x", "-- x"),
         ("details.x < 'a", "from"),
+        ("title like 'a\\'", "backslash"),
+        ("title = 'a\0'", "NUL"),
+        ("title = '\ud800'", "surrogate"),
         ("(" * 3000, "the limit is 2,000"),
     ],
 )

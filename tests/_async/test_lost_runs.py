@@ -27,7 +27,7 @@ def age(memory: AsyncChatMemory, id: str, by: timedelta) -> None:
         assert changed.rowcount == 1
 
 
-@pytest.mark.parametrize("reader", ["get", "refresh", "list", "compare", "clean_up"])
+@pytest.mark.parametrize("reader", ["get", "refresh", "list", "compare", "runs", "clean_up"])
 async def test_whoever_reads_a_lost_run_tells_that_it_failed(async_memory: AsyncChatMemory, reader: str) -> None:
     """Its end, its reason and its result are there, and its last activity is when it was last heard of."""
     handle = await silent(async_memory, "r")
@@ -42,10 +42,13 @@ async def test_whoever_reads_a_lost_run_tells_that_it_failed(async_memory: Async
     elif reader == "compare":
         assert (await sessions.compare(["r"]))[0].info.status == "failed"
         info = (await sessions.get("r")).info
+    elif reader == "runs":
+        assert list(await sessions.runs("status = 'active'")) == []
+        info = (await sessions.runs("status = 'failed'"))[0].info
     else:
         assert (await async_memory.clean_up()).expired == 1
         info = (await sessions.get("r")).info
-        await async_memory.run_due()
+    await async_memory.run_due()
     assert (info.status, info.run_status, info.error) == ("failed", "failed", "lost: its process has stopped beating")
     assert abs(info.last_active_at - before) < timedelta(seconds=1)
     last = (await handle.status_history())[-1]
@@ -53,6 +56,29 @@ async def test_whoever_reads_a_lost_run_tells_that_it_failed(async_memory: Async
     [result] = await async_memory.tenant("acme").memories.list(kinds=["result"])
     assert "failed" in result.text
     assert "lost" in result.text
+
+
+@pytest.mark.parametrize("reader", ["get", "clean_up"])
+async def test_a_run_that_was_complete_stays_so(async_memory: AsyncChatMemory, reader: str) -> None:
+    """Its process died between the last move and the end: its session fails, and nothing is ended again and again."""
+    handle = await silent(async_memory, "r")
+    await handle.move("completed")
+    age(async_memory, "r", timedelta(seconds=61))
+    if reader == "clean_up":
+        assert (await async_memory.clean_up()).expired == 1
+    info = (await async_memory.tenant("acme").sessions.get("r")).info
+    assert (info.status, info.run_status) == ("failed", "completed")
+    assert (await async_memory.clean_up()).expired == 0
+
+
+async def test_reading_waits_for_no_lock(async_memory: AsyncChatMemory, postgres_url: str) -> None:
+    """A lost run that somebody else has locked is left alone."""
+    await silent(async_memory, "r")
+    with psycopg.connect(postgres_url) as holder:
+        holder.execute("select from chatmemory.sessions for update")
+        assert (await async_memory.tenant("acme").sessions.get("r")).info.is_active
+        holder.rollback()
+    assert (await async_memory.tenant("acme").sessions.get("r")).info.status == "failed"
 
 
 async def test_a_run_that_beats_is_neither_lost_nor_idle(async_memory: AsyncChatMemory) -> None:

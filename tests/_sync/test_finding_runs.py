@@ -53,8 +53,9 @@ def found(memory: ChatMemory, where: str | None = None, **more: Any) -> str:
         ("min.accuracy <= 0.1", "a"),
         ("max.val_loss >= .8", "ba"),
         ("metrics.`val/f1 score` > 0", "a"),
-        ("metrics.val_loss is null", "c"),
-        ("metrics.val_loss is not null", "ba"),
+        ("metrics.val_loss is null", "cb"),
+        ("metrics.val_loss > 0", "a"),
+        ("best.val_loss is not null", "ba"),
         ("details.`learning rate` <= 1e-3", "a"),
         ("details.model.layers = 12", "a"),
         ("details.model.layers = '12'", "b"),
@@ -86,6 +87,7 @@ def test_an_order_puts_what_is_missing_last(filled: ChatMemory) -> None:
     """By metrics, details of any type, and columns; among equals, the last created first."""
     assert found(filled, order_by="best.accuracy desc") == "abc"
     assert found(filled, order_by="best.accuracy") == "bac"
+    assert found(filled, order_by="metrics.accuracy desc") == "acb"
     assert found(filled, order_by="details.`learning rate` DESC") == "bac"
     assert found(filled, order_by="details.optimizer, created_at asc") == "abc"
     assert found(filled, order_by="metadata.group desc, id") == "abc"
@@ -110,6 +112,9 @@ def test_an_order_puts_what_is_missing_last(filled: ChatMemory) -> None:
         ("id = 'a'; drop table sessions", "; drop table"),
         ("id = 'a' -- x", "-- x"),
         ("details.x < 'a", "from"),
+        ("title like 'a\\'", "backslash"),
+        ("title = 'a\0'", "NUL"),
+        ("title = '\ud800'", "surrogate"),
         ("(" * 3000, "the limit is 2,000"),
     ],
 )

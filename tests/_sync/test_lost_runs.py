@@ -29,7 +29,7 @@ def age(memory: ChatMemory, id: str, by: timedelta) -> None:
         assert changed.rowcount == 1
 
 
-@pytest.mark.parametrize("reader", ["get", "refresh", "list", "compare", "clean_up"])
+@pytest.mark.parametrize("reader", ["get", "refresh", "list", "compare", "runs", "clean_up"])
 def test_whoever_reads_a_lost_run_tells_that_it_failed(memory: ChatMemory, reader: str) -> None:
     """Its end, its reason and its result are there, and its last activity is when it was last heard of."""
     handle = silent(memory, "r")
@@ -44,10 +44,13 @@ def test_whoever_reads_a_lost_run_tells_that_it_failed(memory: ChatMemory, reade
     elif reader == "compare":
         assert sessions.compare(["r"])[0].info.status == "failed"
         info = sessions.get("r").info
+    elif reader == "runs":
+        assert list(sessions.runs("status = 'active'")) == []
+        info = sessions.runs("status = 'failed'")[0].info
     else:
         assert memory.clean_up().expired == 1
         info = sessions.get("r").info
-        memory.run_due()
+    memory.run_due()
     assert (info.status, info.run_status, info.error) == ("failed", "failed", "lost: its process has stopped beating")
     assert abs(info.last_active_at - before) < timedelta(seconds=1)
     last = handle.status_history()[-1]
@@ -55,6 +58,29 @@ def test_whoever_reads_a_lost_run_tells_that_it_failed(memory: ChatMemory, reade
     [result] = memory.tenant("acme").memories.list(kinds=["result"])
     assert "failed" in result.text
     assert "lost" in result.text
+
+
+@pytest.mark.parametrize("reader", ["get", "clean_up"])
+def test_a_run_that_was_complete_stays_so(memory: ChatMemory, reader: str) -> None:
+    """Its process died between the last move and the end: its session fails, and nothing is ended again and again."""
+    handle = silent(memory, "r")
+    handle.move("completed")
+    age(memory, "r", timedelta(seconds=61))
+    if reader == "clean_up":
+        assert memory.clean_up().expired == 1
+    info = (memory.tenant("acme").sessions.get("r")).info
+    assert (info.status, info.run_status) == ("failed", "completed")
+    assert memory.clean_up().expired == 0
+
+
+def test_reading_waits_for_no_lock(memory: ChatMemory, postgres_url: str) -> None:
+    """A lost run that somebody else has locked is left alone."""
+    silent(memory, "r")
+    with psycopg.connect(postgres_url) as holder:
+        holder.execute("select from chatmemory.sessions for update")
+        assert (memory.tenant("acme").sessions.get("r")).info.is_active
+        holder.rollback()
+    assert (memory.tenant("acme").sessions.get("r")).info.status == "failed"
 
 
 def test_a_run_that_beats_is_neither_lost_nor_idle(memory: ChatMemory) -> None:

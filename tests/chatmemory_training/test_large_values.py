@@ -60,7 +60,7 @@ def test_a_run_keeps_all_but_the_value(tenant: Tenant, value: str) -> None:
             run.update(odd_later=large, current_epoch=3, artifacts=large)
             run.append([{"role": "tool", "content": "fine", "message_id": "m-1", "metadata": {"odd": large}}])
             run.results(odd=large, rmse=0.25, inner={"odd": large, "mae": 0.5})
-    for name in ("r", "r.2"):
+    for name in ("r", "r-2"):
         session = tenant.sessions.get(name)
         info = session.info
         assert (info.status, info.run_status) == ("completed", "completed")

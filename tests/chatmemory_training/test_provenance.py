@@ -59,6 +59,9 @@ def test_changes_are_kept_while_they_are_small(repository: Path) -> None:
     assert (told["dirty"], told.get("diff")) == (True, None)
     (repository / "train.py").write_text(SCRIPT + "# changed\n")
     assert "+# changed" in told_by(repository / "train.py")["git"]["diff"]
+    (repository / "train.py").write_text(SCRIPT + "API_KEY = 'hunter2'\nrate = 0.25\n")
+    diff = told_by(repository / "train.py")["git"]["diff"]
+    assert ("hunter2" in diff, "API_KEY = '***'" in diff, "rate = 0.25" in diff) == (False, True, True)
     (repository / "train.py").write_text(SCRIPT + "# much\n" * 10_000)
     assert "left out" in told_by(repository / "train.py")["git"]["diff"]
 

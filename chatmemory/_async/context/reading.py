@@ -262,9 +262,9 @@ class AsyncContexts:
     async def _current_prior_summary(self) -> str | None:
         """Return the summary of the session that this one continues: erased with that one, or made after this began.
 
-        Neither the window nor Redis has it, so it is read unless this handle has just read its row.
+        Neither the window nor Redis has it, so it is read each time.
         """
-        if self._continues and time.monotonic() - self._row_at >= ROW_SECONDS:
+        if self._continues:
             params = {"id": self._id, "born": self._born}
             rows = await self._database.fetch(self._tenant_id, queries.sessions.PRIOR_SUMMARY, params, subject=self._id)
             if not rows:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from chatmemory._async.runs.lost import async_end_lost
+from chatmemory._async.runs.lost import async_end_all_lost, async_end_lost
 from chatmemory._async.shared import AsyncShared
 from chatmemory._async.storage.transaction import Row, Statement
 from chatmemory.paging import check_page
@@ -66,8 +66,12 @@ class AsyncRunsFound:
         given = [value for value in (user, of_kind) if value is not None]
         params = (*given, *condition.params, *order.params, request.limit, request.offset)
         query = find_runs(condition, order, of_user=user is not None, of_kind=of_kind is not None)
+        await async_end_all_lost(self._parts, self._tenant_id)
         found = await self._parts.database.fetch(self._tenant_id, query, params)
-        return await self.compare([id for (id,) in found])
+        ids = [id for (id,) in found]
+        rows, extremes = await self._read(ids)
+        present = {session_from_row(row).id for row in rows}
+        return comparison_from_rows([id for id in ids if id in present], rows, extremes)
 
     async def compare(self, session_ids: Iterable[object]) -> Comparison:
         """Runs side by side: their details, their results, and the best of each of their metrics.
@@ -80,13 +84,14 @@ class AsyncRunsFound:
         """
         ids = [check_id(session_id, "session_id") for session_id in check_list(session_ids, "session_ids")]
         await self._parts.metrics.flush()
-        rows, extremes = await self._current(
-            ((queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,)))
-        )
+        rows, extremes = await self._read(ids)
         try:
             return comparison_from_rows(ids, rows, extremes)
         except KeyError as error:
             raise not_found(error.args[0]) from None
+
+    async def _read(self, ids: list[str]) -> list[list[Row]]:
+        return await self._current(((queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))))
 
     async def _current(self, statements: Sequence[Statement], subject: str = "") -> list[list[Row]]:
         """Run statements, the first of which reads sessions; again, if runs among them turn out to be lost."""

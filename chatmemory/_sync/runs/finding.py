@@ -4,7 +4,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from chatmemory._sync.runs.lost import end_lost
+from chatmemory._sync.runs.lost import end_all_lost, end_lost
 from chatmemory._sync.shared import Shared
 from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.paging import check_page
@@ -68,8 +68,12 @@ class RunsFound:
         given = [value for value in (user, of_kind) if value is not None]
         params = (*given, *condition.params, *order.params, request.limit, request.offset)
         query = find_runs(condition, order, of_user=user is not None, of_kind=of_kind is not None)
+        end_all_lost(self._parts, self._tenant_id)
         found = self._parts.database.fetch(self._tenant_id, query, params)
-        return self.compare([id for (id,) in found])
+        ids = [id for (id,) in found]
+        rows, extremes = self._read(ids)
+        present = {session_from_row(row).id for row in rows}
+        return comparison_from_rows([id for id in ids if id in present], rows, extremes)
 
     def compare(self, session_ids: Iterable[object]) -> Comparison:
         """Runs side by side: their details, their results, and the best of each of their metrics.
@@ -82,11 +86,14 @@ class RunsFound:
         """
         ids = [check_id(session_id, "session_id") for session_id in check_list(session_ids, "session_ids")]
         self._parts.metrics.flush()
-        rows, extremes = self._current(((queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))))
+        rows, extremes = self._read(ids)
         try:
             return comparison_from_rows(ids, rows, extremes)
         except KeyError as error:
             raise not_found(error.args[0]) from None
+
+    def _read(self, ids: list[str]) -> list[list[Row]]:
+        return self._current(((queries.sessions.SESSIONS_BY_ID, (ids,)), (queries.runs.EXTREMES, (ids,))))
 
     def _current(self, statements: Sequence[Statement], subject: str = "") -> list[list[Row]]:
         """Run statements, the first of which reads sessions; again, if runs among them turn out to be lost."""

@@ -1,20 +1,28 @@
 # Generated from chatmemory/_async/runs/lost.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""Ending of lost runs by whoever reads one."""
+"""The end of lost runs, by whoever reads one; a worker makes their results."""
 
 from collections.abc import Iterable
 
-from chatmemory._sync.sessions.ending import Endings
 from chatmemory._sync.shared import Shared
-from chatmemory.runs.lost import LOST_END, looks_lost
+from chatmemory.runs.lost import looks_lost
 from chatmemory.sessions.records import SessionInfo
 from chatmemory.storage import queries
 
+BATCH = 1000  # runs that end in one call
+
 
 def end_lost(parts: Shared, tenant_id: str, read: Iterable[SessionInfo]) -> bool:
-    """End the tenant's lost runs as failed if one of those just read looks lost; return whether to read again."""
-    if not any(map(looks_lost, read)):
+    """End as failed the runs among those just read that are lost; return whether to read again."""
+    lost = [info for info in read if looks_lost(info)]
+    if not lost:
         return False
-    rows = parts.database.fetch(tenant_id, queries.runs.LOST_RUNS, ())
-    Endings(tenant_id, parts).end_many([id for (id,) in rows], LOST_END, if_unchanged=True)
-    return bool(rows)
+    params = (tenant_id, [info.id for info in lost], BATCH)
+    with parts.windows.forgetting(lost):
+        [(ended,)] = parts.database.call(queries.runs.END_LOST, params)
+    return bool(ended)
+
+
+def end_all_lost(parts: Shared, tenant_id: str) -> None:
+    """End as failed the tenant's runs that are lost."""
+    parts.database.call(queries.runs.END_LOST, (tenant_id, None, BATCH))

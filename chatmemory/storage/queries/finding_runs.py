@@ -1,5 +1,6 @@
 """Finding runs: the conditions and the order of a search as SQL. Names, paths and values are only ever parameters."""
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,11 +26,13 @@ _TIMES: dict[str, LiteralString] = {
 }  # fmt: skip
 _OBJECTS: dict[str, LiteralString] = {"details": "s.details", "results": "s.results", "metadata": "s.metadata"}
 _OF_METRIC: LiteralString = "from chatmemory.metrics m where m.session_id = s.id and m.name = %s"
-_LEAST: LiteralString = "(select min(m.low) " + _OF_METRIC + ")"  # NaN is greater than any number
+# To Postgres, NaN is greater than any number; here it is no value.
+_LEAST: LiteralString = "(select nullif(min(m.low), 'NaN') " + _OF_METRIC + ")"
 _MOST: LiteralString = "(select max(m.high) " + _OF_METRIC + " and m.high <> 'NaN')"
 _LAST: LiteralString = (
-    "(select m.readings[cardinality(m.readings)] " + _OF_METRIC + " order by m.to_step desc, m.id desc limit 1)"
-)
+    "(select nullif(m.readings[cardinality(m.readings)], 'NaN') " + _OF_METRIC
+    + " order by m.to_step desc, m.id desc limit 1)"
+)  # fmt: skip
 _METRICS: dict[str, Callable[[str], LiteralString]] = {
     "metrics": lambda _: _LAST,
     "best": lambda name: _LEAST if less_is_better(name) else _MOST,
@@ -66,6 +69,8 @@ def condition_on_runs(condition: Condition) -> Sql:
             value = _shown(field)
             return Sql(value.text + " is null", value.params)
         case Like(field, pattern):
+            if re.search(r"(?<!\\)(\\\\)*\\$", pattern):
+                raise InvalidInputError(f"The pattern for {field} ends with a backslash; write two for one.")
             value = _of_type(field, str)
             return Sql(value.text + " like %s", (*value.params, pattern))
         case Compared(field, operator, literal):

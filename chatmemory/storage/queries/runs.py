@@ -11,12 +11,7 @@ BEAT = (
     "where id = %(id)s and born_at = %(born)s and status = 'active' and run_status is not null "
     "and deleted_at is null returning " + SESSION
 )
-# Get the runs whose processes have stopped beating, longest lost first.
-LOST_RUNS = (
-    "select id from chatmemory.sessions where ended_at is null and deleted_at is null "
-    "and lost_after_seconds is not null "
-    "and last_active_at < clock_timestamp() - make_interval(secs => lost_after_seconds) order by last_active_at"
-)
+END_LOST = "select chatmemory.end_lost(%s, %s, %s)"
 
 # Get all moves between run statuses; a session without any gives one row of nulls.
 STATUS_HISTORY = (

@@ -25,10 +25,8 @@ END_SESSIONS = (
     "from chatmemory.end_sessions(%s, %s, %s)"
 )
 REOPEN_RUN = "select " + SESSION + " from chatmemory.reopen_run(%s, %s, %s, %s, %s)"
-CLEAN_UP = (
-    "select expired, archived, chatmemory.sweep_items(%(limit)s) "
-    "from chatmemory.clean_up(%(timeout)s, %(archive)s, %(limit)s)"
-)
+CLEAN_UP = "select expired, archived from chatmemory.clean_up(%(timeout)s, %(archive)s, %(limit)s)"
+SWEEP_ITEMS = "select chatmemory.sweep_items(%(limit)s)"
 
 # Get a session that is not deleted.
 GET_SESSION = (

@@ -71,7 +71,7 @@ with name as (
     union all
     -- The clean-up ends sessions and removes items, tenant by tenant.
     select 'function', f.oid, f.signature, f.acl, name.worker, array['EXECUTE']
-        from routine f, name where f.proname in ('end_sessions', 'remove_expired_items', 'enter')
+        from routine f, name where f.proname in ('end_lost', 'end_sessions', 'remove_expired_items', 'enter')
 ), object as (
     select 'schema' as kind, 'chatmemory' as object, nspacl as acl from pg_namespace where nspname = 'chatmemory'
     union all

@@ -1,6 +1,6 @@
 -- revision: 1; owner: worker
 -- Expire idle sessions, end lost runs as failed, and archive ended sessions that have nothing left to learn, over all
--- tenants. A run is lost if its process beats and nothing was heard of it for longer than lost_after_seconds.
+-- tenants.
 -- Any number may run at once; each takes at most p_limit rows that nobody else has locked. The indexed hour of the last
 -- activity finds candidates; the exact time decides.
 create or replace function chatmemory.clean_up(
@@ -14,24 +14,25 @@ begin
     perform chatmemory.enter(null);
     expired := 0;
     for v_idle in
-        with lost as (
-            select s.tenant_id, s.id, json_build_object('id', s.id, 'status', 'failed', 'reason', 'lost', 'error',
-                       'lost: its process has stopped beating') as ending
-                from chatmemory.sessions s
-                where s.ended_at is null and s.deleted_at is null and s.lost_after_seconds is not null
-                  and s.last_active_at < now() - make_interval(secs => s.lost_after_seconds)
-                limit p_limit for no key update skip locked
-        ), idle as (
-            select s.tenant_id, s.id, json_build_object('id', s.id, 'status', 'expired', 'reason', 'idle') as ending
-                from chatmemory.sessions s
+        with idle as (
+            select s.tenant_id, s.id from chatmemory.sessions s
                 where s.ended_at is null and s.deleted_at is null and s.lost_after_seconds is null
                   and s.last_active_hour <= v_hour and s.last_active_at < v_before
                 limit p_limit for no key update skip locked
         )
-        select e.tenant_id, json_agg(e.ending) as ends
-            from (select * from lost union all select * from idle) e group by e.tenant_id
+        select i.tenant_id, json_agg(json_build_object('id', i.id, 'status', 'expired', 'reason', 'idle')) as ends
+            from idle i group by i.tenant_id
     loop
         expired := expired + (select count(*) from chatmemory.end_sessions(v_idle.tenant_id, v_idle.ends, false));
+    end loop;
+    for v_idle in
+        select distinct l.tenant_id from (
+            select s.tenant_id from chatmemory.sessions s
+                where s.ended_at is null and s.deleted_at is null and s.lost_after_seconds is not null
+                  and s.last_active_at < now() - make_interval(secs => s.lost_after_seconds) limit p_limit) l
+    loop
+        exit when expired >= p_limit;
+        expired := expired + chatmemory.end_lost(v_idle.tenant_id, null, p_limit - expired);
     end loop;
     with finished as (
         select s.tenant_id, s.id from chatmemory.sessions s

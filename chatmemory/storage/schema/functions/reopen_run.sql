@@ -1,6 +1,7 @@
 -- revision: 1; owner: app
 -- Continue a run that has ended, under its id: it gets back the run status it had before its end. An active one stays as
--- it is. Its result memory is removed: a run has one result. It ends no other session, whatever the user's limit.
+-- it is. Its result memory is removed: a run has one result. It is not lost before its process beats again. It ends no
+-- other session, whatever the user's limit.
 -- p_of is when the session was stored: a later session with the same id does not match.
 create or replace function chatmemory.reopen_run(
     p_tenant text, p_session text, p_of timestamptz, p_reason text, p_by text
@@ -33,7 +34,7 @@ begin
                 'old', v_session.run_status, 'new', v_status, 'by', p_by, 'reason', p_reason)));
         return query update chatmemory.sessions s set
             status = 'active', ended_at = null, archived_at = null, run_status = v_status, run_ended_at = null,
-            error = null, processed_for_ltm = false, lease_owner = null, lease_until = null,
+            error = null, lost_after_seconds = null, processed_for_ltm = false, lease_owner = null, lease_until = null,
             last_active_at = clock_timestamp(), updated_at = clock_timestamp()
             where s.tenant_id = p_tenant and s.id = p_session
             returning s.*;
