@@ -266,6 +266,7 @@ CALLS = [
     Call("sessions.list", 1, lambda w, _: w.sessions.list(user_id=USER, limit=20), 1),
     Call("sessions.search", 1, lambda w, _: w.sessions.search("soup", user_id=USER), 1),
     Call("sessions.compare", 1, lambda w, _: w.sessions.compare([w.run.id])),
+    Call("sessions.runs", 3, lambda w, _: w.sessions.runs("best.loss < 1", order_by="best.loss")),
     Call("sessions.end_many (1)", 5, lambda w, s: w.sessions.end_many([s.id]), None, conversation),
     Call("sessions.end_inactive, nothing idle", 1, lambda w, _: w.sessions.end_inactive(timedelta(days=1))),
     Call("sessions.restore", 1, lambda w, s: w.sessions.restore(s.id), None, deleted),
@@ -279,6 +280,9 @@ CALLS = [
     Call(
         "session.flush after log_metrics", 4, lambda _, s: (s.log_metrics({"loss": 1}, step=2), s.flush())[1], None, run
     ),
+    Call("session.drop_metrics", 1, lambda _, s: s.drop_metrics(0), None, run),
+    Call("session.beat", 1, lambda _, s: s.beat(), None, run),
+    Call("session.reopen_run", 1, lambda _, s: s.reopen_run(), None, run),
     Call("memory.flush, nothing on its way", 0, lambda w, _: w.memory.flush()),
     Call("session.metrics", 1, lambda w, _: w.run.metrics()),
     Call("session.events", 1, lambda _, s: s.events()),
@@ -326,7 +330,7 @@ CALLS = [
     Call("tenant.spend", 1, lambda w, _: w.tenant.spend(since=LONG_AGO)),
     Call("memory.run_due, one session", 12, lambda w, _: w.memory.run_due(1), None, one_due),
     Call("memory.run_due, nothing due", 2, lambda w, _: w.memory.run_due(), None, nothing_due),
-    Call("memory.clean_up, nothing idle", 1, lambda w, _: w.memory.clean_up()),
+    Call("memory.clean_up, nothing idle", 2, lambda w, _: w.memory.clean_up()),
     Call("memory.examine", 33, lambda w, _: w.memory.examine()),
     Call("memory.migrate, up to date", 9, lambda w, _: w.memory.migrate()),
     Call("tenant.export", 3, lambda _, tenant: tenant.export(), None, organisation),
@@ -339,7 +343,7 @@ CALLS = [
 ]
 READS = (
     "compare context end_inactive events examine export export_lines get health history list messages metrics "
-    "namespaces profile prune recall recent refresh search spend stats status_history tenants"
+    "namespaces profile prune recall recent refresh runs search spend stats status_history tenants"
 )
 # Public calls without a row, and why.
 UNCOUNTED = {
@@ -351,4 +355,5 @@ UNCOUNTED = {
     "session.info": "no I/O",
     "session.log_metrics": "never waits; flush writes",
     "session.summary": "no I/O",
+    "session.with_own_buffer": "no I/O",
 }

@@ -113,7 +113,7 @@ def test_a_run_without_failures_completed(project: Path, tenant: Tenant, postgre
     options = ["--chatmemory", "--chatmemory-tenant=acme", "--chatmemory-share", "--chatmemory-name=fine"]
     for _ in range(2):
         run(project, postgres_url, *options, "-k", "fine", code=0)
-    assert sorted(session.id for session in tenant.sessions.list()) == ["fine", "fine.2"]
+    assert sorted(session.id for session in tenant.sessions.list()) == ["fine", "fine-2"]
     assert {session.run_status for session in tenant.sessions.list()} == {"completed"}
     assert [memory.user_id for memory in tenant.memories.list()] == [None, None]
 

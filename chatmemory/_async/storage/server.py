@@ -13,7 +13,7 @@ from chatmemory.errors import StorageError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
 from chatmemory.storage.deadlines import PROBE_SECONDS, Deadline
-from chatmemory.storage.postgres_address import address_of, hosts_in, unreadable
+from chatmemory.storage.postgres_address import Address, address_of, hosts_in, unreadable
 from chatmemory.storage.postgres_errors import said_by, translated
 
 
@@ -50,16 +50,17 @@ class AsyncServer:
             try:
                 return await self._connect(self._started, deadline)
             except psycopg.errors.ConnectionTimeout as error:  # it is there; starting it would wait for it, too
-                raise _unreachable(self._started, said_by(error)) from None
+                raise _unreachable(address_of(self._started), said_by(error)) from None
             except psycopg.OperationalError:
                 pass  # it has ended
         url = await self._url()
+        address = address_of(url)  # before an error that would show what is wrong with it
         if self._started is not None:
             deadline.renew()
         try:
             return await self._connect(url, deadline)
         except psycopg.OperationalError as error:
-            raise _unreachable(url, said_by(error)) from None
+            raise _unreachable(address, said_by(error)) from None
 
     async def _connect(self, url: str, deadline: Deadline) -> AsyncTimedConnection:
         try:
@@ -122,8 +123,8 @@ class AsyncServer:
         self._embedded = self._started = None
 
 
-def _unreachable(url: str, reason: str) -> StorageUnavailableError:
+def _unreachable(address: Address, reason: str) -> StorageUnavailableError:
     return StorageUnavailableError(
-        f"Postgres at {address_of(url)} cannot be reached: {reason}. "
+        f"Postgres at {address} cannot be reached: {reason}. "
         "Check that it runs and that the address, user and password are right."
     )
