@@ -158,7 +158,7 @@ def test_a_full_disk_stops_no_training(tmp_path: Path, tenant: Tenant, postgres_
 
 def test_a_full_disk_and_no_database_lose_only_the_record(tmp_path: Path, tenant: Tenant) -> None:
     """Training ends well, a log says so once, and what did fit is whole."""
-    stderr = ended(train(tmp_path, "full", NOWHERE, 200, preexec_fn=_full_disk(2000)))
+    stderr = ended(train(tmp_path, "full", NOWHERE, 2000, preexec_fn=_full_disk(60_000)))
     assert stderr.count("cannot be written") == 1
     [spool] = (tmp_path / "runs/full").glob(".spool-*")
     kept = spool.read_text()
