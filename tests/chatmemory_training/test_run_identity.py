@@ -41,7 +41,7 @@ def join(name: str, **more: Any) -> dict[str, Any]:
 def test_a_run_that_nobody_has_begun_holds_up_no_other_spool(
     tmp_path: Path, tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the other process has left for it is named and skipped, and the entries after it are written."""
+    """The entries left for it are named and skipped, and those after them are written."""
     left(tmp_path, tenant, "a-rank1", join("a", attempt="gone"), log(1), join("z", attempt="z-1"), log(2))
     left(tmp_path, tenant, "b", begin("b"), log(1))
     tenant.sessions.create(session_id="z", user_id="ann", kind="training", metadata={"attempt": "z-1"})
