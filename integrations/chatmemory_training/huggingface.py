@@ -42,8 +42,8 @@ class ChatMemoryCallback(TrainerCallback):
         self._trained: Recording | None = None  # the last run that completed
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Begin the run, in the main process only."""
-        if not state.is_world_process_zero:
+        """Begin the run; in other processes than the main one, only if all are asked to add to it."""
+        if not self._is_recorded(state):
             return
         options = {"resume": state.global_step > 0, **self._options}
         details = {
@@ -56,6 +56,9 @@ class ChatMemoryCallback(TrainerCallback):
         }
         self._trained = None
         self._run = self._begin(args, {**details, **self._model_details(kwargs.get("model"))}, options)
+
+    def _is_recorded(self, state: Any) -> bool:
+        return bool(state.is_world_process_zero) or self._options.get("ranks") == "all"
 
     def _begin(self, args: Any, details: dict[str, Any], options: dict[str, Any]) -> TrainerRun:
         name = self._name or getattr(args, "run_name", None) or Path(args.output_dir).name
@@ -93,7 +96,7 @@ class ChatMemoryCallback(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         """Record an evaluate() outside train(): inside, its metrics are logged."""
         is_training = self._run is not None and self._run.is_open
-        if is_training or not metrics or not state.is_world_process_zero:
+        if is_training or not metrics or not self._is_recorded(state):
             return
         how = {"kind": "testing"} if self._trained is None else {"resume": self._trained.attempt}
         run = self._begin(args, self._model_details(kwargs.get("model")), {**self._options, **how})

@@ -40,7 +40,7 @@ class ChatMemoryLogger(Logger):
         share_result: As for Recording.
         spool_dir: As for Recording.
         resume: As for Recording.
-        ranks: As for Recording.
+        ranks: Only "first": Lightning asks the logger of its first process alone. Use record_run() for "all".
         lost_after: As for Recording.
     """
 

@@ -1,5 +1,6 @@
 """Which session a recording writes to: a new one, one that it resumes, or the one of another process of its job."""
 
+import os
 from collections import Counter
 from getpass import getuser
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from chatmemory_training.process_group import ProcessGroup, process_group
 
+_processes: dict[int, str] = {}  # a name for this process, by its id: a forked child is another one
 _begun: Counter[tuple[str | None, str]] = Counter()  # recordings of this process, by start of the job and name
 
 
@@ -24,6 +26,7 @@ class RunIdentity(NamedTuple):
         is_restart: Whether the job was started again.
         contributes: Whether another process records the run, and this one adds to it.
         rank: The number of this process in its job.
+        process: A name for this process: a restarted job continues no run that it has begun itself.
     """
 
     kind: str
@@ -36,6 +39,7 @@ class RunIdentity(NamedTuple):
     is_restart: bool = False
     contributes: bool = False
     rank: int = 0
+    process: str | None = None
 
     def entry(self) -> dict[str, Any]:
         """Return the fields of the spool's first entry."""
@@ -71,8 +75,9 @@ def identify(
         key = group.start, f"{kind}/{asked}"
         _begun[key] += 1
         attempt = str(uuid5(NAMESPACE_OID, f"{group.start}/{kind}/{asked}/{_begun[key]}"))
+    process = _processes.setdefault(os.getpid(), str(uuid4()))
     return RunIdentity(
-        kind, name, user, attempt, number, resume, group.job, group.is_restart, group.rank > 0, group.rank
+        kind, name, user, attempt, number, resume, group.job, group.is_restart, group.rank > 0, group.rank, process
     )
 
 

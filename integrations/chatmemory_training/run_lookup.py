@@ -1,5 +1,6 @@
 """Finding the session of a run: its own, the one that it resumes, or a free id for a new one."""
 
+import logging
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -7,16 +8,16 @@ from typing import Any
 from chatmemory import Session, SessionExistsError, SessionNotFoundError, Tenant
 from chatmemory_training.spool import Entry
 
+LOG = logging.getLogger("chatmemory_training")
 ATTEMPT = "attempt"  # metadata key: the attempt that recorded to the session last
 RUN = "run"  # metadata key: the name that was asked for
 JOB = "job"  # metadata key: the job of the recording process
-MAX_GAP = 3  # ids in a row that a user's runs may lack: those of other users and of erased runs
+PROCESS = "process"  # metadata key: the process that recorded to the session last, if it belongs to a job
 
 
 def own_session(tenant: Tenant, entry: Entry) -> Session | None:
     """Return the session that this attempt has begun or resumed before; None: there is none."""
-    found = (session for session in _sessions(tenant, entry) if session.info.metadata.get(ATTEMPT) == entry["attempt"])
-    return next(found, None)
+    return _newest(tenant, entry, f"metadata.{ATTEMPT} = {_quoted(entry['attempt'])}")
 
 
 def session_to_resume(tenant: Tenant, entry: Entry, last: Session | None) -> Session | None:
@@ -29,17 +30,20 @@ def session_to_resume(tenant: Tenant, entry: Entry, last: Session | None) -> Ses
     """
     resume = entry.get("resume")
     if isinstance(resume, str):
-        return _named(tenant, entry, resume)
+        named = _named(tenant, entry, resume)
+        if named is None:
+            LOG.warning("there is no run %r to go on with: run %r is a new one", resume, entry["name"])
+        return named
     if not resume and not entry.get("is_restart"):
         return None
     if resume and last is not None:
         return last
-    runs = [session for session in _sessions(tenant, entry) if session.info.metadata.get(RUN) == entry["name"]]
+    where = f"metadata.{RUN} = {_quoted(entry['name'])}"
     if not resume:
-        runs = [
-            run for run in runs if run.info.metadata.get(JOB) == entry["job"] and run.info.run_status != "completed"
-        ]
-    return max(runs, key=lambda session: session.info.created_at, default=None)
+        where += f" and metadata.{JOB} = {_quoted(entry['job'])} and run_status != 'completed'"
+        if entry.get("process"):  # it is a run beside this one, and not one that the job began before
+            where += f" and not metadata.{PROCESS} = {_quoted(entry['process'])}"
+    return _newest(tenant, entry, where)
 
 
 def create_session(tenant: Tenant, entry: Entry) -> Session:
@@ -62,7 +66,7 @@ def create_session(tenant: Tenant, entry: Entry) -> Session:
 
 def attempt_metadata(entry: Entry) -> dict[str, Any]:
     """Return the metadata of a session that this attempt records to."""
-    job = {JOB: entry["job"]} if entry.get("job") else {}
+    job = {JOB: entry["job"], PROCESS: entry.get("process")} if entry.get("job") else {}
     return {ATTEMPT: entry["attempt"], **job, **entry["metadata"]}
 
 
@@ -71,27 +75,22 @@ def _ids(entry: Entry) -> Iterator[str]:
         yield entry["name"] if number == 1 else f"{entry['name']}-{number}"
 
 
-def _sessions(tenant: Tenant, entry: Entry) -> Iterator[Session]:
-    """Yield the user's runs of this kind under the ids of a name."""
-    gap = 0
-    for id in _ids({**entry, "number": 1}):
-        try:
-            session = tenant.sessions.get(id, user_id=entry["user"])
-        except SessionNotFoundError:
-            gap += 1
-            if gap > max(MAX_GAP, entry.get("number", 1)):
-                return
-        else:
-            gap = 0
-            if session.info.kind == entry["kind"]:
-                yield session
-
-
 def _named(tenant: Tenant, entry: Entry, resume: str) -> Session | None:
     """Return the run with this id, or of this attempt."""
     try:
         session = tenant.sessions.get(resume, user_id=entry["user"])
     except SessionNotFoundError:
-        found = (each for each in _sessions(tenant, entry) if each.info.metadata.get(ATTEMPT) == resume)
-        return next(found, None)
+        return _newest(tenant, entry, f"metadata.{ATTEMPT} = {_quoted(resume)}")
     return session if session.info.kind == entry["kind"] else None
+
+
+def _newest(tenant: Tenant, entry: Entry, where: str) -> Session | None:
+    """Return the user's newest run of this kind for which a condition holds."""
+    for run in tenant.sessions.runs(where, user_id=entry["user"], kind=entry["kind"], limit=1):
+        return tenant.sessions.get(run.info.id, user_id=entry["user"])
+    return None
+
+
+def _quoted(text: str) -> str:
+    """Return a text as sessions.runs() reads it."""
+    return "'" + text.replace("'", "''") + "'"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from platformdirs import user_state_path
 
-from chatmemory import Tenant
+from chatmemory import InvalidInputError, Tenant
 from chatmemory_training.directories import RunLock, claim, from_environment, remove_empty
 from chatmemory_training.errors import DirectoryError
 from chatmemory_training.json_values import as_text, to_json_value
@@ -36,8 +36,11 @@ class Recording:
         resume: Whether to go on with the newest run of this name, or the id of the run to go on with: steps that are
             logged again replace those of before. Or the `attempt` of a recording, to add to what it recorded.
         ranks: Of the processes of a distributed training, the "first" records; "all": the others add their metrics
-            and results to its run, as rank1/NAME and so on.
-        lost_after: Seconds after which the run counts as lost if its process gives no sign of life.
+            and results to its run, as rank1/NAME and so on, if torchrun or Slurm has started them together.
+        lost_after: Seconds after which the run counts as lost if its process gives no sign of life, 1 or more.
+
+    Raises:
+        InvalidInputError: ranks or lost_after is none of these.
     """
 
     def __init__(
@@ -53,11 +56,17 @@ class Recording:
         ranks: Literal["first", "all"] = "first",
         lost_after: int = LOST_AFTER,
     ) -> None:
+        _check(ranks, lost_after)
         self.name = sanitize_run_name(name) if name else generate_run_name({"wandb": {"run_name_prefix": kind}})
         group = process_group()
         run = identify(kind, self.name, user_id, resume=resume, asked=name, group=group)
         self._attempt = run.attempt
-        is_recorded = group.rank == 0 or ranks == "all"
+        is_recorded = group.rank == 0 or (ranks == "all" and group.start is not None)
+        if not is_recorded and ranks == "all":
+            LOG.warning(
+                "rank %s adds nothing to run %r: neither torchrun nor Slurm says which start of a job it belongs to",
+                group.rank, self.name,
+            )  # fmt: skip
         self._directory: Path | None = None
         self._lock: RunLock | None = None
         self._results: dict[str, Any] = {}
@@ -147,3 +156,10 @@ class Recording:
             if delivered:
                 remove_empty(self._directory)
             lock.release()
+
+
+def _check(ranks: object, lost_after: object) -> None:
+    if ranks not in ("first", "all"):
+        raise InvalidInputError(f"ranks must be 'first' or 'all', not {ranks!r}.")
+    if not isinstance(lost_after, int) or isinstance(lost_after, bool) or lost_after < 1:
+        raise InvalidInputError(f"lost_after must be a whole number of seconds, 1 or more, not {lost_after!r}.")

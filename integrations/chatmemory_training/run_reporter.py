@@ -82,7 +82,7 @@ class Reporter:
         """Begin the run, or go on with the one that is resumed; its provenance is of the process that does."""
         whence = {} if self._run_identity.contributes else {"provenance": provenance()}
         known = {"details": declared_details(details), "metadata": to_json_value({**whence, **(metadata or {})})}
-        self._add(**self._run_identity.entry(), **known)
+        self._add(**self._run_identity.entry(), share_result=self._share, **known)
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Record metrics; values that are not numbers are skipped, and named in the log once."""
@@ -153,9 +153,18 @@ class Reporter:
 
     def abandon(self, release: Callable[[], object] | None = None) -> None:
         """End a run that nobody can end any more: its recording was collected, or the process exits."""
-        if not self._closing.is_set():
+        if self._closing.is_set():
+            return
+        if threading.current_thread() is self._thread:  # collected there, perhaps in the middle of a write
+            threading.Thread(target=self.abandon, args=(release,), name="chatmemory-training-end", daemon=True).start()
+            return
+        try:
             self.end("failed", error="lost: the recording was left without an end")
-            self.close(0.0, lambda _: release() if release is not None else None)
+            self.close(FIRST_WAIT, lambda _: release() if release is not None else None)
+        except RuntimeError as error:  # the interpreter exits, and starts no thread any more
+            LOG.warning("run %r is left without an end: %s", self._name, error)
+            if release is not None:
+                release()
 
     def _notify_closed(self) -> None:
         """Close the spool and call on_closed, unless a thread still delivers."""
@@ -186,7 +195,11 @@ class Reporter:
         info = self._replay.session.info if self._replay and self._replay.session else None
         session = {} if info is None else {"session": info.id, "created_at": info.created_at.isoformat()}
         run = self._run_identity
-        return {"op": "go_on", "user": run.user, "attempt": run.attempt, "is_guest": run.contributes, **session}
+        repeats = self._replay.repeats_before if self._replay else None
+        return {
+            "op": "go_on", "user": run.user, "attempt": run.attempt, "is_guest": run.contributes,
+            "share_result": self._share, "repeats_before": repeats and repeats.timestamp(), **session,
+        }  # fmt: skip
 
     def _run(self) -> None:
         try:

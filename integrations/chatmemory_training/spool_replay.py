@@ -1,7 +1,7 @@
 """Writing of a run's spooled entries to its session: in order, each once."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,7 +45,9 @@ class SpoolReplay:
         self._has_ended = False
         self._is_guest = False  # another process begins and ends the run
         self._ended_as: SessionInfo | None = None  # the run before this guest reopened it
-        self._repeats_before: datetime | None = None  # points of earlier attempts that the next step may repeat
+        self._is_shared = False  # the run's result is the whole tenant's
+        self._repeated: set[str] = set()  # metrics of which this attempt has logged a point
+        self.repeats_before: datetime | None = None  # points of earlier attempts that this one may repeat
 
     def apply(self, entry: Entry) -> None:
         """Write one entry to the database; log and skip an entry that it rejects.
@@ -90,12 +92,15 @@ class SpoolReplay:
         info = self.session.refresh()
         if info.is_active or info.metadata.get(ATTEMPT) != self._attempt:
             return False
-        if self._is_guest:  # the first process was faster; confirm() ends the run again as it was
-            self._ended_as = info
+        history = self.session.status_history()
+        last = history[-1].reason if history else None
+        if self._is_guest:
+            if last == LOST:  # the first process goes on with it, or nobody does
+                return False
+            self._ended_as = info  # the first process was faster; confirm() ends the run again as it was
             self.session.reopen_run(reason="another process of its job adds to it")
             return True
-        history = self.session.status_history()
-        if not history or history[-1].reason not in (LOST, IDLE):
+        if last not in (LOST, IDLE):
             return False
         self.session.reopen_run(reason="its process is alive" if self._lost_after else "it is delivered late")
         return True
@@ -106,9 +111,10 @@ class SpoolReplay:
         if ended is not None and self.session is not None:
             try:
                 if ended.status == "cancelled":
-                    self.session.cancel(reason=ended.error)
+                    self.session.cancel(reason=ended.error, share_result=self._is_shared)
                 else:
-                    self.session.end(success=ended.status == "completed", error=ended.error)
+                    success = ended.status == "completed"
+                    self.session.end(success=success, error=ended.error, share_result=self._is_shared)
             except StorageUnavailableError:
                 self._ended_as = ended
                 raise
@@ -149,6 +155,7 @@ class SpoolReplay:
         """Write what is still buffered of the session before, and return it."""
         self.confirm()
         last, self.session, self._stored_points, self._has_ended = self.session, None, None, False
+        self._repeated, self.repeats_before = set(), None
         return last
 
     def _begin(self, entry: Entry, _is_leftover: bool) -> None:
@@ -172,7 +179,7 @@ class SpoolReplay:
         resume = entry.get("resume")
         adds = isinstance(resume, str) and resume != session.id  # to an attempt: it repeats nothing of that
         if (resume or entry.get("is_restart")) and not adds:
-            self._repeats_before = datetime.fromtimestamp(entry["at"], UTC)
+            self.repeats_before = datetime.fromtimestamp(entry["at"], UTC)
         self.session = session.with_own_buffer()
         if not self.session.info.is_active and not self._revive():
             return
@@ -180,11 +187,13 @@ class SpoolReplay:
             self.session.move("running")
         self.beat()
 
-    def _join(self, entry: Entry, _is_leftover: bool) -> None:
+    def _join(self, entry: Entry, is_leftover: bool) -> None:
         """Find the run that another process of the job records."""
         self._leave_session()
-        self._is_guest, self._attempt = True, entry["attempt"]
+        self._is_guest, self._attempt, self._is_shared = True, entry["attempt"], entry.get("share_result", False)
         session = own_session(self._tenant, entry)
+        if session is None and is_leftover:  # that process, if there was any, is gone too
+            raise SessionNotFoundError(f"The first process of run {entry['name']!r} has not recorded it.")
         if session is None:
             raise StorageUnavailableError(f"The first process of run {entry['name']!r} has not begun it yet.")
         self.session = session.with_own_buffer()
@@ -192,6 +201,8 @@ class SpoolReplay:
     def _go_on(self, entry: Entry, _is_leftover: bool) -> None:
         self._leave_session()
         self._attempt, self._is_guest = entry.get("attempt", self._attempt), entry.get("is_guest", False)
+        self._is_shared, before = entry.get("share_result", False), entry.get("repeats_before")
+        self.repeats_before = None if before is None else datetime.fromtimestamp(before, UTC)
         session = self._tenant.sessions.get(entry["session"], user_id=entry["user"])
         if session.info.created_at.isoformat() != entry["created_at"]:
             raise SessionNotFoundError(f"Session {session.id!r} was erased, and a new session has its id.")
@@ -200,7 +211,7 @@ class SpoolReplay:
     def _log(self, entry: Entry, is_leftover: bool) -> None:
         at = datetime.fromtimestamp(entry["at"], UTC)
         values = entry["values"]
-        self._drop_repeated(entry["step"])
+        self._drop_repeated(values.keys(), entry["step"])
         if is_leftover:
             stored = self._points()
             values = {name: value for name, value in values.items() if (name, at) not in stored}
@@ -208,19 +219,16 @@ class SpoolReplay:
             session, step = self.session, entry["step"]
             self._unless_silent(lambda: session.log_metrics(values, step=step, at=at))
 
-    def _drop_repeated(self, step: int | None) -> None:
-        """Remove the points of earlier attempts that a resumed run repeats, from the first step that it logs."""
-        before, self._repeats_before = self._repeats_before, None
-        if before is None or step is None or self.session is None:
+    def _drop_repeated(self, names: Iterable[str], step: int | None) -> None:
+        """Remove the points of earlier attempts that a resumed run repeats, of each metric from its first step on."""
+        new = set(names) - self._repeated
+        if self.repeats_before is None or self.session is None or not new:
             return
-        try:
-            gone = self.session.drop_metrics(step, before=before)
-        except StorageUnavailableError:
-            self._repeats_before = before
-            raise
+        gone = 0 if step is None else self.session.drop_metrics(step, names=sorted(new), before=self.repeats_before)
+        self._repeated |= new
         if gone:
             LOG.info(
-                "session %r repeats step %s: %s points of an earlier attempt are removed", self.session.id, step, gone
+                "session %r repeats step %s: it loses %s points of an earlier attempt", self.session.id, step, gone
             )
 
     def _points(self) -> set[tuple[str, datetime]]:

@@ -66,7 +66,7 @@ def test_a_resumed_run_repeats_no_step(tmp_path: Path, tenant: Tenant) -> None:
     curves = session.metrics()
     assert curves["loss"].steps == tuple(range(12))
     assert curves["loss"].values == (1.0,) * 6 + (2.0,) * 6
-    assert curves["rate"].steps == tuple(range(6))
+    assert curves["rate"].steps == tuple(range(10))  # it is not repeated
     assert [change.new for change in session.status_history()] == ["running", "failed", "running", "completed"]
     assert session.info.error is None
     with record_run(tenant, "r", user_id="ann", spool_dir=tmp_path, resume="r") as run:

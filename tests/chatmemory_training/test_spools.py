@@ -19,7 +19,7 @@ from chatmemory_training.spool_delivery import spool_path
 
 def begin(name: str, **more: Any) -> dict[str, Any]:
     """The first entry of a run."""
-    known = {"attempt": "a-1", "user": "ann", "kind": "training", "name": name, "details": {}, "metadata": {}}
+    known = {"attempt": f"a-{name}", "user": "ann", "kind": "training", "name": name, "details": {}, "metadata": {}}
     return {"op": "begin", **known, **more}
 
 

@@ -203,20 +203,23 @@ class AsyncRunMethods:
         """
         await self._state.parts.metrics.flush()
 
-    async def drop_metrics(self, from_step: int, *, before: datetime | None = None) -> int:
+    async def drop_metrics(
+        self, from_step: int, *, names: Iterable[str] | None = None, before: datetime | None = None
+    ) -> int:
         """Remove points of a run that is repeated from a step on, as from a checkpoint; return their number.
 
         Args:
             from_step: The first step to remove, 0 or more.
+            names: Only of these metrics; None: of all.
             before: Only points measured before this time, with a time zone; None: all.
 
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        step, time = check_count(from_step, "from_step"), check_time(before, "before")
+        step, time, wanted = check_count(from_step, "from_step"), check_time(before, "before"), _checked(names)
         await self._state.parts.metrics.flush()
         await self._state.parts.metrics.forget(self._state.tenant_id, self._state.id)
-        params = (*run_of(self._state.origin), step, time)
+        params = (*run_of(self._state.origin), step, time, wanted)
         [(count,)] = await self._state.parts.database.call(queries.runs.DROP_METRICS, params, subject=self._state.id)
         return int(count)
 
@@ -231,8 +234,7 @@ class AsyncRunMethods:
         Raises:
             SessionNotFoundError: The session was deleted or erased.
         """
-        listed = None if names is None else check_list(names, "names")
-        wanted = None if listed is None else [check_id(name, "the name of a metric") for name in listed]
+        wanted = _checked(names)
         buckets = None if max_points is None else check_count(max_points, "max_points", least=2) // 2
         await self._state.parts.metrics.flush()
         params = (*run_of(self._state.origin), wanted, buckets)
@@ -253,3 +255,8 @@ class AsyncRunMethods:
             rows, *_ = await transaction.finish((queries.sessions.UPDATE_SESSION, values), *adding)
         await self._state.parts.windows.forget_user(self._state.tenant_id, self._state.origin.user_id)
         return self._state.take_row(rows)
+
+
+def _checked(names: Iterable[str] | None) -> list[str] | None:
+    """Return the names of metrics if they are valid."""
+    return None if names is None else [check_id(name, "the name of a metric") for name in check_list(names, "names")]

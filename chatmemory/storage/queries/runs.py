@@ -3,7 +3,7 @@
 from chatmemory.storage.queries.columns import SESSION
 
 READ_METRICS = "select * from chatmemory.read_metrics(%s, %s, %s, %s, %s)"
-DROP_METRICS = "select chatmemory.drop_metrics(%s, %s, %s, %s, %s)"
+DROP_METRICS = "select chatmemory.drop_metrics(%s, %s, %s, %s, %s, %s)"
 
 # Keep an active run from being lost or idle, by the server's clock.
 BEAT = (

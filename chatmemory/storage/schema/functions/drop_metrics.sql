@@ -1,8 +1,9 @@
 -- revision: 1; owner: app
--- Remove the points of a session from a step on that were measured before a time, and return their number. p_of is when
--- the session was stored: a later session with the same id does not match.
+-- Remove the points of a session from a step on that were measured before a time, and return their number: of the
+-- metrics p_names, or of all if it is null. p_of is when the session was stored: a later session with the same id does
+-- not match.
 create or replace function chatmemory.drop_metrics(
-    p_tenant text, p_session text, p_of timestamptz, p_from bigint, p_before timestamptz
+    p_tenant text, p_session text, p_of timestamptz, p_from bigint, p_before timestamptz, p_names text[]
 ) returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_before double precision := coalesce(extract(epoch from p_before), 'Infinity');
@@ -26,6 +27,7 @@ begin
                 from unnest(m.steps, m.readings, m.times) with ordinality p(step, reading, at, number)
                 where p.step < p_from or p.at >= v_before) k
             where m.tenant_id = p_tenant and m.session_id = p_session and m.to_step >= p_from and k.kept < m.count
+                and (p_names is null or m.name = any(p_names))
             for no key update of m
     loop
         v_gone := v_gone + v_row.count - v_row.kept;
