@@ -423,6 +423,6 @@ def test_a_sqlalchemy_session_is_accepted(sql_session: SqlSession, memory: ChatM
 def test_what_is_no_tenant_is_refused_at_once(sql_session: SqlSession) -> None:
     """The constructor may say so; only the calls never raise."""
     elsewhere = sessionmaker(create_engine("sqlite://"))()
-    for wrong in (None, "acme", elsewhere, sessionmaker()()):
+    for wrong in (None, 7, elsewhere, sessionmaker()()):
         with pytest.raises(ConfigurationError):
             SessionManagerService(wrong)
