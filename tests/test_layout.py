@@ -70,7 +70,7 @@ HOMES_OF_SQL = (
     "chatmemory.storage.queries chatmemory.storage.schema "
     "chatmemory_langchain.import_queries chatmemory_openai_agents.import_queries"  # of other stores
 )
-CLAUSE = re.compile(r"(What|Who|Whether)\b")  # with which no docstring begins
+CLAUSE = re.compile(r"(What|Who|Whose|Which|Whether|How|Why)\b")  # with which no docstring begins
 NAMELESS = re.compile(r"#\s*(type:\s*ignore(?!\[)|(ruff:\s*)?noqa(?!:))")
 
 
@@ -354,7 +354,7 @@ def test_tests_say_what_they_show() -> None:
 
 
 def test_docstrings_begin_with_their_subject() -> None:
-    """No docstring begins with "What", "Who" or "Whether": a noun or a verb says it sooner."""
+    """No docstring begins with "What", "Which", "How" and the like: a noun or a verb says it sooner."""
     found = [
         f"{name(path)}:{line}: {text}"
         for path in CORE + ADAPTERS + TESTS + TOOLS

@@ -113,7 +113,7 @@ def _accepted(file: BinaryIO, lines: bool) -> list[int]:
 
 
 def _accepted_bytes(file: BinaryIO, start: int, sizes: list[int], chunk: bytes, lines: bool) -> int:
-    """How many bytes of a refused chunk were still good."""
+    """Return the number of bytes of a refused chunk that were still good."""
     parser = ijson.basic_parse_coro(_Ignore(), multiple_values=lines)
     file.seek(start)
     for size in sizes:

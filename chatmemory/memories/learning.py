@@ -151,7 +151,7 @@ def from_summary(
 
 
 def nothing_learnt(info: SessionInfo) -> str:
-    """Why nothing of a session could be claimed to learn from."""
+    """The reason why nothing of a session could be claimed to learn from."""
     if info.learns != "messages":
         return f"the messages of a {info.kind} are not learnt from"
     return "another worker is at it" if info.last_seq > info.summary_seq else "nothing to learn"

@@ -1,4 +1,4 @@
-"""Where a run comes from: its command, its code, its machine and its packages."""
+"""The origin of a run: its command, its code, its machine and its packages."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ LARGEST_DIFF = 20_000  # bytes; a larger one is left out, and its size is told
 
 
 def provenance() -> dict[str, Any]:
-    """Return where this process's run comes from, with masked secrets.
+    """Return the origin of this process's run, with masked secrets.
 
     Returns:
         command, directory, host, platform, python, packages by name; git (commit, branch, remote, dirty, and diff if it

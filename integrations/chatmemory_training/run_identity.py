@@ -1,4 +1,4 @@
-"""Which session a recording writes to: a new one, one that it resumes, or the one of another process of its job."""
+"""The identity of a run: a new one, one that is resumed, or the one of another process of the same job."""
 
 import os
 from collections import Counter

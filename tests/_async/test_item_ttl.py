@@ -33,7 +33,7 @@ def kept(url: str) -> list[tuple[Any, ...]]:
 
 
 async def end_of(items: AsyncItems, key: str) -> datetime:
-    """When an item expires."""
+    """Return the time at which an item expires."""
     found = await items.get(PLACE, key)
     assert found is not None
     assert found.expires_at is not None

@@ -1,4 +1,4 @@
-"""When Postgres does not answer, only a call that stores something says that it may be stored."""
+"""A Postgres that does not answer: only a call that stores something says that it may be stored."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -44,7 +44,7 @@ async def make_old(url: str) -> None:
 
 
 async def roles_of_server(url: str) -> int:
-    """How many of the two old roles there are."""
+    """Return the number of the two old roles that exist."""
     async with await AsyncConnection.connect(url) as connection:
         found = await connection.execute(
             "select count(*) from pg_roles where rolname in ('chatmemory_app', 'chatmemory_worker')"

@@ -37,7 +37,7 @@ async def async_full(postgres_url: str, redis_url: str, openai_server: OpenAISer
 
 @pytest.fixture
 def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many statements each round trip of a transaction carried."""
+    """The number of statements in each round trip of a transaction."""
     sent: list[int] = []
     send = AsyncTransaction._send
 

@@ -149,7 +149,7 @@ async def test_a_page_may_hold_everything(async_memory: AsyncChatMemory, list: s
 
 
 async def pages_read(memory: AsyncChatMemory, monkeypatch: pytest.MonkeyPatch, call: Any, **arguments: Any) -> int:
-    """How many pages of the database a list reads, under the role that sees one tenant's rows."""
+    """Return the number of the database's pages that a list reads, under the role that sees one tenant's rows."""
     database = memory._database
     run, plans = type(database).run, list[Any]()
 

@@ -27,7 +27,7 @@ def fill(memory: ChatMemory, server: OpenAIServer, tenant_id: str, user_id: str)
 
 
 def amounts(url: str, condition: str = "true") -> dict[str, int]:
-    """How much each table holds, as a receipt counts it."""
+    """The number of rows of each table, as a receipt counts it."""
     with psycopg.connect(url) as connection:
         return {table.name: _amount(connection, table, condition) for table in TABLES}
 

@@ -35,7 +35,7 @@ def kept(url: str) -> list[tuple[Any, ...]]:
 
 
 def end_of(items: Items, key: str) -> datetime:
-    """When an item expires."""
+    """Return the time at which an item expires."""
     found = items.get(PLACE, key)
     assert found is not None
     assert found.expires_at is not None

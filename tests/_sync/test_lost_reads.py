@@ -1,6 +1,6 @@
 # Generated from tests/_async/test_lost_reads.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""When Postgres does not answer, only a call that stores something says that it may be stored."""
+"""A Postgres that does not answer: only a call that stores something says that it may be stored."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -46,7 +46,7 @@ def make_old(url: str) -> None:
 
 
 def roles_of_server(url: str) -> int:
-    """How many of the two old roles there are."""
+    """Return the number of the two old roles that exist."""
     with Connection.connect(url) as connection:
         found = connection.execute(
             "select count(*) from pg_roles where rolname in ('chatmemory_app', 'chatmemory_worker')"

@@ -39,7 +39,7 @@ def full(postgres_url: str, redis_url: str, openai_server: OpenAIServer) -> Iter
 
 @pytest.fixture
 def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many statements each round trip of a transaction carried."""
+    """The number of statements in each round trip of a transaction."""
     sent: list[int] = []
     send = Transaction._send
 

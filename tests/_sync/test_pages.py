@@ -151,7 +151,7 @@ def test_a_page_may_hold_everything(memory: ChatMemory, list: str) -> None:
 
 
 def pages_read(memory: ChatMemory, monkeypatch: pytest.MonkeyPatch, call: Any, **arguments: Any) -> int:
-    """How many pages of the database a list reads, under the role that sees one tenant's rows."""
+    """Return the number of the database's pages that a list reads, under the role that sees one tenant's rows."""
     database = memory._database
     run, plans = type(database).run, list[Any]()
 

@@ -25,7 +25,7 @@ def stored(memory: ChatMemory, key: str) -> Item:
 
 
 def minutes_left(memory: ChatMemory, key: str) -> float | None:
-    """How long an item has; None: for ever."""
+    """Return the time that an item has left; None: for ever."""
     end = stored(memory, key).expires_at
     return None if end is None else (end - datetime.now(UTC)).total_seconds() / 60
 

@@ -1,4 +1,4 @@
-"""Where a run comes from."""
+"""The origin of a run."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Which run a recording goes on with, and which one the processes of a job share."""
+"""The run that a recording goes on with, and the one that the processes of a job share."""
 
 import threading
 import time

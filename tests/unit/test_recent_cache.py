@@ -1,4 +1,4 @@
-"""How much memory the cache of recent messages takes."""
+"""The memory that the cache of recent messages takes."""
 
 import gc
 import os

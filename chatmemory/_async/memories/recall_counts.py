@@ -1,4 +1,4 @@
-"""How often memories are recalled: counted beside the caller's work."""
+"""The number of recalls of each memory, counted beside the caller's work."""
 
 import logging
 from collections import Counter

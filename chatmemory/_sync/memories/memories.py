@@ -281,7 +281,7 @@ class Memories:
         return request.page(rows, memory_from_row, memory_key, counted[0][0][0] if counted else None)
 
     def stats(self, user_id: object = None) -> MemoryStats:
-        """How the memories of a user, or of the tenant, have grown."""
+        """Return the growth of the memories of a user, or of the tenant."""
         user = None if user_id is None else check_id(user_id, "user_id")
         self._recall.counts.flush()
         rows = self._database.fetch(self._tenant_id, queries.memories.MEMORY_STATS, {"user_id": user})

@@ -1,6 +1,6 @@
 # Generated from chatmemory/_async/memories/recall_counts.py by `python scripts/unasync.py`.
 # Do not edit: change that file, then run: make sync
-"""How often memories are recalled: counted beside the caller's work."""
+"""The number of recalls of each memory, counted beside the caller's work."""
 
 import logging
 from collections import Counter

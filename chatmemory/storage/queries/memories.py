@@ -122,7 +122,7 @@ def list_memories(*, of_user: bool, valid: bool, after: bool) -> LiteralString:
 
 
 def count_memories(*, of_user: bool, valid: bool) -> LiteralString:
-    """How many memories all pages hold."""
+    """Return the query for the number of memories on all pages."""
     listed = _OF_USER[of_user] + _LISTED_VALID[valid] + _SHOWN
     return "select count(*) from chatmemory.memories m where m.kind = any(%(kinds)s)" + listed
 

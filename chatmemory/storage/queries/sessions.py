@@ -85,7 +85,7 @@ def list_sessions(filters: Collection[str], *, by_creation: bool, after: bool) -
 
 
 def count_sessions(filters: Collection[str]) -> LiteralString:
-    """How many sessions all pages hold."""
+    """Return the query for the number of sessions on all pages."""
     return "select count(*)" + _listed(filters)
 
 
