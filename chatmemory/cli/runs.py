@@ -87,7 +87,8 @@ def list_runs(
         return
     console = stdout()
     if not page and not page.total:
-        console.print(text(f"No runs in tenant {tenant!r}{elsewhere(tenant)}."))
+        which = "No runs" if where is None else "No matching runs"
+        console.print(text(f"{which} in tenant {tenant!r}{elsewhere(tenant)}."))
         return
     if console.width < NARROW:
         _show_narrow(console, found)
@@ -95,6 +96,8 @@ def list_runs(
         console.print(_run_table(found))
     total = len(page) if page.total is None else page.total
     more = f", shown: {offset + 1}-{offset + len(page)}" if 0 < len(page) < total else ""
+    if page.total is None and len(page) == limit:
+        more = "; there may be more (--limit, --offset)"
     console.print(text(f"{many(total, 'run')} in tenant {tenant!r}{elsewhere(tenant)}{more}", "dim"))
 
 

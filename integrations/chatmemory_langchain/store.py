@@ -27,6 +27,7 @@ from chatmemory_langchain.sweeper import AsyncSweeper, Sweeper
 from chatmemory_langchain.sync_or_async import check_tenant, sync_tenant
 
 SWEEP_MINUTES = 5.0  # as LangGraph's Postgres store
+MOST_MINUTES = 365 * 24 * 60
 NOTHING_EMBEDDED = Embedded({}, {})
 
 
@@ -40,10 +41,11 @@ class ChatMemoryStore(BaseStore):
     context and not from the model. user_at must not change while there are items.
 
     Each value is stored as JSON, is returned unchanged (tuples as lists, pydantic models as dicts) and is durable when
-    put() returns. Each operation costs one transaction, all puts of a batch() together one; a search reads the items of
-    the user in its namespace, or of the tenant if there is none. As in LangGraph's InMemoryStore, the reads of a batch
-    see the state before its puts. With an AsyncTenant the async methods are native, and the sync ones raise
-    ConfigurationError; with a Tenant the sync methods are native, and the async ones run them in a thread.
+    put() returns. Each operation costs one transaction, a read that refreshes a second one, and all puts of a batch()
+    together one; a search reads the items of the user in its namespace, or of the tenant if there is none. As in
+    LangGraph's InMemoryStore, the reads of a batch see the state before its puts. With an AsyncTenant the async methods
+    are native, and the sync ones raise ConfigurationError; with a Tenant the sync methods are native, and the async
+    ones run them in a thread.
 
     search() with a query ranks by words: items that share words with it come first, with a score, then the others;
     `index=[…]` of put() limits the fields that are searched, `index=False` excludes the item. With an `index` of the
@@ -166,8 +168,10 @@ class ChatMemoryStore(BaseStore):
 
     def _interval(self, minutes: float | None) -> float:
         configured = self.ttl_config.get("sweep_interval_minutes") if self.ttl_config else None
-        lifetime = _lifetime(minutes or configured or SWEEP_MINUTES)
-        return lifetime.total_seconds() if lifetime else 0.0
+        given = next((each for each in (minutes, configured) if each is not None), SWEEP_MINUTES)
+        if not isinstance(given, (int, float)) or not 0 < given < MOST_MINUTES:
+            raise InvalidInputError(f"sweep_interval_minutes is {given!r}; use more than 0, and less than a year.")
+        return 60 * given
 
     def _search_arguments(self, op: SearchOp, vector: list[float] | None) -> dict[str, Any]:
         arguments: dict[str, Any] = {"query": op.query}

@@ -78,6 +78,13 @@ def test_what_has_expired_is_gone(memory: ChatMemory, postgres_url: str, omit: b
     assert kept(postgres_url) == [("acme", "here")]
 
 
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), 10**9, "5"])
+def test_an_interval_that_cannot_be_kept_is_refused(memory: ChatMemory, minutes: Any) -> None:
+    """At once, and not by a thread that never rests."""
+    with pytest.raises(InvalidInputError, match="sweep_interval_minutes"):
+        ChatMemoryStore(memory.tenant("acme"), user_at=1).start_ttl_sweeper(minutes)
+
+
 def test_a_sweeper_removes_while_it_runs(memory: ChatMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread at the store's interval, however often it is started; a failed sweep is followed by another."""
     config: Any = {"sweep_interval_minutes": SOON}

@@ -50,7 +50,8 @@ def test_runs_are_found(cli: Cli, memory: ChatMemory, run: Session) -> None:
     assert ("r-1" in page, "t-1" in page, "1 run in" in page) == (True, False, True)
     found = cli.json("runs", "--order-by", "kind desc")
     assert [item["id"] for item in found["items"]] == ["r-1", "t-1"]
-    assert "No runs" in cli("runs", "--where", "best.loss > 7").stdout
+    assert "No matching runs" in cli("runs", "--where", "best.loss > 7").stdout
+    assert "may be more" in cli("runs", "--order-by", "kind", "--limit", "1").stdout
     assert "cannot be read from 'or'" in cli("runs", "--where", "id = or", code=1).stderr
 
 

@@ -11,10 +11,16 @@ declare
     v_gone bigint := 0;
 begin
     perform chatmemory.enter(p_tenant);
-    if not exists (select from chatmemory.sessions s
-            where s.tenant_id = p_tenant and s.id = p_session and s.born_at = p_of and s.deleted_at is null) then
+    perform from chatmemory.sessions s
+        where s.tenant_id = p_tenant and s.id = p_session and s.born_at = p_of and s.deleted_at is null for key share;
+    if not found then
         raise exception 'session not found' using errcode = 'CM404';
     end if;
+    perform from (  -- first, in one order, so that what follows reads what no writer changes any more
+        select from chatmemory.metrics m
+            where m.tenant_id = p_tenant and m.session_id = p_session and m.to_step >= p_from
+              and (p_names is null or m.name = any(p_names))
+            order by m.name, m.id for no key update) locked;
     for v_row in
         select m.name, m.id, m.count, k.*
             from chatmemory.metrics m cross join lateral (
@@ -27,8 +33,7 @@ begin
                 from unnest(m.steps, m.readings, m.times) with ordinality p(step, reading, at, number)
                 where p.step < p_from or p.at >= v_before) k
             where m.tenant_id = p_tenant and m.session_id = p_session and m.to_step >= p_from and k.kept < m.count
-                and (p_names is null or m.name = any(p_names))
-            for no key update of m
+              and (p_names is null or m.name = any(p_names))
     loop
         v_gone := v_gone + v_row.count - v_row.kept;
         if v_row.kept = 0 then
