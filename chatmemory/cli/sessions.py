@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from chatmemory import Context, Event, Message, Page, SessionInfo, Sessions
 
 STATUS_STYLES = {"active": "green", "failed": "red", "expired": "dim", "cancelled": "yellow"}
+SHOWN = 1_000  # characters of an object
 TEXTS = ("text", "input_text", "output_text")  # blocks of LangChain and Anthropic, and of the Responses API
 ROLE_STYLES = {"user": "bold cyan", "assistant": "bold green", "system": "bold yellow", "tool": "bold magenta"}
 
@@ -260,6 +261,8 @@ def _session_facts(info: "SessionInfo") -> dict[str, str]:
     for name in ("metadata", "details", "results"):
         value = getattr(info, name)
         facts[name] = _compact(value) if value else ""
+        if len(facts[name]) > SHOWN:
+            facts[name] = f"{facts[name][:SHOWN]} … ({len(facts[name]):,} characters; --json shows all)"
     return {name: value for name, value in facts.items() if value}
 
 

@@ -12,13 +12,15 @@ _CAN_BE_A_WORD = r"\A{}(?= (?:is|must|has)\b)"  # as `limit`: it names an argume
 def in_options(message: str, app: Any, words: Sequence[str]) -> str:
     """Return a message in which the arguments of calls have the names of the command's options.
 
+    A name in quotes is data, and stays.
+
     Args:
         message: The message of an error.
         app: The whole command line, as click's group.
         words: The words that followed the program's name.
     """
     for name, shown in _names(_command(app, words)):
-        pattern = rf"\b{name}\b" if "_" in name else _CAN_BE_A_WORD.format(name)
+        pattern = rf"(?<!')\b{name}\b" if "_" in name else _CAN_BE_A_WORD.format(name)
         message = re.sub(pattern, shown, message)
     return message
 

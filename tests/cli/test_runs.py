@@ -52,6 +52,7 @@ def test_runs_are_found(cli: Cli, memory: ChatMemory, run: Session) -> None:
     assert [item["id"] for item in found["items"]] == ["r-1", "t-1"]
     assert "No matching runs" in cli("runs", "--where", "best.loss > 7").stdout
     assert "may be more" in cli("runs", "--order-by", "kind", "--limit", "1").stdout
+    assert "it has 'id', 'user_id', 'kind'" in cli("runs", "--where", "loss < 1", code=1).stderr
     assert "cannot be read from 'or'" in cli("runs", "--where", "id = or", code=1).stderr
 
 
@@ -94,6 +95,16 @@ def test_show_tells_of_a_run(cli: Cli, run: Session) -> None:
     assert [change["new"] for change in shown["status_history"]] == ["running", "completed"]
     assert shown["metrics"]["loss"]["total"] == 200
     assert shown["metrics"]["gradient"]["values"] == ["nan"]
+
+
+def test_show_cuts_what_is_long(cli: Cli, memory: ChatMemory) -> None:
+    """Such as the packages of a run; as JSON it is whole."""
+    memory.tenant("default").sessions.create(
+        user_id="ann", kind="training", session_id="long", metadata={"note": "x" * 5000 + "END"}
+    )
+    page = cli("show", "long").stdout
+    assert ("END" in page, "characters; --json shows all" in " ".join(page.split())) == (False, True)
+    assert cli.json("show", "long")["session"]["metadata"]["note"].endswith("END")
 
 
 def test_a_conversation_is_shown_as_before(cli: Cli, memory: ChatMemory) -> None:

@@ -126,7 +126,7 @@ def _shown(field: Field) -> Sql:
         return Sql("(" + value.text + " #>> '{}')", value.params)
     columns = _TEXTS | _NUMBERS | _TIMES
     if field.column not in columns or field.path:
-        names = [*columns, *(f"{name}.NAME" for name in (*_OBJECTS, *_METRICS))]
+        names = map(repr, [*columns, *(f"{name}.NAME" for name in (*_OBJECTS, *_METRICS))])
         raise InvalidInputError(f"A run has no {str(field)!r}; it has {', '.join(names)}.")
     return Sql(columns[field.column])
 
