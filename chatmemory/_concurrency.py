@@ -15,6 +15,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Generic, TypeVar, cast
 
 from chatmemory import _forks
+from chatmemory._interrupts import async_postponed as async_postponed
+from chatmemory._interrupts import async_postponing as async_postponing
+from chatmemory._interrupts import async_waiting as async_waiting
+from chatmemory._interrupts import postponed as postponed
+from chatmemory._interrupts import postponing as postponing
+from chatmemory._interrupts import undisturbed as undisturbed
+from chatmemory._interrupts import wait_until
+from chatmemory._interrupts import waiting as waiting
 
 T = TypeVar("T")
 
@@ -37,7 +45,7 @@ async def async_wait_for(flag: asyncio.Event, seconds: float) -> None:
 
 def wait_for(flag: threading.Event, seconds: float) -> None:
     """Wait until the flag is set, at most `seconds`."""
-    flag.wait(seconds)
+    wait_until(flag, seconds)
 
 
 @contextlib.asynccontextmanager
@@ -162,11 +170,6 @@ def _rest(work: Coroutine[Any, Any, T], waits_for: object) -> Generator[object, 
             return cast(T, done.value)
 
 
-def undisturbed(call: Callable[..., T], *arguments: object) -> T:
-    """Run a call; threads cannot be cancelled."""
-    return call(*arguments)
-
-
 async def async_in_thread(call: Callable[[], T]) -> T:
     """Run a blocking call without blocking the event loop."""
     return await asyncio.to_thread(call)
@@ -216,8 +219,9 @@ def is_late() -> bool:
 
 
 def in_thread(call: Callable[[], T]) -> T:
-    """Run a blocking call."""
-    return call()
+    """Run a blocking call, which may be interrupted."""
+    with waiting():
+        return call()
 
 
 class Once(Generic[T]):
@@ -240,7 +244,7 @@ class Once(Generic[T]):
     def start(self) -> "Once[T]":
         """Start the call, unless it was started before."""
         if self.result is None and self._pid != os.getpid():
-            with self._lock:
+            with postponed(), self._lock:
                 if self._pid != os.getpid():
                     self._pid, self._done, self._until = os.getpid(), threading.Event(), None
                     threading.Thread(target=self._run, name="chatmemory-once", daemon=True).start()
@@ -254,7 +258,7 @@ class Once(Generic[T]):
     def wait(self, seconds: float) -> None:
         """Wait until the call has ended. All waiters share one time limit, which starts with the first."""
         self._until = self._until or time.monotonic() + seconds
-        self._done.wait(max(0, self._until - time.monotonic()))
+        wait_until(self._done, max(0, self._until - time.monotonic()))
 
     def _run(self) -> None:
         try:
@@ -346,7 +350,7 @@ class Pulse:
         """Make sure that the work runs soon."""
         if self._wanted.is_set():
             return
-        with self._lock:
+        with postponed(), self._lock:
             if not self._wanted.is_set() and not self._closed.is_set():
                 self._wanted.set()
                 self._thread = threading.Thread(target=self._beat, name="chatmemory-pulse", daemon=True)
@@ -361,7 +365,7 @@ class Pulse:
 
     def close(self) -> None:
         """Stop the thread and wait for its last round."""
-        with self._lock:
+        with postponed(), self._lock:
             self._closed.set()
         if self._thread is not None:
             self._thread.join()
@@ -379,9 +383,10 @@ class Background:
 
     def start(self, work: Callable[[], None]) -> None:
         """Start `work` unless the previous one still runs."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=work, name="chatmemory-background", daemon=True)
-            self._thread.start()
+        with postponed():
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=work, name="chatmemory-background", daemon=True)
+                self._thread.start()
 
     def wait(self) -> None:
         """Wait until the work is done."""

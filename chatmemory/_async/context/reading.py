@@ -56,6 +56,7 @@ class AsyncContexts:
         self._continues = info.parent_id is not None
         self._prior_summary = info.prior_summary
         self._row: SessionInfo | None = None  # just read from Postgres; used once
+        self._row_of: CachedSession | None = None  # a session that was forgotten since is another one
         self._row_at = -math.inf
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
         self._cache: RecentMessagesCache = parts.recent
@@ -67,6 +68,7 @@ class AsyncContexts:
 
     def saw_row(self, info: SessionInfo) -> None:
         """Note that the handle has just read this row: a context within ROW_SECONDS need not be newer."""
+        self._row_of = self._session()
         self.saw(info.last_seq)
         self._prior_summary = info.prior_summary
         self._row, self._row_at = info, time.monotonic()
@@ -86,7 +88,8 @@ class AsyncContexts:
         row, self._row = self._row, None
         if row is None or time.monotonic() - self._row_at >= ROW_SECONDS:
             return None
-        recent = self._cache.as_of_row(self._session(), row)
+        cached = self._session()
+        recent = self._cache.as_of_row(cached, row) if cached is self._row_of else None
         return recent if recent is not None and recent.last_seq >= self._seen else None
 
     def current(self) -> RecentMessages | None:

@@ -4,7 +4,7 @@ from typing import LiteralString
 
 from chatmemory._async.sessions.state import AsyncSessionState
 from chatmemory._async.storage.transaction import Row, Statement
-from chatmemory._concurrency import async_in_thread
+from chatmemory._concurrency import async_in_thread, async_postponing
 from chatmemory.context.records import Context
 from chatmemory.context.request import Request
 from chatmemory.errors import ChatMemoryError
@@ -30,12 +30,14 @@ class AsyncAppending:
     def __init__(self, state: AsyncSessionState) -> None:
         self._state = state
 
+    @async_postponing
     async def append(self, drafts: list[Draft]) -> list[Message]:
         """Store messages; return them in the order they were given, also those that were stored before."""
         rows, once = await self._store(drafts, (queries.messages.APPEND, queries.messages.APPEND_TURN))
         stored, _ = self._stored(once, Appended(*rows[0]))
         return [stored[draft.id] for draft in drafts]
 
+    @async_postponing
     async def append_and_read(self, drafts: list[Draft], request: Request) -> Context:
         """Store messages, and read the context that follows, in one round trip."""
         state = self._state

@@ -10,10 +10,12 @@ import psycopg
 from psycopg import AsyncConnection, capabilities
 from psycopg_pool import AsyncConnectionPool
 
+from chatmemory._concurrency import async_waiting, has_news
 from chatmemory.storage.deadlines import GRACE_SECONDS, LateError, NoAnswerError, bounded
 
 Row = tuple[Any, ...]
 NEW_SECONDS = 1.0
+IDLE_SECONDS = 1.0  # after which a connection may have died without a word
 RECONNECT_SECONDS = 0.2  # the pause after a failed attempt to connect; the pool's own is a second, and doubles
 CLOSING_SECONDS = 0.2  # for the pool's own work, which a server that does not answer would hold up
 
@@ -23,6 +25,7 @@ class AsyncTimedConnection(AsyncConnection[Row]):
 
     Attributes:
         opened: When it was opened, on the monotonic clock.
+        used: When it was last given back to the pool, or opened.
         seconds: The longest wait for one answer.
         until: The moment at which every wait of the call in progress ends; None: each has `seconds` of its own.
         may_be_stored: Whether a statement was sent that may have committed.
@@ -32,7 +35,7 @@ class AsyncTimedConnection(AsyncConnection[Row]):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.opened = time.monotonic()
+        self.opened = self.used = time.monotonic()
         self.seconds = math.inf
         self.until: float | None = None
         self.may_be_stored = False
@@ -42,6 +45,11 @@ class AsyncTimedConnection(AsyncConnection[Row]):
     def is_new(self) -> bool:
         """True if it was opened so recently that another one would lead to the same server."""
         return time.monotonic() - self.opened < NEW_SECONDS
+
+    @property
+    def may_be_dead(self) -> bool:
+        """True if it deserves a check: it has been idle, or the server has hung up."""
+        return time.monotonic() - self.used > IDLE_SECONDS or has_news(self.fileno())
 
     @property
     def is_read_only(self) -> bool:
@@ -97,12 +105,17 @@ class AsyncTimedConnection(AsyncConnection[Row]):
         work = bounded(gen, until)
         while True:
             try:
-                return await super().wait(work, *arguments, **more)
+                async with async_waiting():
+                    return await super().wait(work, *arguments, **more)
             except LateError as late:
                 if self._lives is not None and await self._lives():
                     self.until = None
                     work = bounded(gen, time.monotonic() + self.seconds, late.state)
                     continue
+            except BaseException:  # where it was interrupted, the end of a pipeline is not left to the collector
+                with suppress(psycopg.Error, RuntimeError):
+                    gen.close()
+                raise
             await self._give_up()
             raise NoAnswerError("Postgres did not answer in time")
 

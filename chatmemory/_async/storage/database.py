@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import LiteralString
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.errors import ReadOnlySqlTransaction
@@ -18,7 +17,13 @@ from chatmemory._async.storage.connection import AsyncTimedConnection, AsyncTime
 from chatmemory._async.storage.migrations import apply, ensure_schema
 from chatmemory._async.storage.server import AsyncServer
 from chatmemory._async.storage.transaction import AsyncTransaction, Params, Row, Statement, is_reusable
-from chatmemory._concurrency import AsyncLock, async_hold, async_undisturbed, has_news
+from chatmemory._concurrency import (
+    AsyncLock,
+    async_hold,
+    async_postponed,
+    async_postponing,
+    async_undisturbed,
+)
 from chatmemory.errors import ChatMemoryError, ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
@@ -36,7 +41,6 @@ from chatmemory.storage.postgres_errors import (
     went_away,
 )
 
-IDLE_SECONDS = 1.0  # after which a connection may have died without a word
 CHECK_SHARE = 0.5  # of a call's time, for finding out whether a connection is dead
 
 
@@ -51,7 +55,6 @@ class AsyncDatabase:
         self._closed = False
         self._closing = False
         self._answered_at = -math.inf  # when a call last succeeded
-        self._used: WeakKeyDictionary[AsyncTimedConnection, float] = WeakKeyDictionary()  # when each was given back
         self._pins = False  # whether even one statement has to begin its own transaction, as the defaults are odd here
         self.healed = 0  # how often connections were replaced: another server may answer since
         self._healed_at = -math.inf
@@ -99,6 +102,7 @@ class AsyncDatabase:
             raise uncertain(error, first) from error.__cause__
         return rows
 
+    @async_postponing
     async def _call(
         self, query: LiteralString, params: Params, subject: str, deadline: Deadline, *, patient: bool = False
     ) -> list[Row]:
@@ -117,7 +121,7 @@ class AsyncDatabase:
                 rows = await cursor.fetchall()
             finally:
                 await async_undisturbed(pool.putconn, connection)
-                self._used[connection] = time.monotonic()
+                connection.used = time.monotonic()
         except DRIVER_ERRORS as error:
             if not is_unpinned(error):
                 await self._heal_after(error, connection)
@@ -210,18 +214,19 @@ class AsyncDatabase:
     @asynccontextmanager
     async def _live_connection(self, subject: str, deadline: Deadline) -> AsyncIterator[AsyncTimedConnection]:
         """A connection that is not known to be dead, so that a restart of Postgres before this call is not felt."""
-        pool = self._pool or await self.connect(deadline)
-        connection: AsyncTimedConnection | None = None
-        try:
-            connection = await self._live(pool, deadline)
+        async with async_postponed():
+            pool = self._pool or await self.connect(deadline)
+            connection: AsyncTimedConnection | None = None
             try:
-                yield connection
-            finally:
-                await self._give_back(pool, connection)
-            self._answered_at = time.monotonic()
-        except DRIVER_ERRORS as error:
-            await self._heal_after(error, connection)
-            raise self._translated(error, subject, connection) from cause_of(error)
+                connection = await self._live(pool, deadline)
+                try:
+                    yield connection
+                finally:
+                    await self._give_back(pool, connection)
+                self._answered_at = time.monotonic()
+            except DRIVER_ERRORS as error:
+                await self._heal_after(error, connection)
+                raise self._translated(error, subject, connection) from cause_of(error)
 
     async def _give_back(self, pool: AsyncTimedPool, connection: AsyncTimedConnection) -> None:
         """Return a connection to the pool, whatever interrupts that: one that is not returned is lost for good."""
@@ -230,14 +235,14 @@ class AsyncDatabase:
                 await async_undisturbed(connection.close)
         finally:
             await async_undisturbed(pool.putconn, connection)
-        self._used[connection] = time.monotonic()
+        connection.used = time.monotonic()
 
     async def _live(self, pool: AsyncTimedPool, deadline: Deadline) -> AsyncTimedConnection:
         for _ in range(pool.max_size):  # connections that were being opened when all were replaced may be old, too
             connection = await pool.getconn(deadline.left)
             connection.begin(deadline.sooner(CHECK_SHARE))
             try:
-                if self._may_be_dead(connection):
+                if connection.may_be_dead:
                     await pool.check_connection(connection)
                 if not connection.is_read_only or connection.is_new:
                     connection.begin(deadline.at)
@@ -253,11 +258,6 @@ class AsyncDatabase:
         connection = await pool.getconn(deadline.left)
         connection.begin(deadline.at)
         return connection
-
-    def _may_be_dead(self, connection: AsyncTimedConnection) -> bool:
-        """Return whether a connection deserves a check: it has been idle, or the server has hung up."""
-        idle = time.monotonic() - self._used.get(connection, connection.opened)
-        return idle > IDLE_SECONDS or has_news(connection.fileno())
 
     async def run(
         self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False
@@ -321,6 +321,7 @@ class AsyncDatabase:
         if not (is_read_only(error) and connection.is_new):  # then the server is it, and not its old connections
             await async_undisturbed(self.heal)
 
+    @async_postponing
     async def heal(self) -> None:
         """Replace all connections: idle ones now, others when they are given back."""
         self._healed_at = time.monotonic()
@@ -328,6 +329,7 @@ class AsyncDatabase:
         if self._pool is not None:
             await self._pool.drain()
 
+    @async_postponing
     async def connect(self, deadline: Deadline | None = None) -> AsyncTimedPool:
         """Start the embedded server if there is no other, bring the schema up to date, open the pool."""
         deadline = deadline or self.deadline()
@@ -382,6 +384,7 @@ class AsyncDatabase:
         """Share one timeout among all calls from now on, for as long as none is answered: close() makes several."""
         self._closing, self._answered_at = True, max(self._answered_at, time.monotonic())
 
+    @async_postponing
     async def close(self) -> None:
         """Give back all connections, and the embedded server."""
         async with self._lock:

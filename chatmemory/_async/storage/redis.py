@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from chatmemory import _forks
-from chatmemory._concurrency import AsyncBackground, Guard, async_within
+from chatmemory._concurrency import AsyncBackground, Guard, async_postponing, async_within
 from chatmemory.errors import ConfigurationError
 from chatmemory.settings import Settings
 from chatmemory.storage.breaker import Breaker
@@ -76,6 +76,7 @@ class AsyncCache:
             self._prober.start(self._probe)
         return self._breaker.is_closed
 
+    @async_postponing
     async def run(self, name: str, key: str, *args: Any) -> Any:
         """Run a script of lua/ on one key.
 
@@ -117,6 +118,7 @@ class AsyncCache:
         for start in range(0, len(keys), DROPPED_AT_ONCE):
             await self._drop(keys[start : start + DROPPED_AT_ONCE])
 
+    @async_postponing
     async def _drop(self, keys: Sequence[str]) -> None:
         if not self.is_usable:
             self.remember(*keys)
@@ -168,6 +170,7 @@ class AsyncCache:
         with self._guard:
             self._stale = {key: until for key, until in self._stale.items() if until > now}
 
+    @async_postponing
     async def _probe(self) -> None:
         """See whether Redis runs scripts and holds what they store, and drop what has become stale meanwhile."""
         self._forget_expired()
@@ -214,6 +217,7 @@ class AsyncCache:
             await self._probe()
         return self._breaker.is_closed and not self._closed
 
+    @async_postponing
     async def missing_rights(self) -> tuple[str, ...]:
         """Return the rights that Redis refuses this user, as ACL rules; none if it does not answer."""
         missing: dict[str, None] = {}  # in order, once each
@@ -229,6 +233,7 @@ class AsyncCache:
                 break
         return tuple(missing)
 
+    @async_postponing
     async def close(self) -> None:
         """Close all connections."""
         self._closed = True

@@ -58,6 +58,7 @@ class Contexts:
         self._continues = info.parent_id is not None
         self._prior_summary = info.prior_summary
         self._row: SessionInfo | None = None  # just read from Postgres; used once
+        self._row_of: CachedSession | None = None  # a session that was forgotten since is another one
         self._row_at = -math.inf
         self._database, self._windows, self._tokenizer = parts.database, parts.windows, parts.tokenizer
         self._cache: RecentMessagesCache = parts.recent
@@ -69,6 +70,7 @@ class Contexts:
 
     def saw_row(self, info: SessionInfo) -> None:
         """Note that the handle has just read this row: a context within ROW_SECONDS need not be newer."""
+        self._row_of = self._session()
         self.saw(info.last_seq)
         self._prior_summary = info.prior_summary
         self._row, self._row_at = info, time.monotonic()
@@ -88,7 +90,8 @@ class Contexts:
         row, self._row = self._row, None
         if row is None or time.monotonic() - self._row_at >= ROW_SECONDS:
             return None
-        recent = self._cache.as_of_row(self._session(), row)
+        cached = self._session()
+        recent = self._cache.as_of_row(cached, row) if cached is self._row_of else None
         return recent if recent is not None and recent.last_seq >= self._seen else None
 
     def current(self) -> RecentMessages | None:

@@ -4,7 +4,7 @@
 
 from typing import LiteralString
 
-from chatmemory._concurrency import in_thread
+from chatmemory._concurrency import in_thread, postponing
 from chatmemory._sync.sessions.state import SessionState
 from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.context.records import Context
@@ -32,12 +32,14 @@ class Appending:
     def __init__(self, state: SessionState) -> None:
         self._state = state
 
+    @postponing
     def append(self, drafts: list[Draft]) -> list[Message]:
         """Store messages; return them in the order they were given, also those that were stored before."""
         rows, once = self._store(drafts, (queries.messages.APPEND, queries.messages.APPEND_TURN))
         stored, _ = self._stored(once, Appended(*rows[0]))
         return [stored[draft.id] for draft in drafts]
 
+    @postponing
     def append_and_read(self, drafts: list[Draft], request: Request) -> Context:
         """Store messages, and read the context that follows, in one round trip."""
         state = self._state

@@ -12,10 +12,12 @@ import psycopg
 from psycopg import Connection, capabilities
 from psycopg_pool import ConnectionPool
 
+from chatmemory._concurrency import has_news, waiting
 from chatmemory.storage.deadlines import GRACE_SECONDS, LateError, NoAnswerError, bounded
 
 Row = tuple[Any, ...]
 NEW_SECONDS = 1.0
+IDLE_SECONDS = 1.0  # after which a connection may have died without a word
 RECONNECT_SECONDS = 0.2  # the pause after a failed attempt to connect; the pool's own is a second, and doubles
 CLOSING_SECONDS = 0.2  # for the pool's own work, which a server that does not answer would hold up
 
@@ -25,6 +27,7 @@ class TimedConnection(Connection[Row]):
 
     Attributes:
         opened: When it was opened, on the monotonic clock.
+        used: When it was last given back to the pool, or opened.
         seconds: The longest wait for one answer.
         until: The moment at which every wait of the call in progress ends; None: each has `seconds` of its own.
         may_be_stored: Whether a statement was sent that may have committed.
@@ -34,7 +37,7 @@ class TimedConnection(Connection[Row]):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.opened = time.monotonic()
+        self.opened = self.used = time.monotonic()
         self.seconds = math.inf
         self.until: float | None = None
         self.may_be_stored = False
@@ -44,6 +47,11 @@ class TimedConnection(Connection[Row]):
     def is_new(self) -> bool:
         """True if it was opened so recently that another one would lead to the same server."""
         return time.monotonic() - self.opened < NEW_SECONDS
+
+    @property
+    def may_be_dead(self) -> bool:
+        """True if it deserves a check: it has been idle, or the server has hung up."""
+        return time.monotonic() - self.used > IDLE_SECONDS or has_news(self.fileno())
 
     @property
     def is_read_only(self) -> bool:
@@ -99,12 +107,17 @@ class TimedConnection(Connection[Row]):
         work = bounded(gen, until)
         while True:
             try:
-                return super().wait(work, *arguments, **more)
+                with waiting():
+                    return super().wait(work, *arguments, **more)
             except LateError as late:
                 if self._lives is not None and self._lives():
                     self.until = None
                     work = bounded(gen, time.monotonic() + self.seconds, late.state)
                     continue
+            except BaseException:  # where it was interrupted, the end of a pipeline is not left to the collector
+                with suppress(psycopg.Error, RuntimeError):
+                    gen.close()
+                raise
             self._give_up()
             raise NoAnswerError("Postgres did not answer in time")
 

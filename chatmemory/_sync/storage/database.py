@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.errors import ReadOnlySqlTransaction
@@ -16,7 +15,13 @@ from psycopg_pool import PoolTimeout
 from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from chatmemory import _forks
-from chatmemory._concurrency import Lock, has_news, hold, undisturbed
+from chatmemory._concurrency import (
+    Lock,
+    hold,
+    postponed,
+    postponing,
+    undisturbed,
+)
 from chatmemory._sync.storage.connection import TimedConnection, TimedPool
 from chatmemory._sync.storage.migrations import apply, ensure_schema
 from chatmemory._sync.storage.server import Server
@@ -38,7 +43,6 @@ from chatmemory.storage.postgres_errors import (
     went_away,
 )
 
-IDLE_SECONDS = 1.0  # after which a connection may have died without a word
 CHECK_SHARE = 0.5  # of a call's time, for finding out whether a connection is dead
 
 
@@ -53,7 +57,6 @@ class Database:
         self._closed = False
         self._closing = False
         self._answered_at = -math.inf  # when a call last succeeded
-        self._used: WeakKeyDictionary[TimedConnection, float] = WeakKeyDictionary()  # when each was given back
         self._pins = False  # whether even one statement has to begin its own transaction, as the defaults are odd here
         self.healed = 0  # how often connections were replaced: another server may answer since
         self._healed_at = -math.inf
@@ -101,6 +104,7 @@ class Database:
             raise uncertain(error, first) from error.__cause__
         return rows
 
+    @postponing
     def _call(
         self, query: LiteralString, params: Params, subject: str, deadline: Deadline, *, patient: bool = False
     ) -> list[Row]:
@@ -119,7 +123,7 @@ class Database:
                 rows = cursor.fetchall()
             finally:
                 undisturbed(pool.putconn, connection)
-                self._used[connection] = time.monotonic()
+                connection.used = time.monotonic()
         except DRIVER_ERRORS as error:
             if not is_unpinned(error):
                 self._heal_after(error, connection)
@@ -210,18 +214,19 @@ class Database:
     @contextmanager
     def _live_connection(self, subject: str, deadline: Deadline) -> Iterator[TimedConnection]:
         """A connection that is not known to be dead, so that a restart of Postgres before this call is not felt."""
-        pool = self._pool or self.connect(deadline)
-        connection: TimedConnection | None = None
-        try:
-            connection = self._live(pool, deadline)
+        with postponed():
+            pool = self._pool or self.connect(deadline)
+            connection: TimedConnection | None = None
             try:
-                yield connection
-            finally:
-                self._give_back(pool, connection)
-            self._answered_at = time.monotonic()
-        except DRIVER_ERRORS as error:
-            self._heal_after(error, connection)
-            raise self._translated(error, subject, connection) from cause_of(error)
+                connection = self._live(pool, deadline)
+                try:
+                    yield connection
+                finally:
+                    self._give_back(pool, connection)
+                self._answered_at = time.monotonic()
+            except DRIVER_ERRORS as error:
+                self._heal_after(error, connection)
+                raise self._translated(error, subject, connection) from cause_of(error)
 
     def _give_back(self, pool: TimedPool, connection: TimedConnection) -> None:
         """Return a connection to the pool, whatever interrupts that: one that is not returned is lost for good."""
@@ -230,14 +235,14 @@ class Database:
                 undisturbed(connection.close)
         finally:
             undisturbed(pool.putconn, connection)
-        self._used[connection] = time.monotonic()
+        connection.used = time.monotonic()
 
     def _live(self, pool: TimedPool, deadline: Deadline) -> TimedConnection:
         for _ in range(pool.max_size):  # connections that were being opened when all were replaced may be old, too
             connection = pool.getconn(deadline.left)
             connection.begin(deadline.sooner(CHECK_SHARE))
             try:
-                if self._may_be_dead(connection):
+                if connection.may_be_dead:
                     pool.check_connection(connection)
                 if not connection.is_read_only or connection.is_new:
                     connection.begin(deadline.at)
@@ -253,11 +258,6 @@ class Database:
         connection = pool.getconn(deadline.left)
         connection.begin(deadline.at)
         return connection
-
-    def _may_be_dead(self, connection: TimedConnection) -> bool:
-        """Return whether a connection deserves a check: it has been idle, or the server has hung up."""
-        idle = time.monotonic() - self._used.get(connection, connection.opened)
-        return idle > IDLE_SECONDS or has_news(connection.fileno())
 
     def run(self, tenant_id: str, *statements: Statement, subject: str = "", snapshot: bool = False) -> list[list[Row]]:
         """Run statements as a tenant, in one transaction and one round trip; return the rows of each.
@@ -319,6 +319,7 @@ class Database:
         if not (is_read_only(error) and connection.is_new):  # then the server is it, and not its old connections
             undisturbed(self.heal)
 
+    @postponing
     def heal(self) -> None:
         """Replace all connections: idle ones now, others when they are given back."""
         self._healed_at = time.monotonic()
@@ -326,6 +327,7 @@ class Database:
         if self._pool is not None:
             self._pool.drain()
 
+    @postponing
     def connect(self, deadline: Deadline | None = None) -> TimedPool:
         """Start the embedded server if there is no other, bring the schema up to date, open the pool."""
         deadline = deadline or self.deadline()
@@ -380,6 +382,7 @@ class Database:
         """Share one timeout among all calls from now on, for as long as none is answered: close() makes several."""
         self._closing, self._answered_at = True, max(self._answered_at, time.monotonic())
 
+    @postponing
     def close(self) -> None:
         """Give back all connections, and the embedded server."""
         with self._lock:

@@ -14,7 +14,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, RedisClusterExcep
 from redis.retry import Retry
 
 from chatmemory import _forks
-from chatmemory._concurrency import Background, Guard, within
+from chatmemory._concurrency import Background, Guard, postponing, within
 from chatmemory.errors import ConfigurationError
 from chatmemory.settings import Settings
 from chatmemory.storage.breaker import Breaker
@@ -78,6 +78,7 @@ class Cache:
             self._prober.start(self._probe)
         return self._breaker.is_closed
 
+    @postponing
     def run(self, name: str, key: str, *args: Any) -> Any:
         """Run a script of lua/ on one key.
 
@@ -119,6 +120,7 @@ class Cache:
         for start in range(0, len(keys), DROPPED_AT_ONCE):
             self._drop(keys[start : start + DROPPED_AT_ONCE])
 
+    @postponing
     def _drop(self, keys: Sequence[str]) -> None:
         if not self.is_usable:
             self.remember(*keys)
@@ -170,6 +172,7 @@ class Cache:
         with self._guard:
             self._stale = {key: until for key, until in self._stale.items() if until > now}
 
+    @postponing
     def _probe(self) -> None:
         """See whether Redis runs scripts and holds what they store, and drop what has become stale meanwhile."""
         self._forget_expired()
@@ -216,6 +219,7 @@ class Cache:
             self._probe()
         return self._breaker.is_closed and not self._closed
 
+    @postponing
     def missing_rights(self) -> tuple[str, ...]:
         """Return the rights that Redis refuses this user, as ACL rules; none if it does not answer."""
         missing: dict[str, None] = {}  # in order, once each
@@ -231,6 +235,7 @@ class Cache:
                 break
         return tuple(missing)
 
+    @postponing
     def close(self) -> None:
         """Close all connections."""
         self._closed = True
