@@ -6,6 +6,7 @@ instructions. So the sync half's calls postpone every signal whose handler is wr
 for the waits in them, which are cut short at once.
 """
 
+import _signal  # type: ignore[import-not-found]  # what signal wraps; there, each call takes 2 µs to make enums
 import os
 import signal
 import threading
@@ -23,7 +24,7 @@ Handler = Callable[[int, FrameType | None], Any]
 PATIENCE_SECONDS = 1.0  # after which a second interrupt is not postponed: its sender insists
 STEP_SECONDS = 0.05  # how often a wait for another thread looks for an interrupt
 SIGNALS: Final = tuple(
-    getattr(signal, name)
+    int(getattr(signal, name))
     for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGBREAK")
     if hasattr(signal, name)
 )
@@ -65,10 +66,10 @@ def _is_main() -> bool:
 def _enter() -> None:
     if _State.depth == 0:
         for number in SIGNALS:
-            handler = signal.getsignal(number)
+            handler = _signal.getsignal(number)
             if callable(handler) and handler is not _postpone:
                 _State.handlers[number] = handler
-                signal.signal(number, _postpone)
+                _signal.signal(number, _postpone)
     _State.depth += 1
 
 
@@ -77,8 +78,8 @@ def _leave() -> None:
     if _State.depth:
         return
     for number, handler in _State.handlers.items():
-        if signal.getsignal(number) is _postpone:
-            signal.signal(number, handler)
+        if _signal.getsignal(number) is _postpone:
+            _signal.signal(number, handler)
     while _State.noted:
         number, _ = _State.noted.popitem()
         _State.handlers[number](number, None)
@@ -109,8 +110,8 @@ def _in_child() -> None:
     _State.waits = False
     _State.noted.clear()
     for number, handler in _State.handlers.items():
-        if signal.getsignal(number) is _postpone:
-            signal.signal(number, handler)
+        if _signal.getsignal(number) is _postpone:
+            _signal.signal(number, handler)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
