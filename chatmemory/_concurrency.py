@@ -9,20 +9,12 @@ import select
 import signal
 import threading
 import time
-import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from chatmemory import _forks
-from chatmemory._interrupts import async_postponed as async_postponed
-from chatmemory._interrupts import async_postponing as async_postponing
-from chatmemory._interrupts import async_waiting as async_waiting
-from chatmemory._interrupts import postponed as postponed
-from chatmemory._interrupts import postponing as postponing
-from chatmemory._interrupts import undisturbed as undisturbed
-from chatmemory._interrupts import wait_until
-from chatmemory._interrupts import waiting as waiting
+from chatmemory._interrupts import postponed, wait_until, waiting
 
 T = TypeVar("T")
 
@@ -123,51 +115,6 @@ def side_by_side(works: Sequence[Callable[[], None]], give_up: Callable[[], None
         except BaseException:  # an interrupt too: leaving the pool waits for its threads
             give_up()
             raise
-
-
-async def async_undisturbed(call: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> T:
-    """Run a call to its end even if the caller is cancelled; the cancellation is raised afterwards.
-
-    A call that does not wait runs without a task: creating one would cost a fifth of an append.
-    """
-    work = call(*arguments)
-    try:
-        waits_for = work.send(None)
-    except StopIteration as done:
-        return cast(T, done.value)
-    return await _undisturbed(work, waits_for)
-
-
-async def _undisturbed(work: Coroutine[Any, Any, T], waits_for: object) -> T:
-    async def rest() -> T:
-        return await _rest(work, waits_for)
-
-    task = asyncio.create_task(rest())
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        task.exception()  # retrieved, so that asyncio does not log it
-        raise cancelled
-    return task.result()
-
-
-@types.coroutine
-def _rest(work: Coroutine[Any, Any, T], waits_for: object) -> Generator[object, Any, T]:
-    """Drive a coroutine that has already yielded once."""
-    while True:
-        try:
-            try:
-                sent = yield waits_for
-            except BaseException as error:  # noqa: BLE001  # the work decides
-                waits_for = work.throw(error)
-            else:
-                waits_for = work.send(sent)
-        except StopIteration as done:
-            return cast(T, done.value)
 
 
 async def async_in_thread(call: Callable[[], T]) -> T:

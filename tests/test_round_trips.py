@@ -63,21 +63,14 @@ def over(counts: dict[str, int]) -> list[str]:
     ]
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row that was just read stays new, however busy the machine is."""
-    for half in ("_async", "_sync"):
-        monkeypatch.setattr(f"chatmemory.{half}.context.reading.ROW_SECONDS", 3600.0)
-
-
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("rows_stay_new")
 def test_calls_take_no_more_round_trips_than_they_may(proxy: Proxy) -> None:
     """Each public call reaches its goal or, where it does not yet, takes no more than the table says."""
     found = over(count_all(proxy, ChatMemory, CALLS))
     assert not found, "\n".join(["", *found])
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("rows_stay_new")
 def test_async_calls_take_no_more_round_trips_than_they_may(proxy: Proxy) -> None:
     """The same holds in async, for the calls that have a goal."""
     found = over(count_all(proxy, AsyncChatMemory, [call for call in CALLS if call.goal is not None]))

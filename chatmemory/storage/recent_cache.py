@@ -148,13 +148,15 @@ class RecentMessagesCache:
 
     def _resize(self, cached: CachedSession, recent: RecentMessages | None) -> None:
         """Set the recent messages of a session, and evict other sessions beyond the bound."""
-        size = SESSION_BYTES + (recent.size if recent else 0)
+        size, generation = SESSION_BYTES + (recent.size if recent else 0), self.generation()
+        # An interrupt between these would leave the sum wrong; it comes only after a call.
         self.size += size - cached.size
-        cached.recent, cached.generation, cached.size = recent, self.generation(), size
+        cached.recent, cached.generation, cached.size = recent, generation, size
         while self.size > self._most and self._sessions:
             self._remove(next(iter(self._sessions)))
 
     def _remove(self, key: Key) -> None:
-        cached = self._sessions.pop(key, None)
+        cached = self._sessions.get(key)
         if cached is not None:
             self.size -= cached.size
+            del self._sessions[key]

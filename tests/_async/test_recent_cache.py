@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from chatmemory import AsyncChatMemory, AsyncSession, AsyncSessions, Context, SessionNotFoundError, Settings
-from chatmemory._async.context import reading
 from chatmemory._concurrency import async_side_by_side
 
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -124,10 +123,9 @@ async def test_no_handle_reads_older_than_its_process_has_seen(
 
 
 async def test_a_resume_that_redis_answers_is_no_fresh_row(
-    async_cached_memory: AsyncChatMemory, monkeypatch: pytest.MonkeyPatch
+    async_cached_memory: AsyncChatMemory, rows_stay_new: None
 ) -> None:
     """It may be half an hour old: Redis' window decides, or Postgres."""
-    monkeypatch.setattr(reading, "ROW_SECONDS", 3600.0)
     session = await resumed(async_cached_memory)
     assert (await session.context()).source == "process"
     await session.append_many(said("one"))

@@ -10,7 +10,6 @@ import pytest
 
 from chatmemory import ChatMemory, Context, Session, SessionNotFoundError, Sessions, Settings
 from chatmemory._concurrency import side_by_side
-from chatmemory._sync.context import reading
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 
@@ -121,11 +120,8 @@ def test_no_handle_reads_older_than_its_process_has_seen(cached_memory: ChatMemo
     assert texts(old.context()) == ["one", "two"]
 
 
-def test_a_resume_that_redis_answers_is_no_fresh_row(
-    cached_memory: ChatMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resume_that_redis_answers_is_no_fresh_row(cached_memory: ChatMemory, rows_stay_new: None) -> None:
     """It may be half an hour old: Redis' window decides, or Postgres."""
-    monkeypatch.setattr(reading, "ROW_SECONDS", 3600.0)
     session = resumed(cached_memory)
     assert session.context().source == "process"
     session.append_many(said("one"))

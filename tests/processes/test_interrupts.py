@@ -100,3 +100,5 @@ def test_an_interrupt_at_any_line(postgres_url: str, redis_url: str, call: str) 
         for each in calls.values():
             each()
         assert session.context(500).messages[-1].seq == session.refresh().last_seq
+        cache = memory._parts.recent
+        assert cache.size == sum(cached.size for cached in cache._sessions.values())

@@ -7,7 +7,8 @@ from uuid import uuid4
 from chatmemory._async.memories.learner import AsyncLearner
 from chatmemory._async.memories.listener import AsyncListener
 from chatmemory._async.shared import AsyncShared
-from chatmemory._concurrency import AsyncFlag, async_side_by_side, async_undisturbed, async_wait_for
+from chatmemory._concurrency import AsyncFlag, async_side_by_side, async_wait_for
+from chatmemory._interrupts import async_undisturbed
 from chatmemory._wakeups import AsyncWakeup
 from chatmemory.errors import StorageError
 from chatmemory.memories.records import Consolidation, Report

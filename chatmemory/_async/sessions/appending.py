@@ -4,7 +4,8 @@ from typing import LiteralString
 
 from chatmemory._async.sessions.state import AsyncSessionState
 from chatmemory._async.storage.transaction import Row, Statement
-from chatmemory._concurrency import async_in_thread, async_postponing
+from chatmemory._concurrency import async_in_thread
+from chatmemory._interrupts import async_postponing
 from chatmemory.context.records import Context
 from chatmemory.context.request import Request
 from chatmemory.errors import ChatMemoryError

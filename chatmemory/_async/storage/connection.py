@@ -10,7 +10,8 @@ import psycopg
 from psycopg import AsyncConnection, capabilities
 from psycopg_pool import AsyncConnectionPool
 
-from chatmemory._concurrency import async_waiting, has_news
+from chatmemory._concurrency import has_news
+from chatmemory._interrupts import async_waiting
 from chatmemory.storage.deadlines import GRACE_SECONDS, LateError, NoAnswerError, bounded
 
 Row = tuple[Any, ...]

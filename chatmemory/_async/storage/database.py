@@ -17,13 +17,8 @@ from chatmemory._async.storage.connection import AsyncTimedConnection, AsyncTime
 from chatmemory._async.storage.migrations import apply, ensure_schema
 from chatmemory._async.storage.server import AsyncServer
 from chatmemory._async.storage.transaction import AsyncTransaction, Params, Row, Statement, is_reusable
-from chatmemory._concurrency import (
-    AsyncLock,
-    async_hold,
-    async_postponed,
-    async_postponing,
-    async_undisturbed,
-)
+from chatmemory._concurrency import AsyncLock, async_hold
+from chatmemory._interrupts import async_postponed, async_postponing, async_undisturbed
 from chatmemory.errors import ChatMemoryError, ConfigurationError, StorageUnavailableError
 from chatmemory.settings import Settings
 from chatmemory.storage import queries
@@ -321,7 +316,6 @@ class AsyncDatabase:
         if not (is_read_only(error) and connection.is_new):  # then the server is it, and not its old connections
             await async_undisturbed(self.heal)
 
-    @async_postponing
     async def heal(self) -> None:
         """Replace all connections: idle ones now, others when they are given back."""
         self._healed_at = time.monotonic()

@@ -12,7 +12,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from chatmemory import _forks
-from chatmemory._concurrency import AsyncBackground, Guard, async_postponing, async_within
+from chatmemory._concurrency import AsyncBackground, Guard, async_within
+from chatmemory._interrupts import async_postponing
 from chatmemory.errors import ConfigurationError
 from chatmemory.settings import Settings
 from chatmemory.storage.breaker import Breaker

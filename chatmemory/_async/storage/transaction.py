@@ -11,7 +11,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 
 from chatmemory._async.storage.connection import AsyncTimedConnection
 from chatmemory._async.storage.connection import Row as Row
-from chatmemory._concurrency import async_undisturbed
+from chatmemory._interrupts import async_undisturbed
 from chatmemory.storage import queries
 
 Params = Sequence[Any] | dict[str, Any]

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
-from chatmemory._concurrency import Flag, side_by_side, undisturbed, wait_for
+from chatmemory._concurrency import Flag, side_by_side, wait_for
+from chatmemory._interrupts import undisturbed
 from chatmemory._sync.memories.learner import Learner
 from chatmemory._sync.memories.listener import Listener
 from chatmemory._sync.shared import Shared

@@ -4,7 +4,8 @@
 
 from typing import LiteralString
 
-from chatmemory._concurrency import in_thread, postponing
+from chatmemory._concurrency import in_thread
+from chatmemory._interrupts import postponing
 from chatmemory._sync.sessions.state import SessionState
 from chatmemory._sync.storage.transaction import Row, Statement
 from chatmemory.context.records import Context

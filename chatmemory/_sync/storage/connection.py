@@ -12,7 +12,8 @@ import psycopg
 from psycopg import Connection, capabilities
 from psycopg_pool import ConnectionPool
 
-from chatmemory._concurrency import has_news, waiting
+from chatmemory._concurrency import has_news
+from chatmemory._interrupts import waiting
 from chatmemory.storage.deadlines import GRACE_SECONDS, LateError, NoAnswerError, bounded
 
 Row = tuple[Any, ...]

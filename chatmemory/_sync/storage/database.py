@@ -15,13 +15,8 @@ from psycopg_pool import PoolTimeout
 from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from chatmemory import _forks
-from chatmemory._concurrency import (
-    Lock,
-    hold,
-    postponed,
-    postponing,
-    undisturbed,
-)
+from chatmemory._concurrency import Lock, hold
+from chatmemory._interrupts import postponed, postponing, undisturbed
 from chatmemory._sync.storage.connection import TimedConnection, TimedPool
 from chatmemory._sync.storage.migrations import apply, ensure_schema
 from chatmemory._sync.storage.server import Server
@@ -319,7 +314,6 @@ class Database:
         if not (is_read_only(error) and connection.is_new):  # then the server is it, and not its old connections
             undisturbed(self.heal)
 
-    @postponing
     def heal(self) -> None:
         """Replace all connections: idle ones now, others when they are given back."""
         self._healed_at = time.monotonic()

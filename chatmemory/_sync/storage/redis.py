@@ -14,7 +14,8 @@ from redis.exceptions import NoPermissionError, NoScriptError, RedisClusterExcep
 from redis.retry import Retry
 
 from chatmemory import _forks
-from chatmemory._concurrency import Background, Guard, postponing, within
+from chatmemory._concurrency import Background, Guard, within
+from chatmemory._interrupts import postponing
 from chatmemory.errors import ConfigurationError
 from chatmemory.settings import Settings
 from chatmemory.storage.breaker import Breaker

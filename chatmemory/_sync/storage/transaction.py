@@ -11,7 +11,7 @@ from psycopg import Connection, Cursor, ServerCursor
 from psycopg.errors import PipelineAborted
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from chatmemory._concurrency import undisturbed
+from chatmemory._interrupts import undisturbed
 from chatmemory._sync.storage.connection import Row as Row
 from chatmemory._sync.storage.connection import TimedConnection
 from chatmemory.storage import queries
